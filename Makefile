@@ -1,0 +1,68 @@
+# The door to everything. Each target works from a fresh clone on a fresh Debian 12 as root.
+VENV ?= .venv
+PYTHON3 ?= /usr/bin/python3
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+APT_BASE := python3 python3-venv libpython3.11 binutils gcc libc6-dev gdb openssl ca-certificates
+APT_E2E := etcd-server containerd runc containernetworking-plugins busybox-static iptables conntrack iproute2
+SOURCES := $(shell find coredumpd -name '*.py') build.spec requirements.txt
+export PYTHONDONTWRITEBYTECODE := 1
+
+# Debian packages named in $(1), installed if any is missing; says so where it cannot.
+define debian
+@missing=; for package in $(1); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+if [ -n "$$missing" ]; then \
+  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+    echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+  else echo "these Debian packages are needed and you are not root:$$missing" >&2; exit 1; fi; fi
+endef
+
+.PHONY: help demo test e2e bench verify update dist image clean debian debian-e2e
+help: ## this list
+	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+debian:
+	$(call debian,$(APT_BASE))
+debian-e2e: debian
+	$(call debian,$(APT_E2E) $(shell command -v kubectl >/dev/null || echo kubernetes-client))
+
+$(READY): requirements.txt requirements-dev.txt | debian
+	$(PYTHON3) -m venv $(VENV)
+	$(VENV)/bin/pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+demo: dist ## the whole way on this machine, no Kubernetes: crash, capture, download, gdb
+	dist/coredumpd demo
+
+test: verify dist debian-e2e ## everything: unit, contract, integration on source and frozen, e2e
+	$(PY) -m pytest
+	$(MAKE) e2e
+
+e2e: dist image debian-e2e ## real Kubernetes: KUBEBUILDER_ASSETS=dir, or a cluster by KUBECONFIG
+	$(PY) -m pytest tests/e2e --timeout 900
+
+bench: dist ## speed as ratios: make bench [BENCH="name ..."]
+	$(PY) -m bench $(BENCH)
+
+verify: $(READY) ## format, lint, types, import contracts, docs (repair: make update)
+	$(VENV)/bin/ruff format --check -q . || { echo "repair: make update"; exit 1; }
+	$(VENV)/bin/ruff check -q . || { echo "repair: make update"; exit 1; }
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(PY) -m pytest -q tests/contract
+
+update: $(READY) ## reformat, and regenerate what is generated
+	$(VENV)/bin/ruff format -q .
+	$(VENV)/bin/ruff check -q --fix .
+	$(PY) tests/contract/generate.py
+
+dist: dist/coredumpd ## dist/coredumpd, the one file
+dist/coredumpd: $(SOURCES) | $(READY)
+	$(PY) -m PyInstaller --noconfirm --log-level WARN build.spec
+	@ls -l --block-size=K $@
+
+image: dist/coredumpd ## dist/coredumpd.oci.tar, an OCI archive made without a registry
+	$(PY) deploy/image.py dist/coredumpd dist/coredumpd.oci.tar
+
+clean: ## remove what was built
+	rm -rf build dist .cache

@@ -1,0 +1,64 @@
+"""Structured logging per role: `kmsg` for the handler, JSON for the daemons, text for people.
+
+Hostile bytes end up in logs, so every line is escaped: no newline, no control character, bounded.
+`logging` is imported inside `configure` because the crash path imports this module.
+"""
+
+from __future__ import annotations
+
+import os
+
+LINE_BYTES_MAX = 900  # the kernel's own limit for one /dev/kmsg record is near 1 KiB
+
+
+def escape(text: object) -> str:
+    """`text` with everything but printable ASCII escaped, so one event stays one line."""
+    return str(text).encode("ascii", "backslashreplace").decode().translate(_CONTROLS)
+
+
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
+
+def kmsg(level: int, message: str) -> None:
+    """One line to the kernel log, the only sink a handler has. `level` is a syslog(3) severity.
+
+    A log that cannot be written must not stop a capture, so an OSError is dropped here: the
+    consequence is a crash that is stored but not announced.
+    """
+    line = f"<{level}>coredumpd[{os.getpid()}]: {escape(message)}"[:LINE_BYTES_MAX]
+    try:
+        sink = os.open("/dev/kmsg", os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError:
+        return
+    try:
+        os.write(sink, line.encode() + b"\n")
+    except OSError:
+        pass  # as above
+    finally:
+        os.close(sink)
+
+
+def configure(role: str, style: str) -> None:
+    """Send `logging` to stderr as `json` (one object a line) or `text`. Call once, from cli."""
+    import json
+    import logging
+
+    class Formatter(logging.Formatter):
+        def format(self, entry: logging.LogRecord) -> str:
+            fields = {
+                "time": self.formatTime(entry, "%Y-%m-%dT%H:%M:%S%z"),
+                "level": entry.levelname.lower(),
+                "role": role,
+                "message": escape(entry.getMessage()),
+            }
+            fields |= getattr(entry, "fields", {})
+            if entry.exc_info:
+                fields["exception"] = escape(self.formatException(entry.exc_info))
+            if style == "json":
+                return json.dumps(fields, default=str)
+            extra = " ".join(f"{name}={escape(value)}" for name, value in list(fields.items())[4:])
+            return f"{fields['time']} {entry.levelname:7} {fields['message']} {extra}".rstrip()
+
+    stream = logging.StreamHandler()
+    stream.setFormatter(Formatter())
+    logging.basicConfig(level=logging.INFO, handlers=[stream], force=True)

@@ -1,0 +1,1 @@
+"""CoredumpEndpoint objects with revisions: one small interface, engines behind it."""

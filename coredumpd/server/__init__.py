@@ -1,0 +1,1 @@
+"""The aggregated API server: objects and downloads for tenants."""

@@ -1,0 +1,175 @@
+"""Immutable settings per role, and the one loader that reports every problem at once.
+
+A setting exists here only when some code obeys it. Each field carries its parser and its rule in
+its metadata, so the configuration file, `docs/operations.md` and the error text share one table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from coredumpd import errors, units
+
+_S = TypeVar("_S")
+Parser = Callable[[object], Any]
+
+
+def setting(default: object, parse: Parser, rule: str, doc: str) -> Any:
+    """A field: `default` as a user would write it, `parse` raises ValueError, `rule` says why."""
+    metadata = {"parse": parse, "rule": rule, "doc": doc, "default": default}
+    value = None if default is None else parse(default)
+    return dataclasses.field(default=value, metadata=metadata)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError
+    return value
+
+
+def _path(value: object) -> str:
+    text = _text(value)
+    if not text.startswith("/") or "/../" in text + "/" or not text.isprintable():
+        raise ValueError
+    return text.rstrip("/") or "/"
+
+
+def _paths(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    return tuple(_path(item) for item in value)
+
+
+def _store_url(value: object) -> str:
+    text = _text(value)
+    if not text.startswith("file:///"):
+        raise ValueError
+    return text
+
+
+def _one_of(*words: str) -> tuple[Parser, str]:
+    def parse(value: object) -> str:
+        if value not in words:
+            raise ValueError
+        return str(value)
+
+    return parse, "must be one of " + ", ".join(words)
+
+
+def _integer(least: int, most: int) -> tuple[Parser, str]:
+    def parse(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ValueError
+        return value
+
+    return parse, f"must be a whole number from {least} to {most}"
+
+
+_SIZE = (units.parse_quantity, units.QUANTITY_RULE)
+_DURATION = (units.parse_duration, units.DURATION_RULE)
+_PATH = (_path, "must be an absolute path without '..'")
+_STORE = (_store_url, "must be a URL file:///DIRECTORY")
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicySettings:
+    """What the handler does with a crash. The agent writes it to `<hostDir>/policy.json`."""
+
+    hostCrashes: str = setting(
+        "ignore", *_one_of("ignore", "store"), "crashes of processes outside any pod"
+    )
+    maxSize: int = setting("8Gi", *_SIZE, "longer cores are truncated and marked")
+    captureTimeout: float = setting("5m", *_DURATION, "a handler gives up after this long")
+    runtimeStateDirs: tuple[str, ...] = setting(
+        [
+            "/run/containerd/io.containerd.runtime.v2.task/k8s.io",
+            "/run/containers/storage/overlay-containers",
+            "/var/lib/docker/containers",
+        ],
+        _paths,
+        "must be a list of absolute paths",
+        "where container runtimes keep one directory per container id, on the host",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class AgentSettings:
+    """`coredumpd agent`."""
+
+    hostDir: str = setting(
+        "/var/lib/coredumpd", *_PATH, "versions, spool and state, the same path on host and in pod"
+    )
+    store: str = setting("file:///var/lib/coredump-store", *_STORE, "where dumps are shipped to")
+    corePipeLimit: int = setting(16, *_integer(1, 4096), "kernel.core_pipe_limit")
+    parallelShips: int = setting(2, *_integer(1, 64), "dumps shipped at once")
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerSettings:
+    """`coredumpd server`."""
+
+    store: str = setting("file:///var/lib/coredump-store", *_STORE, "where dumps are read from")
+    objects: str = setting(
+        "sqlite:////var/lib/coredumpd-objects/objects.db",
+        lambda value: _text(value) if str(value).startswith("sqlite:////") else _fail(),
+        "must be a URL sqlite:///PATH with an absolute path",
+        "where CoredumpEndpoint objects live",
+    )
+    port: int = setting(8443, *_integer(0, 65535), "HTTPS port")
+    tlsCertFile: str = setting("/etc/coredumpd/tls/tls.crt", *_PATH, "PEM certificate chain")
+    tlsKeyFile: str = setting("/etc/coredumpd/tls/tls.key", *_PATH, "PEM private key")
+
+
+def _fail() -> str:
+    raise ValueError
+
+
+SECTIONS = {"policy": PolicySettings, "agent": AgentSettings, "server": ServerSettings}
+
+
+def check(document: object) -> dict[str, Any]:
+    """All sections of a configuration. Raises SettingsError naming every wrong field at once."""
+    if not isinstance(document, Mapping):
+        raise errors.SettingsError("the configuration must be a mapping of sections")
+    causes = list(_unknown("", document, SECTIONS))
+    sections: dict[str, Any] = {}
+    for name, kind in SECTIONS.items():
+        section = document.get(name)
+        try:
+            sections[name] = build(kind, {} if section is None else section, name)
+        except errors.SettingsError as error:
+            causes.extend(error.causes)
+    if causes:
+        raise errors.SettingsError("the configuration is wrong:", tuple(causes))
+    return sections
+
+
+def build(kind: type[_S], values: object, section: str) -> _S:
+    """One section as its dataclass. Raises SettingsError naming every wrong field at once."""
+    if not isinstance(values, Mapping):
+        cause = errors.Cause(section, values, "must be a mapping")
+        raise errors.SettingsError("the configuration is wrong:", (cause,))
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    causes = list(_unknown(section + ".", values, fields))
+    parsed = {}
+    for name, field in fields.items():
+        if name in values:
+            try:
+                parsed[name] = field.metadata["parse"](values[name])
+            except (ValueError, ArithmeticError):
+                rule = field.metadata["rule"]
+                causes.append(errors.Cause(f"{section}.{name}", values[name], rule))
+    if causes:
+        raise errors.SettingsError("the configuration is wrong:", tuple(causes))
+    return kind(**parsed)
+
+
+def _unknown(
+    prefix: str, values: Mapping[Any, Any], known: Mapping[str, Any]
+) -> Iterator[errors.Cause]:
+    for name in values:
+        if name not in known:
+            rule = "is not a setting; known here: " + ", ".join(sorted(known))
+            yield errors.Cause(f"{prefix}{name}", values[name], rule)

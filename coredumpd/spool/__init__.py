@@ -1,0 +1,1 @@
+"""The spool on the node's own disk: entries appear whole or not at all."""

@@ -1,0 +1,1 @@
+"""HTTP as a Kubernetes API server speaks it: TLS, callers, Status errors, tables."""
