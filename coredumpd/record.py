@@ -170,8 +170,10 @@ class CrashRecord:
         if self.raw["namespace"] == HOST_NAMESPACE:
             comm = slug(self.raw["process"]["comm"] or "", _ID_BYTES_MAX)
             return DumpKey(HOST_NAMESPACE, self.raw["node"] or "unknown", comm, self.id)
-        parts = (self.raw[part] or "" for part in ("namespace", "podUID", "container"))
-        return DumpKey(*parts, self.id)
+        namespace, pod_uid, container = (
+            self.raw[part] or "" for part in ("namespace", "podUID", "container")
+        )
+        return DumpKey(namespace, pod_uid, container, self.id)
 
 
 def _problems(raw: dict[str, Any]) -> list[errors.Cause]:

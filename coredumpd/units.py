@@ -10,7 +10,7 @@ import re
 from decimal import Decimal
 
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?")
-_BYTES = {
+_BYTES: dict[str | None, int] = {
     None: 1,
     **{unit: 1000 ** (power + 1) for power, unit in enumerate("kMGTP")},
     **{unit + "i": 1024 ** (power + 1) for power, unit in enumerate("KMGTP")},

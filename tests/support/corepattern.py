@@ -1,0 +1,67 @@
+"""Borrow the machine's core_pattern and core_pipe_limit, and put them back however the test ends.
+
+The settings are machine-wide, so a lock admits one borrower at a time. A guard process holds the
+lock and the original values; it restores when its standard input closes, which happens on a clean
+exit, on an exception and on SIGKILL of the borrower alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+LOCK = Path("/run/coredumpd-test-core-pattern.lock")
+SYSCTLS = (
+    Path("/proc/sys/kernel/core_pattern"),
+    Path("/proc/sys/kernel/core_pipe_limit"),
+    Path("/proc/sys/fs/suid_dumpable"),
+)
+
+
+def writable() -> bool:
+    """Can this process change core_pattern? Opening is the only honest check as root."""
+    try:
+        with SYSCTLS[0].open("r+b"):
+            return True
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def borrowed() -> Iterator[None]:
+    """Hold the machine's core settings; wait for another borrower first."""
+    guard = subprocess.Popen(
+        [sys.executable, __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert guard.stdin is not None
+    assert guard.stdout is not None
+    try:
+        assert guard.stdout.readline() == b"held\n", "the core_pattern guard did not start"
+        yield
+    finally:
+        guard.stdin.close()
+        guard.wait(timeout=30)
+        guard.stdout.close()
+
+
+def main() -> None:
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        originals = {path: path.read_bytes() for path in SYSCTLS}
+        sys.stdout.write("held\n")
+        sys.stdout.flush()
+        sys.stdin.buffer.read()
+        for path, value in originals.items():
+            if path.read_bytes() != value:
+                path.write_bytes(value)
+
+
+if __name__ == "__main__":
+    main()
