@@ -1,0 +1,97 @@
+"""Write the documents that are generated from the code: `make update`. The checks: test_docs.py."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from coredumpd import cli, errors, settings  # noqa: E402
+
+COMMANDS = (
+    (),
+    ("handle",),
+    ("agent",),
+    ("agent", "install"),
+    ("agent", "uninstall"),
+    ("server",),
+    ("demo",),
+)
+
+
+def documents() -> Iterator[tuple[Path, str]]:
+    """Each generated file with what it should hold now."""
+    yield ROOT / "docs/cli-help.txt", cli_help()
+    yield ROOT / "docs/settings.md", settings_page()
+    yield ROOT / "docs/exit-codes.md", exit_codes_page()
+
+
+def cli_help() -> str:
+    os.environ["COLUMNS"] = "100"
+    pages = []
+    for command in COMMANDS:
+        words = [*command, "--help"]
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+            cli.main(words)
+        pages.append(f"$ coredumpd {' '.join(words)}\n{out.getvalue()}")
+    return "\n".join(pages)
+
+
+def settings_page() -> str:
+    lines = [
+        "# Settings",
+        "",
+        "One YAML file, `--config FILE` (in a cluster: the key `config.yaml` of the ConfigMap).",
+        "A field that is not listed here is refused, and every mistake is reported at once.",
+    ]
+    for name, kind in settings.SECTIONS.items():
+        lines += [
+            "",
+            f"## `{name}`",
+            "",
+            "| field | default | rule | meaning |",
+            "|---|---|---|---|",
+        ]
+        for field in dataclasses.fields(kind):
+            default = field.metadata["default"]
+            shown = "" if default is None else f"`{default}`"
+            if isinstance(default, list):
+                shown = "<br>".join(f"`{item}`" for item in default)
+            row = (f"`{field.name}`", shown, field.metadata["rule"], field.metadata["doc"])
+            lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def exit_codes_page() -> str:
+    lines = [
+        "# Exit codes, HTTP statuses and reasons",
+        "",
+        "One class of error, one code of each. Exit codes follow sysexits.h, 2 is a usage error.",
+        "",
+        "| error | exit code | HTTP status | reason | meaning |",
+        "|---|---|---|---|---|",
+    ]
+    for kind in sorted(_tree(errors.CoredumpdError), key=lambda kind: kind.__name__):
+        meaning = " ".join((kind.__doc__ or "").split())
+        row = (kind.__name__, str(kind.exit_code), str(kind.http_status), kind.reason, meaning)
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _tree(kind: type[errors.CoredumpdError]) -> set[type[errors.CoredumpdError]]:
+    return {kind}.union(*(_tree(child) for child in kind.__subclasses__()))
+
+
+if __name__ == "__main__":
+    for path, text in documents():
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            print(f"wrote {path.relative_to(ROOT)}")
