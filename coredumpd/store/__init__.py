@@ -1,1 +1,77 @@
-"""Where dumps live for good: a directory tree, read and written by DumpKey."""
+"""Where dumps live for good: a directory tree, read and written by DumpKey.
+
+Every call blocks; daemons run it in a thread. The store is the only truth about dumps: there is no
+index beside it, and nothing in it is visible before it is whole.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol
+
+from coredumpd import errors, record
+
+
+class Core(Protocol):
+    """An open core.gz. A core deleted while it is open stays readable or fails, never changes."""
+
+    size: int  # bytes as stored, gzip members
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes from `offset`; fewer only at the end. Raises StorageError."""
+
+    def close(self) -> None:
+        """Free what is held. May be called twice."""
+
+
+class Store(Protocol):
+    """One store of dumps. Calls may come from several threads at once.
+
+    All raise StorageError when the medium fails, which makes trying again later worthwhile.
+    """
+
+    def commit(self, key: record.DumpKey, entry: record.CrashRecord, core: BinaryIO) -> None:
+        """Keep `core` (gzip members, read from where it stands) under `key`, verified by reading.
+
+        May be called twice: a dump already there with the same size and CRC is success, another
+        one is AlreadyExists. A core that is not `core.storedSize` long is BadRecord.
+        """
+
+    def list(
+        self,
+        namespace: str | None = None,
+        pod_uid: str | None = None,
+        container: str | None = None,
+    ) -> Iterator[record.DumpKey]:
+        """Keys below the prefix, sorted; each argument needs those before it. Skips garbage."""
+
+    def scan(
+        self,
+        namespace: str | None = None,
+        pod_uid: str | None = None,
+        container: str | None = None,
+    ) -> Iterator[tuple[record.DumpKey, record.CrashRecord]]:
+        """As `list`, with each dump's record; one that cannot be read is logged and skipped."""
+
+    def read_record(self, key: record.DumpKey) -> record.CrashRecord:
+        """Raises NotFound, or BadRecord when what is there is not a record."""
+
+    def open_core(self, key: record.DumpKey) -> Core:
+        """Raises NotFound."""
+
+    def delete(self, key: record.DumpKey) -> None:
+        """Remove the dump and its bytes. Raises NotFound."""
+
+
+def open(url: str) -> Store:
+    """The engine for `url`, not touched yet. Raises SettingsError for a URL no engine takes."""
+    parts = urllib.parse.urlsplit(url)
+    match parts.scheme:
+        case "file" if not parts.netloc and parts.path.startswith("/"):
+            from coredumpd.store import directory
+
+            return directory.DirectoryStore(urllib.parse.unquote(parts.path))
+        case _:
+            cause = errors.Cause("store", url, "must be a URL file:///DIRECTORY")
+            raise errors.SettingsError("no such kind of store", (cause,))

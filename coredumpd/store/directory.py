@@ -1,0 +1,287 @@
+"""A store in a directory: local disk, NFS, CephFS, any mounted filesystem.
+
+`<root>/<namespace>/<podUID>/<container>/<id>/{core.gz,meta.json}`. No locks: a dump is written in a
+`.<id>.<nonce>.part` sibling, whose name can be no dump's, and becomes visible by one rename(2) of
+a directory, which every filesystem of interest does atomically (NFS: RFC 7530 section 16.27).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+from coredumpd import errors, record
+from coredumpd.store import tree
+
+CORE, META = "core.gz", "meta.json"
+_CHUNK_BYTES = 1024 * 1024
+# A deletion may remove an empty parent between our mkdir and our write; a twin that was faster
+# removes our part.
+_TRIES_MAX = 3
+_log = logging.getLogger(__name__)
+
+
+class DirectoryStore:
+    """See `store.Store`. The root must exist: a mount that is missing is not an empty store."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def __repr__(self) -> str:
+        return f"DirectoryStore({self.root!r})"
+
+    def commit(self, key: record.DumpKey, entry: record.CrashRecord, core: BinaryIO) -> None:
+        """See `store.Store.commit`."""
+        start = core.tell()
+        with self._translated(key):
+            for attempt in range(1, _TRIES_MAX + 1):
+                if self._has_same(key, entry):
+                    return
+                try:
+                    with tree.made_directory(self.root, *_parents(key)) as parent:
+                        self._write(parent, key, entry, core)
+                except FileNotFoundError:
+                    if attempt == _TRIES_MAX:
+                        raise
+                    core.seek(start)
+                else:
+                    return
+
+    def list(
+        self,
+        namespace: str | None = None,
+        pod_uid: str | None = None,
+        container: str | None = None,
+    ) -> Iterator[record.DumpKey]:
+        """See `store.Store.list`."""
+        prefix = key_prefix(namespace, pod_uid, container)
+        with self._translated(None):
+            with tree.directory(self.root):
+                pass  # a root that is gone is an error, a prefix that is not there is empty
+            for path in self._walk(prefix):
+                try:
+                    yield record.DumpKey(*path)
+                except errors.Invalid as error:
+                    _log.warning("not a dump, skipped: %s/%s: %s", self.root, path, error)
+
+    def scan(
+        self,
+        namespace: str | None = None,
+        pod_uid: str | None = None,
+        container: str | None = None,
+    ) -> Iterator[tuple[record.DumpKey, record.CrashRecord]]:
+        """See `store.Store.scan`."""
+        for key in self.list(namespace, pod_uid, container):
+            try:
+                yield key, self.read_record(key)
+            except errors.NotFound:
+                pass  # deleted since it was listed, or never whole; `store check` tells which
+            except (errors.BadRecord, errors.StorageError) as error:
+                _log.warning("unreadable dump skipped: %s: %s", key, error)
+
+    def read_record(self, key: record.DumpKey) -> record.CrashRecord:
+        """See `store.Store.read_record`."""
+        with self._translated(key), tree.directory(self.root, *_parents(key), key.id) as dump:
+            return _read_record(dump)
+
+    def open_core(self, key: record.DumpKey) -> CoreFile:
+        """See `store.Store.open_core`."""
+        with self._translated(key), tree.directory(self.root, *_parents(key), key.id) as dump:
+            return CoreFile(tree.open_file(CORE, dump), f"{key}/{CORE}")
+
+    def delete(self, key: record.DumpKey) -> None:
+        """See `store.Store.delete`: invisible by one rename, then the bytes, then empty parents."""
+        parents = _parents(key)
+        gone = f".{key.id}.{os.urandom(4).hex()}.gone"
+        with self._translated(key), tree.directory(self.root, *parents) as parent:
+            with tree.directory(self.root, *parents, key.id):
+                pass  # refuses a symlink before it is renamed
+            os.rename(key.id, gone, src_dir_fd=parent, dst_dir_fd=parent)
+            os.fsync(parent)
+            tree.remove(gone, parent)
+        for depth in range(len(parents), 0, -1):
+            try:
+                with tree.directory(self.root, *parents[: depth - 1]) as above:
+                    os.rmdir(parents[depth - 1], dir_fd=above)
+            except OSError:
+                return  # not empty, as usual; an empty one left behind is harmless
+
+    def _write(
+        self, parent: int, key: record.DumpKey, entry: record.CrashRecord, core: BinaryIO
+    ) -> None:
+        part = f".{key.id}.{os.urandom(4).hex()}.part"
+        os.mkdir(part, 0o770, dir_fd=parent)
+        try:
+            with contextlib.ExitStack() as stack:
+                dump = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
+                stack.callback(os.close, dump)
+                crc = _copy_verified(core, dump, entry)
+                stored = {**entry.raw, "core": {**entry.raw["core"], "storedCrc32": f"{crc:08x}"}}
+                _write_file(META, dump, record.CrashRecord(stored).encode())
+                os.fsync(dump)
+            self._publish(parent, part, key, entry)
+        except BaseException:
+            with contextlib.suppress(OSError):  # the first failure is the one to tell
+                tree.remove(part, parent)
+            raise
+        for name in tree.names(parent):  # an earlier try of ours, killed half-way
+            if name.startswith(f".{key.id}.") and name.endswith(".part"):
+                tree.remove(name, parent)
+
+    def _publish(
+        self, parent: int, part: str, key: record.DumpKey, entry: record.CrashRecord
+    ) -> None:
+        try:
+            os.rename(part, key.id, src_dir_fd=parent, dst_dir_fd=parent)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY) and self._has_same(key, entry):
+                tree.remove(part, parent)
+                return
+            raise
+        os.fsync(parent)
+
+    def _has_same(self, key: record.DumpKey, entry: record.CrashRecord) -> bool:
+        """Is this very dump there? Raises AlreadyExists if another one has its key."""
+        there, ours = self._core_there(key), entry.raw["core"]
+        if there is None:
+            return False
+        if (there["size"], there["crc32"]) == (ours["size"], ours["crc32"]):
+            return True
+        raise errors.AlreadyExists(f"the store holds another dump under {key}")
+
+    def _core_there(self, key: record.DumpKey) -> dict[str, Any] | None:
+        """The `core` of the record under `key`; what is no dump (a power cut) is moved aside."""
+        problem: Exception
+        try:
+            with tree.directory(self.root, *_parents(key), key.id) as dump:
+                try:
+                    core: dict[str, Any] = _read_record(dump).raw["core"]
+                    return core
+                except (FileNotFoundError, errors.BadRecord) as error:
+                    problem = error
+        except FileNotFoundError:
+            return None
+        aside = f".{key.id}.{os.urandom(4).hex()}.bad"
+        _log.warning("%s is no dump, moved aside as %s: %s", key, aside, problem)
+        with tree.directory(self.root, *_parents(key)) as parent:
+            os.rename(key.id, aside, src_dir_fd=parent, dst_dir_fd=parent)
+        return None
+
+    def _walk(self, prefix: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Paths four names long below `prefix`. A directory that cannot be read is logged."""
+        try:
+            with tree.directory(self.root, *prefix) as directory:
+                names = [name for name in tree.names(directory) if not name.startswith(".")]
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            _log.warning("unreadable, skipped: %s/%s: %s", self.root, "/".join(prefix), error)
+            return
+        for name in names:
+            path = [*prefix, name]
+            if len(path) == 4:
+                yield path
+            else:
+                yield from self._walk(path)
+
+    @contextlib.contextmanager
+    def _translated(self, key: record.DumpKey | None) -> Iterator[None]:
+        """OSError → NotFound or StorageError, naming root and key."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            if key is None or not os.path.isdir(self.root):
+                raise errors.StorageError(
+                    f"the store {self.root} is not there; create the directory or mount it"
+                ) from error
+            raise errors.NotFound(f"no dump {key}") from error
+        except OSError as error:
+            where = self.root if key is None else f"{self.root}: {key}"
+            raise errors.StorageError(f"store {where}: {error.strerror or error}") from error
+
+
+def key_prefix(
+    namespace: str | None, pod_uid: str | None, container: str | None
+) -> tuple[str, ...]:
+    """The names given, fit to be joined to a path. Raises Invalid, or BadRequest for a gap."""
+    names = (namespace, pod_uid, container)
+    prefix = tuple(name for name in names if name is not None)
+    if names[: len(prefix)] != prefix:
+        raise errors.BadRequest("a prefix of a key names the namespace, then podUID, container")
+    record.DumpKey(
+        "any" if namespace is None else namespace,
+        "any" if pod_uid is None else pod_uid,
+        "any" if container is None else container,
+        "any",
+    )
+    return prefix
+
+
+class CoreFile:
+    """See `store.Core`: one descriptor, read at offsets, so threads need no lock."""
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        self._descriptor = descriptor
+        self._name = name
+        self.size = os.fstat(descriptor).st_size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """See `store.Core.read_at`."""
+        try:
+            return os.pread(self._descriptor, min(size, max(0, self.size - offset)), offset)
+        except OSError as error:
+            raise errors.StorageError(f"{self._name}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """See `store.Core.close`."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _parents(key: record.DumpKey) -> tuple[str, str, str]:
+    return key.namespace, key.pod_uid, key.container
+
+
+def _read_record(dump: int) -> record.CrashRecord:
+    with open(tree.open_file(META, dump), "rb") as file:
+        return record.CrashRecord.parse(file.read(record.RECORD_BYTES_MAX + 1))
+
+
+def _write_file(name: str, parent: int, data: bytes) -> None:
+    with open(tree.create_file(name, parent), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _copy_verified(core: BinaryIO, dump: int, entry: record.CrashRecord) -> int:
+    """Copy to core.gz, fsync, drop the page cache, read back; returns the CRC-32 of the bytes."""
+    size = crc = 0
+    with open(tree.create_file(CORE, dump), "w+b", buffering=0) as file:
+        while chunk := core.read(_CHUNK_BYTES):
+            size, crc = size + len(chunk), zlib.crc32(chunk, crc)
+            view = memoryview(chunk)
+            while view:
+                view = view[file.write(view) :]
+        if size != entry.raw["core"]["storedSize"]:
+            rule = f"core.storedSize says {entry.raw['core']['storedSize']}"
+            raise errors.BadRecord(f"{entry.id}: the core is {size} bytes; {rule}")
+        os.fsync(file.fileno())
+        # What we read must come from the medium; a dump also has no business in the node's cache.
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        file.seek(0)
+        back_size = back_crc = 0
+        while chunk := file.read(_CHUNK_BYTES):
+            back_size, back_crc = back_size + len(chunk), zlib.crc32(chunk, back_crc)
+    if (back_size, back_crc) != (size, crc):
+        raise errors.StorageError(
+            f"{entry.id}: wrote {size} bytes with CRC {crc:08x},"
+            f" read back {back_size} with {back_crc:08x}"
+        )
+    return crc

@@ -1,0 +1,176 @@
+"""What every engine of `coredumpd.store` promises; the fixture `store` has a param per engine."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import threading
+
+import pytest
+from support import dumps
+
+from coredumpd import errors, record
+
+
+def test_a_committed_dump_is_listed_and_read_back(store):
+    key, entry, core = dumps.make(b"memory" * 1000)
+    store.commit(key, entry, core)
+    assert list(store.list()) == [key]
+    opened = store.open_core(key)
+    try:
+        assert gzip.decompress(opened.read_at(0, opened.size)) == b"memory" * 1000
+    finally:
+        opened.close()
+    there = store.read_record(key).raw
+    assert there["core"].pop("storedCrc32")
+    assert there == entry.raw
+
+
+def test_a_new_store_is_empty(store):
+    assert list(store.list()) == []
+    assert list(store.scan()) == []
+
+
+def test_a_core_is_read_from_any_offset(store):
+    key, entry, core = dumps.make(bytes(range(256)) * 40)
+    stored = core.getvalue()
+    store.commit(key, entry, core)
+    opened = store.open_core(key)
+    assert opened.size == len(stored)
+    assert opened.read_at(5, 7) == stored[5:12]
+    assert opened.read_at(len(stored) - 3, 100) == stored[-3:]
+    assert opened.read_at(len(stored), 1) == b""
+    assert opened.read_at(len(stored) + 10, 1) == b""
+    opened.close()
+    opened.close()
+
+
+def test_committing_the_same_dump_again_is_success(store):
+    key, entry, core = dumps.make()
+    store.commit(key, entry, core)
+    core.seek(0)
+    store.commit(key, entry, core)
+    assert list(store.list()) == [key]
+
+
+def test_committing_another_dump_under_the_same_key_is_refused(store):
+    key, entry, core = dumps.make(b"one")
+    store.commit(key, entry, core)
+    _, other, other_core = dumps.make(b"another")
+    other.raw["id"] = entry.id
+    with pytest.raises(errors.AlreadyExists, match=entry.id):
+        store.commit(key, other, other_core)
+    assert store.read_record(key).raw["core"]["size"] == 3
+
+
+def test_a_core_shorter_than_its_record_is_refused_and_leaves_nothing(store):
+    key, entry, core = dumps.make(b"x" * 5000)
+    with pytest.raises(errors.BadRecord, match="storedSize"):
+        store.commit(key, entry, io.BytesIO(core.getvalue()[:-1]))
+    assert list(store.list()) == []
+    store.commit(key, entry, core)
+    assert list(store.list()) == [key]
+
+
+def test_commit_reads_the_core_from_where_it_stands(store):
+    key, entry, core = dumps.make(b"y" * 100)
+    prefixed = io.BytesIO(b"prefix" + core.getvalue())
+    prefixed.seek(6)
+    store.commit(key, entry, prefixed)
+    opened = store.open_core(key)
+    assert gzip.decompress(opened.read_at(0, opened.size)) == b"y" * 100
+    opened.close()
+
+
+def test_listing_is_by_prefix_and_sorted(store):
+    placed = []
+    for namespace in ("team-b", "team-a"):
+        for container in ("web", "app"):
+            for pid in (2, 1):
+                key, entry, core = dumps.make(
+                    f"{namespace}{container}{pid}".encode(),
+                    namespace=namespace,
+                    container=container,
+                    pid=pid,
+                )
+                store.commit(key, entry, core)
+                placed.append(key)
+    assert list(store.list()) == sorted(placed, key=str)
+    in_a = [key for key in sorted(placed, key=str) if key.namespace == "team-a"]
+    assert list(store.list("team-a")) == in_a
+    assert list(store.list("team-a", dumps.POD_UID)) == in_a
+    assert list(store.list("team-a", dumps.POD_UID, "web")) == in_a[2:]
+    assert list(store.list("team-c")) == []
+    assert [key for key, _ in store.scan("team-a", dumps.POD_UID, "web")] == in_a[2:]
+
+
+def test_a_namespace_that_is_a_prefix_of_another_sees_only_its_own(store):
+    for namespace in ("team", "team-a"):
+        store.commit(*dumps.make(namespace=namespace))
+    assert [key.namespace for key in store.list("team")] == ["team"]
+
+
+@pytest.mark.parametrize("hostile", ["..", "a/b", ".", "", "UPPER", "a\0b"])
+def test_a_prefix_that_is_no_name_is_refused(store, hostile):
+    with pytest.raises(errors.Invalid, match="namespace"):
+        list(store.list(hostile))
+
+
+def test_a_prefix_with_a_gap_is_refused(store):
+    with pytest.raises(errors.BadRequest):
+        list(store.list(None, dumps.POD_UID))
+
+
+def test_a_deleted_dump_is_gone_and_its_neighbours_stay(store):
+    first, second = dumps.make(b"one", pid=1), dumps.make(b"two", pid=2)
+    store.commit(*first)
+    store.commit(*second)
+    store.delete(first[0])
+    assert list(store.list()) == [second[0]]
+    with pytest.raises(errors.NotFound):
+        store.read_record(first[0])
+    with pytest.raises(errors.NotFound):
+        store.open_core(first[0])
+    with pytest.raises(errors.NotFound):
+        store.delete(first[0])
+
+
+def test_a_deleted_dump_can_come_back(store):
+    key, entry, core = dumps.make()
+    store.commit(key, entry, core)
+    store.delete(key)
+    core.seek(0)
+    store.commit(key, entry, core)
+    assert list(store.list()) == [key]
+
+
+def test_a_host_crash_lives_under_its_node(store):
+    key = record.DumpKey("_host", "node1.example", "sshd", "sshd-20260921t141320z-1-0001")
+    _, entry, core = dumps.make()
+    store.commit(key, entry, core)
+    assert list(store.list("_host")) == [key]
+
+
+def test_fields_this_version_does_not_know_survive(store):
+    key, entry, core = dumps.make(futureField={"a": [1, None]})
+    store.commit(key, entry, core)
+    assert store.read_record(key).raw["futureField"] == {"a": [1, None]}
+
+
+def test_two_committers_of_one_dump_leave_one_dump(store):
+    dump = dumps.make(b"z" * 200_000)
+    failures = []
+
+    def commit() -> None:
+        try:
+            store.commit(dump[0], dump[1], io.BytesIO(dump[2].getvalue()))
+        except errors.CoredumpdError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=commit) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert list(store.list()) == [dump[0]]
