@@ -1,0 +1,224 @@
+"""One small asynchronous client: request in, (status, parsed JSON) out.
+
+Built on the transport of `kubernetes.aio` (TLS, kubeconfig, exec plugins, token rotation), without
+its generated classes: those cost 80 MiB resident, and the agent's limit is 96. Belongs to one
+event loop.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import urllib.parse
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client import api_client, configuration
+from kubernetes.aio.config import incluster_config
+
+from coredumpd import errors
+
+REQUEST_TIMEOUT_S = 15.0
+TOKEN_AGE_S_MAX = 60.0  # the kubelet rotates a token long before it expires
+RESPONSE_BYTES_MAX = 64 * 1024 * 1024
+_WATCH_SILENCE_S_MAX = 330.0  # we ask for watches of 300 s; past that the peer is gone
+_SERVICE_ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
+_BY_STATUS: dict[int, type[errors.CoredumpdError]] = {
+    400: errors.BadRequest,
+    401: errors.Unauthorized,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    422: errors.Invalid,
+}
+
+Query = Mapping[str, str | int | bool]
+
+
+class Expired(errors.CoredumpdError):
+    """The resourceVersion is too old to watch or continue from (HTTP 410): list again."""
+
+    http_status = 410
+    reason = "Expired"
+
+
+def in_cluster() -> bool:
+    """Does this process run in a pod with a service account?"""
+    return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and os.path.exists(
+        f"{_SERVICE_ACCOUNT_DIR}/token"
+    )
+
+
+def own_namespace() -> str | None:
+    """The namespace of the pod this process runs in."""
+    try:
+        with open(f"{_SERVICE_ACCOUNT_DIR}/namespace", encoding="ascii") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return None
+
+
+async def connect(kubeconfig: str | None = None, context: str | None = None) -> Client:
+    """A client: of `kubeconfig` if given, else in-cluster if possible, else ~/.kube/config.
+
+    Nothing is sent yet. Raises SettingsError when no configuration is found or it is wrong.
+    """
+    settings = configuration.Configuration()
+    try:
+        if kubeconfig is None and in_cluster():
+            loader = incluster_config.InClusterConfigLoader(
+                f"{_SERVICE_ACCOUNT_DIR}/token", f"{_SERVICE_ACCOUNT_DIR}/ca.crt"
+            )
+            loader._token_refresh_period = datetime.timedelta(seconds=TOKEN_AGE_S_MAX)
+            loader.load_and_set(settings)
+        else:
+            await config.load_kube_config(kubeconfig, context, settings)
+    except (config.ConfigException, OSError, ValueError, LookupError, TypeError) as error:
+        raise errors.SettingsError(f"no way to reach Kubernetes: {error}") from error
+    return Client(settings)
+
+
+class Client:
+    """A connection pool to one API server. Use as `async with`, or `close()` it."""
+
+    def __init__(self, settings: configuration.Configuration) -> None:
+        self._settings = settings
+        self._api = api_client.ApiClient(settings)
+        self.server: str = settings.host
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection. May be called twice."""
+        await self._api.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Query | None = None,
+        content_type: str = "application/json",
+        timeout_s: float = REQUEST_TIMEOUT_S,
+    ) -> tuple[int, Any]:
+        """(HTTP status, parsed JSON), status 200 to 299. `path` is absolute and already quoted.
+
+        Raises Unavailable (no connection, timeout, 429, 5xx, not JSON), NotFound, Conflict,
+        AlreadyExists, Unauthorized, Forbidden, Invalid, BadRequest or Expired; the message is the
+        API server's own.
+        """
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
+        response = await self._send(method, path, body, query, content_type, timeout)
+        try:
+            data = await response.content.read(RESPONSE_BYTES_MAX + 1)
+            while chunk := await response.content.read(RESPONSE_BYTES_MAX + 1 - len(data)):
+                data += chunk
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unavailable(method, path, error) from error
+        finally:
+            response.release()
+        if len(data) > RESPONSE_BYTES_MAX:
+            raise errors.Unavailable(f"{method} {path}: more than {RESPONSE_BYTES_MAX} bytes")
+        return response.status, _parse(method, path, response.status, data)
+
+    async def watch(
+        self, path: str, *, query: Query | None = None, timeout_s: int = 300
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Watch events `{"type", "object"}` until the server ends the watch, `timeout_s` at most.
+
+        Raises what `request` raises; Expired when the resourceVersion is too old.
+        """
+        full = {**(query or {}), "watch": True, "timeoutSeconds": timeout_s}
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=REQUEST_TIMEOUT_S, sock_read=_WATCH_SILENCE_S_MAX
+        )
+        response = await self._send("GET", path, None, full, "application/json", timeout)
+        try:
+            if not 200 <= response.status < 300:
+                _parse("WATCH", path, response.status, await response.read())
+            async for line in response.content:
+                event = _json("WATCH", path, line)
+                if event.get("type") == "ERROR":
+                    _raise("WATCH", path, event.get("object", {}).get("code", 500), event["object"])
+                yield event
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise self._unavailable("WATCH", path, error) from error
+        finally:
+            response.close()
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: object,
+        query: Query | None,
+        content_type: str,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        try:
+            auth = await self._settings.auth_settings()
+            headers: dict[str, str] = {item["key"]: item["value"] for item in auth.values()}
+            headers |= {"Accept": "application/json", "Content-Type": content_type}
+            headers["User-Agent"] = "coredumpd"
+            url = self._settings.host + path
+            if query:
+                url += "?" + urllib.parse.urlencode(
+                    {
+                        name: str(value).lower() if isinstance(value, bool) else value
+                        for name, value in query.items()
+                    }
+                )
+            answer = await self._api.rest_client.request(
+                method, url, headers=headers, body=body, _request_timeout=timeout
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError, config.ConfigException) as error:
+            raise self._unavailable(method, path, error) from error
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+    def _unavailable(self, method: str, path: str, error: BaseException) -> errors.Unavailable:
+        why = str(error) or type(error).__name__
+        return errors.Unavailable(f"Kubernetes at {self.server}: {method} {path}: {why}")
+
+
+def _json(method: str, path: str, data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise errors.Unavailable(f"{method} {path}: the answer is not JSON") from error
+
+
+def _parse(method: str, path: str, status: int, data: bytes) -> Any:
+    """The document of a good answer; raises the error of a bad one."""
+    if 200 <= status < 300:
+        return _json(method, path, data) if data.strip() else None
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):  # an error page of something in between; quoted below
+        document = {"message": data[:500].decode("utf-8", "replace").strip()}
+    _raise(method, path, status, document if isinstance(document, dict) else {})
+
+
+def _raise(method: str, path: str, status: int, document: dict[str, Any]) -> None:
+    """A metav1.Status as our exception."""
+    kind = _BY_STATUS.get(status, errors.Unavailable)
+    if document.get("reason") == "AlreadyExists":
+        kind = errors.AlreadyExists
+    elif status == 410:
+        kind = Expired
+    said = document.get("message") or f"HTTP {status}"
+    details = document.get("details")
+    causes = tuple(
+        errors.Cause(str(cause.get("field", "")), None, str(cause.get("message", "")))
+        for cause in (details.get("causes") or [] if isinstance(details, dict) else [])
+        if isinstance(cause, dict)
+    )
+    raise kind(f"Kubernetes refused {method} {path}: {said}", causes)
