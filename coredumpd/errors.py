@@ -71,6 +71,49 @@ class SettingsError(CoredumpdError):
         return "\n  ".join([self.message, *map(str, self.causes)])
 
 
+class NotAcceptable(UsageError):
+    """No representation that the Accept header allows (HTTP 406)."""
+
+    http_status = 406
+    reason = "NotAcceptable"
+
+
+class UnsupportedMediaType(UsageError):
+    """A body or a patch of a kind we do not take (HTTP 415)."""
+
+    http_status = 415
+    reason = "UnsupportedMediaType"
+
+
+class TooLarge(UsageError):
+    """A body above the limit (HTTP 413)."""
+
+    http_status = 413
+    reason = "RequestEntityTooLarge"
+
+
+class RangeNotSatisfiable(UsageError):
+    """A download beyond its end (HTTP 416)."""
+
+    http_status = 416
+    reason = "RequestedRangeNotSatisfiable"
+
+
+class MethodNotAllowed(UsageError):
+    """The path is there, the method is not (HTTP 405)."""
+
+    http_status = 405
+    reason = "MethodNotAllowed"
+
+
+class Expired(CoredumpdError):
+    """A resourceVersion or continue token older than the history we keep (HTTP 410)."""
+
+    exit_code = 75  # EX_TEMPFAIL
+    http_status = 410
+    reason = "Expired"
+
+
 class NotFound(CoredumpdError):
     """The thing named does not exist (HTTP 404)."""
 

@@ -1,0 +1,247 @@
+"""Objects in one SQLite file: the embedded engine, for one replica.
+
+One append-only table is at once the objects, their history and the watch log: the row number is the
+revision. Compaction deletes rows that a later row replaced. WAL with synchronous=FULL: a write that
+was answered survives a power cut (https://www.sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+
+from coredumpd import errors, objects
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS log (
+    revision INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('ADDED', 'MODIFIED', 'DELETED')),
+    value BLOB NOT NULL  -- of a DELETED key, its last
+);
+CREATE INDEX IF NOT EXISTS log_by_key ON log (key, revision);
+CREATE TABLE IF NOT EXISTS compacted (one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER);
+INSERT OR IGNORE INTO compacted VALUES (1, 0);
+"""
+_SCHEMA_VERSION = 1
+_BUSY_TIMEOUT_S = 5.0
+_POLL_S = 1.0  # another process may write too (a rolling update); nobody wakes us for that
+_EVENTS_MAX = 500
+# `max(revision)` makes SQLite take the other columns from the row that has it
+# (https://www.sqlite.org/lang_select.html#bareagg).
+_LIVING = """
+    FROM (SELECT key, value, kind, max(revision) AS revision FROM log
+          WHERE key > :after AND key >= :first AND key < :end AND revision <= :revision
+          GROUP BY key)
+    WHERE kind != 'DELETED'
+"""
+
+
+class SqliteEngine:
+    """See `objects.Engine`. One connection behind one lock: an operation takes well under 1 ms."""
+
+    def __init__(self, path: str) -> None:
+        self._lock = threading.Lock()
+        self._written = threading.Condition()
+        with _translated(path):
+            self._database = sqlite3.connect(
+                path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            os.chmod(path, 0o600)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = FULL")
+            version = self._database.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, _SCHEMA_VERSION):
+                raise errors.StorageError(
+                    f"{path}: schema {version} is of another release; ours is {_SCHEMA_VERSION}"
+                )
+            self._database.executescript(_SCHEMA)
+            self._database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        self._path = path
+
+    def revision(self) -> int:
+        """See `objects.Engine.revision`."""
+        with self._transaction() as database:
+            return _revision(database)
+
+    def create(self, key: str, value: bytes) -> int:
+        """See `objects.Engine.create`."""
+        with self._transaction(writes=True) as database:
+            if _get(database, key) is not None:
+                raise errors.AlreadyExists(f"{key} already exists")
+            return _append(database, key, "ADDED", value)
+
+    def get(self, key: str) -> objects.Item | None:
+        """See `objects.Engine.get`."""
+        with self._transaction() as database:
+            return _get(database, key)
+
+    def list(
+        self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0
+    ) -> objects.Page:
+        """See `objects.Engine.list`."""
+        with self._transaction() as database:
+            now = _revision(database)
+            _check_revision(database, revision or now, now)
+            bounds: dict[str, str | int] = {
+                "after": after,
+                "first": prefix,
+                "end": after_prefix(prefix),
+            }
+            bounds |= {"revision": revision or now, "limit": limit or -1}
+            rows = database.execute(
+                f"SELECT key, value, revision {_LIVING} ORDER BY key LIMIT :limit", bounds
+            ).fetchall()
+            remaining = 0
+            if limit and len(rows) == limit:
+                bounds["after"] = rows[-1][0]
+                remaining = database.execute(f"SELECT count(*) {_LIVING}", bounds).fetchone()[0]
+        return objects.Page([objects.Item(*row) for row in rows], revision or now, remaining)
+
+    def update(self, key: str, value: bytes, revision: int) -> int:
+        """See `objects.Engine.update`."""
+        with self._transaction(writes=True) as database:
+            _require(database, key, revision)
+            return _append(database, key, "MODIFIED", value)
+
+    def delete(self, key: str, revision: int) -> int:
+        """See `objects.Engine.delete`."""
+        with self._transaction(writes=True) as database:
+            last = _require(database, key, revision)
+            return _append(database, key, "DELETED", last.value)
+
+    def watch(self, prefix: str, after: int) -> SqliteWatch:
+        """See `objects.Engine.watch`."""
+        with self._transaction() as database:
+            _check_revision(database, after, max(after, _revision(database)))
+        return SqliteWatch(self, prefix, after)
+
+    def compact(self, revision: int) -> None:
+        """See `objects.Engine.compact`."""
+        with self._transaction(writes=True) as database:
+            done = database.execute("SELECT revision FROM compacted").fetchone()[0]
+            if not done < revision <= _revision(database):
+                return
+            database.execute(
+                """DELETE FROM log WHERE revision <= :revision AND (kind = 'DELETED' OR EXISTS (
+                   SELECT 1 FROM log AS later WHERE later.key = log.key
+                   AND later.revision > log.revision AND later.revision <= :revision))""",
+                {"revision": revision},
+            )
+            database.execute("UPDATE compacted SET revision = ?", (revision,))
+
+    def close(self) -> None:
+        """See `objects.Engine.close`."""
+        with self._lock:
+            self._database.close()
+
+    def events(self, prefix: str, after: int) -> tuple[Sequence[objects.Event], int]:
+        """Events above `after`, and the revision up to which the prefix has been read."""
+        with self._transaction() as database:
+            _check_revision(database, after, max(after, _revision(database)))
+            rows = database.execute(
+                """SELECT kind, key, value, revision, CASE kind WHEN 'ADDED' THEN NULL ELSE
+                   (SELECT before.value FROM log AS before WHERE before.key = log.key
+                    AND before.revision < log.revision ORDER BY before.revision DESC LIMIT 1) END
+                   FROM log WHERE revision > ? AND key >= ? AND key < ?
+                   ORDER BY revision LIMIT ?""",
+                (after, prefix, after_prefix(prefix), _EVENTS_MAX),
+            ).fetchall()
+            seen = rows[-1][3] if rows else max(after, _revision(database))
+        return [objects.Event(*row) for row in rows], seen
+
+    def wait(self, timeout_s: float) -> None:
+        """Until somebody writes through this engine, or `timeout_s` passed, or a second did."""
+        with self._written:
+            self._written.wait(min(timeout_s, _POLL_S))
+
+    @contextlib.contextmanager
+    def _transaction(self, writes: bool = False) -> Iterator[sqlite3.Connection]:
+        with self._lock, _translated(self._path):
+            self._database.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+        if writes:
+            with self._written:
+                self._written.notify_all()
+
+
+class SqliteWatch:
+    """See `objects.Watch`."""
+
+    def __init__(self, engine: SqliteEngine, prefix: str, after: int) -> None:
+        self._engine = engine
+        self._prefix = prefix
+        self._after = after
+
+    def next(self, timeout_s: float) -> Sequence[objects.Event]:
+        """See `objects.Watch.next`."""
+        events, self._after = self._engine.events(self._prefix, self._after)
+        if not events and timeout_s > 0:
+            self._engine.wait(timeout_s)
+            events, self._after = self._engine.events(self._prefix, self._after)
+        return events
+
+    def close(self) -> None:
+        """See `objects.Watch.close`."""
+
+
+def after_prefix(prefix: str) -> str:
+    """The first key behind every key that starts with `prefix`, which is not empty."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+def _revision(database: sqlite3.Connection) -> int:
+    row = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'log'").fetchone()
+    return max(1, row[0]) if row else 1
+
+
+def _check_revision(database: sqlite3.Connection, revision: int, now: int) -> None:
+    if revision < database.execute("SELECT revision FROM compacted").fetchone()[0]:
+        raise errors.Expired(f"revision {revision} has been compacted; list again")
+    if revision > now:
+        raise errors.BadRequest(f"revision {revision} is in the future; now is {now}")
+
+
+def _get(database: sqlite3.Connection, key: str) -> objects.Item | None:
+    row = database.execute(
+        "SELECT key, value, revision, kind FROM log WHERE key = ? ORDER BY revision DESC LIMIT 1",
+        (key,),
+    ).fetchone()
+    return None if row is None or row[3] == "DELETED" else objects.Item(*row[:3])
+
+
+def _require(database: sqlite3.Connection, key: str, revision: int) -> objects.Item:
+    item = _get(database, key)
+    if item is None or item.revision != revision:
+        raise errors.Conflict(f"{key} has been modified; it is not at revision {revision}")
+    return item
+
+
+def _append(database: sqlite3.Connection, key: str, kind: objects.EventKind, value: bytes) -> int:
+    if kind == "ADDED" and _revision_is_unused(database):
+        # Revision 1 is that of the empty store, so that 0 can mean "none" everywhere.
+        database.execute("INSERT INTO log VALUES (1, '', 'DELETED', x'')")
+    database.execute("INSERT INTO log (key, kind, value) VALUES (?, ?, ?)", (key, kind, value))
+    return _revision(database)
+
+
+def _revision_is_unused(database: sqlite3.Connection) -> bool:
+    return database.execute("SELECT 1 FROM sqlite_sequence WHERE name = 'log'").fetchone() is None
+
+
+@contextlib.contextmanager
+def _translated(path: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise errors.Unavailable(f"objects in {path}: {error}") from error
+    except (sqlite3.DatabaseError, OSError) as error:
+        raise errors.StorageError(f"objects in {path}: {error}") from error
