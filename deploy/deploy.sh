@@ -1,0 +1,529 @@
+#!/bin/sh
+# Write what an installation of coredumpd needs: certificates and one YAML. Applies nothing.
+# deploy/deploy.md explains every part of it.
+set -eu
+umask 077
+
+GROUP=coredump.fujitsu.com
+STORE_DIR=/var/lib/coredump-store # in the pods, whatever the store is
+OBJECTS_DIR=/var/lib/coredumpd-objects
+NONROOT=65532
+CA_DAYS=3650
+CERTIFICATE_DAYS=730
+RENEW_BEFORE_S=2592000 # 30 days
+
+usage() {
+    cat <<END
+usage: deploy/deploy.sh [OPTIONS] NAMESPACE SERVICE OUTDIR
+
+Writes OUTDIR/pki/ (a certificate authority of our own, kept when run again) and
+OUTDIR/coredumpd.yaml, for \`kubectl apply -f OUTDIR/coredumpd.yaml\`.
+
+NAMESPACE  where coredumpd runs; a namespace of its own
+SERVICE    the name of the API server's Service
+OUTDIR     a directory, made if missing; it holds private keys
+
+Options, each with the environment variable that sets it too:
+  --image IMAGE            COREDUMPD_IMAGE              (local/coredumpd:$VERSION)
+  --pull-policy POLICY     COREDUMPD_PULL_POLICY        Always, IfNotPresent or Never (IfNotPresent)
+  --store STORE            COREDUMPD_STORE              where dumps are kept (hostPath:/var/lib/coredump-store)
+                             hostPath:/DIR       one node's own disk: clusters of one node, tests
+                             pvc:CLAIM           a ReadWriteMany claim in NAMESPACE
+                             nfs:SERVER:/PATH    an NFS export
+  --objects WHERE          COREDUMPD_OBJECTS            where CoredumpEndpoints are kept (emptyDir)
+                             emptyDir            lost when the server's pod is replaced
+                             hostPath:/DIR       an existing directory that uid $NONROOT may write
+                             pvc:CLAIM           a claim in NAMESPACE
+  --host-dir DIR           COREDUMPD_HOST_DIR           handler and spool on each node (/var/lib/coredumpd);
+                             must not be mounted noexec: COS wants /home/kubernetes/bin/coredumpd
+  --runtime-state-dir DIR  COREDUMPD_RUNTIME_STATE_DIR  where the container runtime keeps one directory
+                             per container on each node; asked before the usual places
+  --max-size SIZE          COREDUMPD_MAX_SIZE           longer cores are truncated (8Gi)
+  --help
+END
+}
+
+fail() {
+    printf 'deploy.sh: %s\n' "$*" >&2
+    exit 2
+}
+
+newline='
+'
+# check NAME VALUE RULE PATTERN: all of the value must match the extended regular expression.
+check() {
+    case $2 in
+    *"$newline"* | */../* | */..) fail "$1: '$2': must not hold a newline or '..'" ;;
+    esac
+    printf '%s\n' "$2" | grep -Eqx -- "$4" || fail "$1: '$2': $3"
+}
+
+here=$(cd "$(dirname "$0")" && pwd)
+VERSION=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$here/../coredumpd/__init__.py")
+image=${COREDUMPD_IMAGE:-local/coredumpd:$VERSION}
+pull_policy=${COREDUMPD_PULL_POLICY:-IfNotPresent}
+store=${COREDUMPD_STORE:-hostPath:/var/lib/coredump-store}
+objects=${COREDUMPD_OBJECTS:-emptyDir}
+host_dir=${COREDUMPD_HOST_DIR:-/var/lib/coredumpd}
+runtime_state_dir=${COREDUMPD_RUNTIME_STATE_DIR:-}
+max_size=${COREDUMPD_MAX_SIZE:-8Gi}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+    --help | -h)
+        usage
+        exit 0
+        ;;
+    --image | --pull-policy | --store | --objects | --host-dir | --runtime-state-dir | --max-size)
+        [ $# -ge 2 ] || fail "$1 needs a value"
+        case $1 in
+        --image) image=$2 ;;
+        --pull-policy) pull_policy=$2 ;;
+        --store) store=$2 ;;
+        --objects) objects=$2 ;;
+        --host-dir) host_dir=$2 ;;
+        --runtime-state-dir) runtime_state_dir=$2 ;;
+        --max-size) max_size=$2 ;;
+        esac
+        shift 2
+        ;;
+    --)
+        shift
+        break
+        ;;
+    -*) fail "$1 is not an option; see --help" ;;
+    *) break ;;
+    esac
+done
+[ $# -eq 3 ] || fail "3 arguments are needed, NAMESPACE SERVICE OUTDIR; there are $#; see --help"
+namespace=$1 service=$2 out=$3
+
+label='[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?'
+path='/[A-Za-z0-9._/-]*[A-Za-z0-9._-]'
+check NAMESPACE "$namespace" "must be a DNS label: a-z, 0-9 and '-', at most 63" "$label"
+case $namespace in
+default | kube-public | kube-node-lease)
+    fail "NAMESPACE: '$namespace': the agent makes its namespace a privileged one; give it its own"
+    ;;
+esac
+check SERVICE "$service" "must be a DNS label that begins with a letter" "[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
+check --image "$image" "must be an image reference" '[A-Za-z0-9][A-Za-z0-9._:/@-]*'
+check --pull-policy "$pull_policy" "must be Always, IfNotPresent or Never" 'Always|IfNotPresent|Never'
+check --host-dir "$host_dir" "must be an absolute path of letters, digits and '._-'" "$path"
+check --max-size "$max_size" "must be a size such as 512Mi or 8Gi" '[0-9]+([KMGT]i?)?'
+[ -z "$runtime_state_dir" ] || check --runtime-state-dir "$runtime_state_dir" "must be an absolute path" "$path"
+check --store "$store" "must be hostPath:/DIR, pvc:CLAIM or nfs:SERVER:/PATH" \
+    "hostPath:$path|pvc:$label|nfs:[A-Za-z0-9.-]+:$path"
+check --objects "$objects" "must be emptyDir, hostPath:/DIR or pvc:CLAIM" \
+    "emptyDir|hostPath:$path|pvc:$label"
+command -v openssl >/dev/null || fail "openssl is needed for the certificates and is not installed"
+mkdir -p "$out/pki" || fail "OUTDIR: '$out': cannot be made"
+
+# --- certificates ---
+
+pki=$out/pki
+if [ ! -s "$pki/ca.crt" ] || [ ! -s "$pki/ca.key" ]; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 \
+        -days "$CA_DAYS" -subj "/CN=coredumpd API authority" \
+        -addext "basicConstraints=critical,CA:TRUE,pathlen:0" \
+        -addext "keyUsage=critical,keyCertSign,cRLSign" \
+        -keyout "$pki/ca.key" -out "$pki/ca.crt" 2>/dev/null ||
+        fail "openssl could not make the authority in $pki"
+fi
+
+host=$service.$namespace.svc
+current() { # is the server's certificate there, ours, for this name, and good for a while?
+    [ -s "$pki/tls.crt" ] && [ -s "$pki/tls.key" ] &&
+        openssl verify -CAfile "$pki/ca.crt" -verify_hostname "$host" "$pki/tls.crt" &&
+        openssl x509 -in "$pki/tls.crt" -checkend "$RENEW_BEFORE_S"
+}
+if ! current >/dev/null 2>&1; then
+    cat >"$pki/tls.ext" <<END
+basicConstraints=critical,CA:FALSE
+keyUsage=critical,digitalSignature
+extendedKeyUsage=serverAuth
+subjectAltName=DNS:$service,DNS:$service.$namespace,DNS:$host,DNS:$host.cluster.local
+END
+    {
+        openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 \
+            -subj "/CN=coredumpd API server" -keyout "$pki/tls.key" -out "$pki/tls.csr" &&
+            openssl x509 -req -in "$pki/tls.csr" -CA "$pki/ca.crt" -CAkey "$pki/ca.key" -sha256 \
+                -set_serial "0x$(openssl rand -hex 16)" -days "$CERTIFICATE_DAYS" \
+                -extfile "$pki/tls.ext" -out "$pki/tls.crt"
+    } 2>/dev/null || fail "openssl could not sign the server's certificate in $pki"
+    rm -f "$pki/tls.csr" "$pki/tls.ext"
+fi
+
+# --- parts of the YAML that depend on the options ---
+
+base64_of() {
+    base64 <"$1" | tr -d '\n'
+}
+
+# volume NAME WHERE: a volume of a pod, indented for `volumes:`
+volume() {
+    echo "        - name: $1"
+    case $2 in
+    emptyDir) echo "          emptyDir: {}" ;;
+    pvc:*) echo "          persistentVolumeClaim: {claimName: ${2#pvc:}}" ;;
+    nfs:*)
+        rest=${2#nfs:}
+        echo "          nfs: {server: ${rest%%:*}, path: ${rest#*:}}"
+        ;;
+    hostPath:*) echo "          hostPath: {path: ${2#hostPath:}, type: $3}" ;;
+    esac
+}
+
+config() {
+    cat <<END
+policy:
+  maxSize: $max_size
+END
+    if [ -n "$runtime_state_dir" ]; then
+        cat <<END
+  runtimeStateDirs:
+    - $runtime_state_dir
+    - /run/containerd/io.containerd.runtime.v2.task/k8s.io
+    - /run/containers/storage/overlay-containers
+    - /var/lib/docker/containers
+END
+    fi
+    cat <<END
+agent:
+  hostDir: $host_dir
+  store: file://$STORE_DIR
+server:
+  store: file://$STORE_DIR
+  objects: sqlite:///$OBJECTS_DIR/objects.db
+END
+}
+
+digest() { # of standard input; in an annotation it restarts the pods when what it digests changes
+    openssl dgst -sha256 -r | cut -c1-16
+}
+
+# --- the YAML ---
+
+namespace_yaml() {
+    [ "$namespace" != kube-system ] || return 0
+    cat <<END
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: $namespace
+  labels:
+    app.kubernetes.io/part-of: coredumpd
+    # The agent writes the node's core_pattern: privileged, hostPath, hostPID (Kubernetes 1.25+).
+    pod-security.kubernetes.io/enforce: privileged
+    pod-security.kubernetes.io/warn: privileged
+    pod-security.kubernetes.io/audit: privileged
+---
+END
+}
+
+rbac_yaml() {
+    cat <<END
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: coredumpd-server, namespace: $namespace}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: coredumpd-agent, namespace: $namespace}
+---
+# The server asks kube-apiserver who a caller is and what the caller may do.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: "coredumpd:server:auth-delegator"}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:auth-delegator"}
+subjects:
+  - {kind: ServiceAccount, name: coredumpd-server, namespace: $namespace}
+---
+# It reads which front proxy to believe (ConfigMap extension-apiserver-authentication).
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: "coredumpd:server:auth-reader", namespace: kube-system}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: extension-apiserver-authentication-reader}
+subjects:
+  - {kind: ServiceAccount, name: coredumpd-server, namespace: $namespace}
+---
+# It looks up the uid of a live pod.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: "coredumpd:server"}
+rules:
+  - {apiGroups: [""], resources: [pods], verbs: [get]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: "coredumpd:server"}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "coredumpd:server"}
+subjects:
+  - {kind: ServiceAccount, name: coredumpd-server, namespace: $namespace}
+---
+# The agent confirms which pod crashed, and tells the pod's owner by an Event.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: "coredumpd:agent"}
+rules:
+  - {apiGroups: [""], resources: [pods], verbs: [get, list, watch]}
+  - {apiGroups: [""], resources: [nodes], verbs: [get]}
+  - {apiGroups: [""], resources: [events], verbs: [create, patch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: "coredumpd:agent"}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "coredumpd:agent"}
+subjects:
+  - {kind: ServiceAccount, name: coredumpd-agent, namespace: $namespace}
+---
+# When told to stop, it restores core_pattern only if its own DaemonSet is being deleted.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: coredumpd-agent, namespace: $namespace}
+rules:
+  - {apiGroups: [apps], resources: [daemonsets], resourceNames: [coredumpd-agent], verbs: [get]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: coredumpd-agent, namespace: $namespace}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: coredumpd-agent}
+subjects:
+  - {kind: ServiceAccount, name: coredumpd-agent, namespace: $namespace}
+---
+# What people may do, added to the built-in roles view, edit and admin.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: "coredumpd:view"
+  labels:
+    rbac.authorization.k8s.io/aggregate-to-view: "true"
+    rbac.authorization.k8s.io/aggregate-to-edit: "true"
+    rbac.authorization.k8s.io/aggregate-to-admin: "true"
+rules:
+  - {apiGroups: [$GROUP], resources: [coredumpendpoints, coredumps], verbs: [get, list, watch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: "coredumpd:edit"
+  labels:
+    rbac.authorization.k8s.io/aggregate-to-edit: "true"
+    rbac.authorization.k8s.io/aggregate-to-admin: "true"
+rules:
+  - apiGroups: [$GROUP]
+    resources: [coredumpendpoints]
+    verbs: [create, update, patch, delete, deletecollection]
+  - {apiGroups: [$GROUP], resources: [coredumps], verbs: [delete, deletecollection]}
+---
+# A core is the process's memory, with every secret in it. The role view, which may not read
+# Secrets, does not get it; edit and admin do: they may read Secrets and exec into the pods anyway.
+# Remove the labels to grant it by a binding of its own.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: "coredumpd:download"
+  labels:
+    rbac.authorization.k8s.io/aggregate-to-edit: "true"
+    rbac.authorization.k8s.io/aggregate-to-admin: "true"
+rules:
+  - apiGroups: [$GROUP]
+    resources: [coredumpendpoints/dump, coredumpendpoints/proxy, coredumps/dump, coredumps/proxy]
+    verbs: [get]
+---
+# The stack without the memory.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata:
+  name: "coredumpd:backtrace"
+  labels:
+    rbac.authorization.k8s.io/aggregate-to-edit: "true"
+    rbac.authorization.k8s.io/aggregate-to-admin: "true"
+rules:
+  - {apiGroups: [$GROUP], resources: [coredumps/backtrace], verbs: [get]}
+---
+END
+}
+
+config_yaml() {
+    cat <<END
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: coredumpd, namespace: $namespace}
+data:
+  config.yaml: |
+$(config | sed 's/^/    /')
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: coredumpd-server-tls, namespace: $namespace}
+type: kubernetes.io/tls
+data:
+  tls.crt: $(base64_of "$pki/tls.crt")
+  tls.key: $(base64_of "$pki/tls.key")
+---
+END
+}
+
+server_yaml() {
+    cat <<END
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1alpha1.$GROUP}
+spec:
+  group: $GROUP
+  version: v1alpha1
+  groupPriorityMinimum: 2000
+  versionPriority: 10
+  service: {name: $service, namespace: $namespace, port: 443}
+  caBundle: $(base64_of "$pki/ca.crt")
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: $service
+  namespace: $namespace
+  labels: {app.kubernetes.io/name: coredumpd-server, app.kubernetes.io/part-of: coredumpd}
+spec:
+  selector: {app.kubernetes.io/name: coredumpd-server}
+  ports:
+    - {name: https, port: 443, targetPort: https, protocol: TCP}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: coredumpd-server
+  namespace: $namespace
+  labels: {app.kubernetes.io/name: coredumpd-server, app.kubernetes.io/part-of: coredumpd}
+spec:
+  replicas: 1
+  strategy: {type: Recreate} # SQLite has one writer
+  selector: {matchLabels: {app.kubernetes.io/name: coredumpd-server}}
+  template:
+    metadata:
+      labels: {app.kubernetes.io/name: coredumpd-server, app.kubernetes.io/part-of: coredumpd}
+      annotations:
+        coredump.fujitsu.com/config: "$({ config && cat "$pki/tls.crt"; } | digest)"
+    spec:
+      serviceAccountName: coredumpd-server
+      priorityClassName: system-cluster-critical
+      securityContext:
+        runAsNonRoot: true
+        runAsUser: $NONROOT
+        runAsGroup: $NONROOT
+        fsGroup: $NONROOT
+        seccompProfile: {type: RuntimeDefault}
+      terminationGracePeriodSeconds: 60 # downloads finish
+      containers:
+        - name: server
+          image: $image
+          imagePullPolicy: $pull_policy
+          args: [server, --config, /etc/coredumpd/config/config.yaml]
+          ports:
+            - {name: https, containerPort: 8443, protocol: TCP}
+          securityContext:
+            allowPrivilegeEscalation: false
+            readOnlyRootFilesystem: true
+            capabilities: {drop: [ALL]}
+          startupProbe:
+            httpGet: {path: /livez, port: https, scheme: HTTPS}
+            periodSeconds: 2
+            failureThreshold: 60
+          livenessProbe:
+            httpGet: {path: /livez, port: https, scheme: HTTPS}
+            timeoutSeconds: 5
+            failureThreshold: 3
+          readinessProbe:
+            httpGet: {path: /readyz, port: https, scheme: HTTPS}
+            timeoutSeconds: 5
+            periodSeconds: 5
+          resources:
+            requests: {cpu: 50m, memory: 128Mi}
+            limits: {memory: 512Mi}
+          volumeMounts:
+            - {name: tmp, mountPath: /tmp} # the executable unpacks itself here
+            - {name: config, mountPath: /etc/coredumpd/config, readOnly: true}
+            - {name: tls, mountPath: /etc/coredumpd/tls, readOnly: true}
+            - {name: store, mountPath: $STORE_DIR}
+            - {name: objects, mountPath: $OBJECTS_DIR}
+      volumes:
+        - {name: tmp, emptyDir: {sizeLimit: 512Mi}}
+        - {name: config, configMap: {name: coredumpd}}
+        - {name: tls, secret: {secretName: coredumpd-server-tls}}
+$(volume store "$store" DirectoryOrCreate)
+$(volume objects "$objects" Directory)
+---
+END
+}
+
+agent_yaml() {
+    cat <<END
+apiVersion: apps/v1
+kind: DaemonSet
+metadata:
+  name: coredumpd-agent
+  namespace: $namespace
+  labels: {app.kubernetes.io/name: coredumpd-agent, app.kubernetes.io/part-of: coredumpd}
+spec:
+  selector: {matchLabels: {app.kubernetes.io/name: coredumpd-agent}}
+  template:
+    metadata:
+      labels: {app.kubernetes.io/name: coredumpd-agent, app.kubernetes.io/part-of: coredumpd}
+      annotations:
+        coredump.fujitsu.com/config: "$(config | digest)"
+    spec:
+      serviceAccountName: coredumpd-agent
+      priorityClassName: system-node-critical
+      nodeSelector: {kubernetes.io/os: linux}
+      tolerations:
+        - {operator: Exists}
+      hostPID: true # which handler versions still run, which captures have lost their handler
+      terminationGracePeriodSeconds: 30
+      containers:
+        - name: agent
+          image: $image
+          imagePullPolicy: $pull_policy
+          args: [agent, --config, /etc/coredumpd/config/config.yaml]
+          env:
+            - {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+            - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+            - {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
+          securityContext:
+            privileged: true # core_pattern
+            runAsUser: 0
+            runAsGroup: $NONROOT # what it stores, the server may read and delete by its group
+            readOnlyRootFilesystem: true
+          ports:
+            - {name: metrics, containerPort: 9090, protocol: TCP}
+          readinessProbe:
+            httpGet: {path: /healthz, port: metrics}
+            timeoutSeconds: 5
+            periodSeconds: 5
+          resources:
+            requests: {cpu: 10m, memory: 96Mi}
+            limits: {memory: 256Mi}
+          volumeMounts:
+            - {name: tmp, mountPath: /tmp} # the executable unpacks itself here
+            - {name: config, mountPath: /etc/coredumpd/config, readOnly: true}
+            - {name: host, mountPath: $host_dir} # the same path as on the node
+            - {name: store, mountPath: $STORE_DIR}
+      volumes:
+        - {name: tmp, emptyDir: {sizeLimit: 512Mi}}
+        - {name: config, configMap: {name: coredumpd}}
+        - {name: host, hostPath: {path: $host_dir, type: DirectoryOrCreate}}
+$(volume store "$store" DirectoryOrCreate)
+END
+}
+
+part=$out/coredumpd.yaml.part
+{
+    namespace_yaml
+    rbac_yaml
+    config_yaml
+    server_yaml
+    agent_yaml
+} >"$part"
+mv "$part" "$out/coredumpd.yaml"
+echo "$out/coredumpd.yaml: apply it with: kubectl apply -f $out/coredumpd.yaml"
+openssl x509 -in "$pki/tls.crt" -noout -enddate |
+    sed 's/notAfter=/the certificate is good until /; s/$/; run this again before that/'

@@ -1,0 +1,165 @@
+"""deploy/deploy.sh: what it writes, what it keeps, what it refuses."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from cryptography import x509
+
+SCRIPT = Path(__file__).parents[3] / "deploy/deploy.sh"
+
+
+def deploy(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [SCRIPT, *map(str, words)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def manifests(directory: Path) -> dict[tuple[str, str], dict]:
+    documents = yaml.safe_load_all((directory / "coredumpd.yaml").read_text())
+    return {(document["kind"], document["metadata"]["name"]): document for document in documents}
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> dict[tuple[str, str], dict]:
+    done = deploy("cores", "coreapi", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    return manifests(tmp_path / "out")
+
+
+def test_the_api_service_trusts_the_authority_that_signed_the_servers_certificate(written):
+    bundle = base64.b64decode(
+        written["APIService", "v1alpha1.coredump.fujitsu.com"]["spec"]["caBundle"]
+    )
+    secret = written["Secret", "coredumpd-server-tls"]["data"]
+    authority = x509.load_pem_x509_certificate(bundle)
+    certificate = x509.load_pem_x509_certificate(base64.b64decode(secret["tls.crt"]))
+    certificate.verify_directly_issued_by(authority)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert "coreapi.cores.svc" in names.get_values_for_type(x509.DNSName)
+
+
+def test_the_service_the_api_service_and_the_namespace_are_as_asked(written):
+    spec = written["APIService", "v1alpha1.coredump.fujitsu.com"]["spec"]
+    assert spec["service"] == {"name": "coreapi", "namespace": "cores", "port": 443}
+    assert (spec["groupPriorityMinimum"], spec["versionPriority"]) == (2000, 10)
+    assert ("Service", "coreapi") in written
+    labels = written["Namespace", "cores"]["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "privileged"
+
+
+def test_the_configuration_is_one_the_executable_accepts(written, tmp_path):
+    from coredumpd import conffile
+
+    config = tmp_path / "config.yaml"
+    config.write_text(written["ConfigMap", "coredumpd"]["data"]["config.yaml"])
+    sections = conffile.load(str(config))
+    assert sections["agent"].store == sections["server"].store
+
+
+def test_the_server_has_no_rights_on_its_node(written):
+    pod = written["Deployment", "coredumpd-server"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert "hostPID" not in pod
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_who_may_view_a_namespace_may_not_read_its_memory(written):
+    label = "rbac.authorization.k8s.io/aggregate-to-view"
+    granted = [
+        resource
+        for (kind, _), document in written.items()
+        if kind == "ClusterRole" and label in document["metadata"].get("labels", {})
+        for rule in document["rules"]
+        for resource in rule["resources"]
+    ]
+    assert sorted(granted) == ["coredumpendpoints", "coredumps"]
+
+
+def test_no_service_account_may_use_a_wildcard_or_change_anything_but_events(written):
+    for (kind, name), document in written.items():
+        if kind in ("ClusterRole", "Role") and not document["metadata"].get("labels"):
+            for rule in document["rules"]:
+                assert "*" not in rule["resources"] + rule["verbs"] + rule["apiGroups"], name
+                if not {"get", "list", "watch"}.issuperset(rule["verbs"]):
+                    assert rule["resources"] == ["events"], name
+
+
+def test_running_it_again_keeps_the_authority_and_the_certificate(tmp_path):
+    deploy("cores", "coreapi", tmp_path)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "pki").iterdir()}
+    yaml_before = (tmp_path / "coredumpd.yaml").read_bytes()
+    assert deploy("cores", "coreapi", tmp_path).returncode == 0
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "pki").iterdir()}
+    assert yaml_before == (tmp_path / "coredumpd.yaml").read_bytes()
+
+
+def test_another_service_gets_a_certificate_of_its_own_from_the_same_authority(tmp_path):
+    deploy("cores", "coreapi", tmp_path)
+    authority, certificate = (
+        (tmp_path / "pki" / name).read_bytes() for name in ("ca.crt", "tls.crt")
+    )
+    deploy("cores", "other", tmp_path)
+    assert authority == (tmp_path / "pki/ca.crt").read_bytes()
+    assert certificate != (tmp_path / "pki/tls.crt").read_bytes()
+
+
+def test_keys_are_readable_by_their_owner_only(tmp_path):
+    deploy("cores", "coreapi", tmp_path / "out")
+    for path in ("out/pki/ca.key", "out/pki/tls.key", "out/coredumpd.yaml"):
+        assert (tmp_path / path).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    ("store", "volume"),
+    [
+        ("pvc:dumps", {"persistentVolumeClaim": {"claimName": "dumps"}}),
+        (
+            "nfs:nas.example:/export/dumps",
+            {"nfs": {"server": "nas.example", "path": "/export/dumps"}},
+        ),
+        ("hostPath:/srv/dumps", {"hostPath": {"path": "/srv/dumps", "type": "DirectoryOrCreate"}}),
+    ],
+)
+def test_agent_and_server_mount_the_same_store(tmp_path, store, volume):
+    assert deploy("cores", "coreapi", tmp_path, COREDUMPD_STORE=store).returncode == 0
+    written = manifests(tmp_path)
+    for key in (("Deployment", "coredumpd-server"), ("DaemonSet", "coredumpd-agent")):
+        volumes = written[key]["spec"]["template"]["spec"]["volumes"]
+        assert {"name": "store", **volume} in volumes
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["cores", "coreapi"], "3 arguments are needed"),
+        (["Cores", "coreapi", "out"], "NAMESPACE: 'Cores': must be a DNS label"),
+        (["default", "coreapi", "out"], "NAMESPACE: 'default'"),
+        (["cores", "1api", "out"], "SERVICE: '1api'"),
+        (["--store", "s3:bucket", "cores", "coreapi", "out"], "--store: 's3:bucket': must be"),
+        (["--store"], "--store needs a value"),
+        (["--storage", "x", "cores", "coreapi", "out"], "--storage is not an option"),
+        (["--host-dir", "/a/../b", "cores", "coreapi", "out"], "--host-dir: '/a/../b'"),
+        (["--image", "a\nb", "cores", "coreapi", "out"], "--image"),
+    ],
+)
+def test_a_wrong_argument_is_named_with_its_rule_and_nothing_is_written(tmp_path, words, complaint):
+    out = tmp_path / "out"
+    done = deploy(*(out if word == "out" else word for word in words))
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert not out.exists()
