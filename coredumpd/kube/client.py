@@ -7,6 +7,7 @@ event loop.
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import json
 import os
@@ -25,6 +26,7 @@ REQUEST_TIMEOUT_S = 15.0
 TOKEN_AGE_S_MAX = 60.0  # the kubelet rotates a token long before it expires
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 _WATCH_SILENCE_S_MAX = 330.0  # we ask for watches of 300 s; past that the peer is gone
+_CLOSING_S = 0.05  # a TLS transport closes its socket some turns of the loop later
 _SERVICE_ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
 _BY_STATUS: dict[int, type[errors.CoredumpdError]] = {
     400: errors.BadRequest,
@@ -36,13 +38,6 @@ _BY_STATUS: dict[int, type[errors.CoredumpdError]] = {
 }
 
 Query = Mapping[str, str | int | bool]
-
-
-class Expired(errors.CoredumpdError):
-    """The resourceVersion is too old to watch or continue from (HTTP 410): list again."""
-
-    http_status = 410
-    reason = "Expired"
 
 
 def in_cluster() -> bool:
@@ -98,6 +93,7 @@ class Client:
     async def close(self) -> None:
         """Close every connection. May be called twice."""
         await self._api.close()
+        await asyncio.sleep(_CLOSING_S)
 
     async def request(
         self,
@@ -213,7 +209,7 @@ def _raise(method: str, path: str, status: int, document: dict[str, Any]) -> Non
     if document.get("reason") == "AlreadyExists":
         kind = errors.AlreadyExists
     elif status == 410:
-        kind = Expired
+        kind = errors.Expired
     said = document.get("message") or f"HTTP {status}"
     details = document.get("details")
     causes = tuple(

@@ -38,9 +38,7 @@ def test_an_object_is_read_with_the_token_of_the_kubeconfig(kube):
 
 
 def test_a_body_is_sent_as_json_and_a_query_is_quoted(kube):
-    code, document = ask(
-        kube, "POST", "/api/v1/events", {"a": 1}, query={"dryRun": "All", "w": True}
-    )
+    code, document = ask(kube, "POST", "/api/v1/events", {"a": 1}, query={"x": "All", "w": True})
     assert (code, document) == (201, {"a": 1})
     assert kube.asked == [("POST", "/api/v1/events?x=All&w=true", {"a": 1})]
 
@@ -54,7 +52,7 @@ def test_a_body_is_sent_as_json_and_a_query_is_quoted(kube):
         (status(404, "NotFound", "where?"), errors.NotFound),
         (status(409, "Conflict", "old"), errors.Conflict),
         (status(409, "AlreadyExists", "there"), errors.AlreadyExists),
-        (status(410, "Expired", "too old"), client.Expired),
+        (status(410, "Expired", "too old"), errors.Expired),
         (status(429, "TooManyRequests", "slow down"), errors.Unavailable),
         (status(500, "InternalError", "oops"), errors.Unavailable),
         ((502, "<html>bad gateway</html>"), errors.Unavailable),
@@ -80,7 +78,7 @@ def test_the_api_servers_own_message_and_causes_are_kept(kube):
 
 def test_a_server_that_is_gone_or_slow_is_unavailable(kube):
     kube.kubeconfig()
-    kube.delay_s = 5
+    kube.delay_s = 0.5
     with pytest.raises(errors.Unavailable):
         ask(kube, "GET", POD, timeout_s=0.05)
     kube.stop()
@@ -150,7 +148,7 @@ def test_a_watch_yields_events_and_says_when_it_expired(kube):
             async for event in api.watch("/api/v1/pods", query={"resourceVersion": "5"}):
                 seen.append(event)
 
-    with pytest.raises(client.Expired, match="too old"):
+    with pytest.raises(errors.Expired, match="too old"):
         asyncio.run(run())
     assert seen == [{"type": "ADDED", "object": {"n": 1}}]
     assert kube.asked[0][1] == "/api/v1/pods?resourceVersion=5&watch=true&timeoutSeconds=300"
