@@ -79,7 +79,8 @@ def exit_codes_page() -> str:
         "| error | exit code | HTTP status | reason | meaning |",
         "|---|---|---|---|---|",
     ]
-    for kind in sorted(_tree(errors.CoredumpdError), key=lambda kind: kind.__name__):
+    kinds = [kind for kind in _tree(errors.CoredumpdError) if kind.__module__ == errors.__name__]
+    for kind in sorted(kinds, key=lambda kind: kind.__name__):
         meaning = " ".join((kind.__doc__ or "").split())
         row = (kind.__name__, str(kind.exit_code), str(kind.http_status), kind.reason, meaning)
         lines.append("| " + " | ".join(row) + " |")
