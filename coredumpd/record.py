@@ -9,8 +9,6 @@ No dataclasses, typing or re: the crash path imports this module.
 
 from __future__ import annotations
 
-import json
-
 from coredumpd import errors
 
 TYPE_CHECKING = False
@@ -143,6 +141,8 @@ class CrashRecord:
     @classmethod
     def parse(cls, data: bytes) -> CrashRecord:
         """The record in `data`. Raises BadRecord naming every field that breaks its rule."""
+        import json  # costs `re`; the crash path reads its first byte before it needs this
+
         if len(data) > RECORD_BYTES_MAX:
             raise errors.BadRecord(f"meta.json: {len(data)} bytes; at most {RECORD_BYTES_MAX}")
         try:
@@ -158,6 +158,8 @@ class CrashRecord:
 
     def encode(self) -> bytes:
         """The document as it is stored: two-space JSON, keys in the order they were set."""
+        import json
+
         return json.dumps(self.raw, indent=2, ensure_ascii=True).encode() + b"\n"
 
     @property

@@ -1,0 +1,127 @@
+"""A crash as the record will tell it. Pure but for the machine's own name and boot id."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from coredumpd import __version__, pattern, record
+from coredumpd.handler import process, runtime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from coredumpd.spool import stream
+
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+# signal(7), x86 and arm64. Only these dump core by default, but any can with SECCOMP_RET_KILL.
+_SIGNALS = """
+HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT
+STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS
+"""
+_NAMES = dict(enumerate(_SIGNALS.split(), start=1))
+
+
+def signal_name(number: int) -> str | None:
+    """ "SIGSEGV" for 11; None for a number without a name."""
+    return f"SIG{_NAMES[number]}" if number in _NAMES else None
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339, UTC, milliseconds."""
+    whole = min(int(seconds), 253402300799)  # the last second of the year 9999
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+    return f"{text}.{int(seconds % 1 * 1000):03d}Z"
+
+
+def begun(
+    args: pattern.CrashArgs,
+    crashed: process.Process,
+    owner: runtime.Container | None,
+    node: str | None,
+    now: float,
+) -> record.CrashRecord:
+    """The record as far as it is known before the core is stored. `now` is seconds, epoch."""
+    # %t has whole seconds; while that second lasts, our own clock knows the milliseconds.
+    when = now if int(now) == args.time else float(args.time)
+    place = crashed.place
+    raw = {
+        "version": record.VERSION,
+        "id": record.make_id(
+            (crashed.exe or crashed.comm).rpartition("/")[2],
+            args.time,
+            args.pid,
+            int.from_bytes(os.urandom(2), "big"),
+        ),
+        "time": timestamp(when),
+        "node": node,
+        "kernel": os.uname().release,
+        "boot": {"id": _boot_id()},
+        "namespace": owner.namespace if owner else None if place else record.HOST_NAMESPACE,
+        "podName": owner.pod_name if owner else None,
+        "podUID": place.pod_uid if place else None,
+        "container": owner.container if owner else None,
+        "containerID": place.container_id if place else None,
+        "image": owner.image if owner else None,
+        "process": {
+            "pid": args.pid,
+            "nsPid": args.ns_pid,
+            "tid": args.tid,
+            "nsTid": args.ns_tid,
+            "uid": args.uid,
+            "gid": args.gid,
+            "comm": crashed.comm,
+            "exe": crashed.exe,
+            "cwd": crashed.cwd,
+            "startTime": timestamp(crashed.start_time),
+            "rlimitCore": args.rlimit_core,
+            "dumpMode": args.dump_mode,
+            "cgroup": crashed.cgroup_path,
+        },
+        "signal": {"number": args.signal, "name": signal_name(args.signal)},
+        "core": {
+            "size": 0,
+            "storedSize": 0,
+            "crc32": "00000000",
+            "sparseBytes": None,
+            "truncated": {"is": True, "reason": "the handler died", "limit": None},
+            "members": 0,
+        },
+        "capture": {
+            "mode": "pipe",
+            "startedAt": timestamp(now),
+            "durationMs": None,
+            "handlerVersion": __version__,
+            "attribution": "runtime" if owner else "cgroup-only",
+        },
+    }
+    return record.CrashRecord(raw)
+
+
+def finish(
+    crash: record.CrashRecord, stored: stream.Result, limit: int | None, duration_s: float
+) -> None:
+    """Complete `crash` with what was stored; `limit` is the number of bytes that cut it, if any."""
+    crash.raw["core"] |= {
+        "size": stored.size,
+        "storedSize": stored.stored_size,
+        "crc32": f"{stored.crc32:08x}",
+        "truncated": {
+            "is": stored.reason is not None,
+            "reason": stored.reason,
+            "limit": limit,
+        },
+        "members": stored.members,
+    }
+    crash.raw["capture"]["durationMs"] = int(duration_s * 1000)
+
+
+def _boot_id() -> str | None:
+    try:
+        fd = os.open(BOOT_ID, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None  # no such file in a reduced /proc: null, not invented
+    try:
+        return os.read(fd, 64).decode("ascii", "replace").strip()
+    finally:
+        os.close(fd)

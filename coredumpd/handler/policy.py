@@ -1,0 +1,112 @@
+"""What to do with a crash: the snapshot the agent leaves in `<hostDir>/policy.json`.
+
+The handler works without it, by the defaults, which are those of `settings.PolicySettings` (that
+module is too heavy for the crash path; a test compares the two).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from coredumpd import errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+VERSION = 1
+POLICY_BYTES_MAX = 8 * 1024 * 1024
+
+
+class Policy:
+    """One snapshot; attribute names are the JSON's, as the settings' are."""
+
+    __slots__ = (
+        "captureTimeout",
+        "hostCrashes",
+        "maxSize",
+        "node",
+        "procDir",
+        "runtimeStateDirs",
+    )
+
+    def __init__(self) -> None:
+        self.hostCrashes = "ignore"
+        self.maxSize = 8 * 1024**3  # bytes of core, uncompressed
+        self.captureTimeout = 300.0  # seconds
+        self.runtimeStateDirs = [
+            "/run/containerd/io.containerd.runtime.v2.task/k8s.io",
+            "/run/containers/storage/overlay-containers",
+            "/var/lib/docker/containers",
+        ]
+        self.node: str | None = None  # unknown until an agent says it
+        self.procDir = "/proc"
+
+
+def load(path: str) -> Policy:
+    """The snapshot at `path`; the defaults when there is none.
+
+    Raises Forbidden when somebody else could have written it, BadRecord when it is not a policy.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return Policy()
+    except OSError as error:
+        raise errors.Forbidden(f"policy {path}: {error.strerror}") from error
+    try:
+        about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode):
+            raise errors.Forbidden(f"policy {path}: must be a regular file")
+        if about.st_uid != os.geteuid() or about.st_mode & 0o22:
+            rule = f"must belong to uid {os.geteuid()} and be writable by nobody else"
+            raise errors.Forbidden(f"policy {path}: {rule}")
+        with open(fd, "rb", closefd=False) as file:
+            return parse(file.read(POLICY_BYTES_MAX))
+    finally:
+        os.close(fd)
+
+
+def parse(data: bytes) -> Policy:
+    """A policy from its JSON. Unknown fields belong to newer agents. Raises BadRecord."""
+    import json  # costs `re`; kept off the way to the first byte
+
+    try:
+        raw = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise errors.BadRecord(f"policy: not JSON: {error}") from error
+    if not isinstance(raw, dict) or raw.get("version") != VERSION:
+        raise errors.BadRecord(f"policy: must be an object of version {VERSION}")
+    policy = Policy()
+    causes = []
+    for name, (accepts, rule) in _RULES.items():
+        if name in raw:
+            if accepts(raw[name]):
+                setattr(policy, name, raw[name])
+            else:
+                causes.append(errors.Cause(name, raw[name], rule))
+    if causes:
+        raise errors.BadRecord(f"policy: {'; '.join(map(str, causes))}", tuple(causes))
+    return policy
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("/") and "\0" not in value
+
+
+_RULES: dict[str, tuple[Any, str]] = {
+    "hostCrashes": (lambda value: value in ("ignore", "store"), "must be ignore or store"),
+    "maxSize": (lambda value: _is_number(value) and isinstance(value, int), "must be bytes"),
+    "captureTimeout": (_is_number, "must be seconds"),
+    "runtimeStateDirs": (
+        lambda value: isinstance(value, list) and all(map(_is_path, value)),
+        "must be a list of absolute paths",
+    ),
+    "node": (lambda value: value is None or isinstance(value, str), "must be a name"),
+    "procDir": (_is_path, "must be an absolute path"),
+}

@@ -1,0 +1,69 @@
+"""What the crash path may import: every module costs each crash, and each is attack surface."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Beyond what `python -I -S` itself starts with.
+ALLOWED = {
+    "__future__",
+    "_signal",
+    "_stat",
+    "coredumpd",
+    "coredumpd.errors",
+    "coredumpd.handler",
+    "coredumpd.handler.cgroup",
+    "coredumpd.handler.describe",
+    "coredumpd.handler.main",
+    "coredumpd.handler.policy",
+    "coredumpd.handler.process",
+    "coredumpd.handler.runtime",
+    "coredumpd.log",
+    "coredumpd.pattern",
+    "coredumpd.record",
+    "coredumpd.spool",
+    "coredumpd.spool.coresize",
+    "coredumpd.spool.stream",
+    "coredumpd.spool.writer",
+    "errno",
+    "fcntl",
+    "genericpath",
+    "isal",
+    "isal._isal",
+    "isal._version",
+    "isal.igzip_lib",
+    "isal.isal_zlib",
+    "os",
+    "os.path",
+    "posixpath",
+    "select",
+    "stat",
+    "_collections_abc",
+}
+
+
+def modules(statement: str) -> set[str]:
+    # -S keeps the virtual environment out, so isal's directory is named by hand.
+    import isal
+
+    places = [str(ROOT), str(Path(isal.__file__).parents[1])]
+    script = f"import sys; sys.path[:0] = {places!r}; {statement}; print(*sys.modules)"
+    command = [sys.executable, "-I", "-S", "-c", script]
+    done = subprocess.run(command, env={}, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_the_crash_path_imports_nothing_it_does_not_need() -> None:
+    extra = modules("import coredumpd.handler.main") - modules("pass")
+    assert extra <= ALLOWED, f"not allowed on the crash path: {sorted(extra - ALLOWED)}"
+
+
+def test_the_front_door_adds_nothing_to_the_crash_path() -> None:
+    handler = modules("import coredumpd.handler.main")
+    assert modules("from coredumpd import cli; import coredumpd.handler.main") - handler == {
+        "coredumpd.cli"
+    }

@@ -1,0 +1,28 @@
+"""Compile the programs of tests/crashers, once per session and directory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCES = Path(__file__).resolve().parent.parent / "crashers"
+PYTHON = SOURCES / "crasher.py"
+# What crasher.c writes at the two ends of its heap, at run time only.
+HEAP_MARKERS = (b"key-coredump-art", b"key-coredump-end")
+FUNCTION = "crash_here"  # what gdb must name
+
+
+def compiled(name: str, directory: Path) -> Path:
+    """`crasher` or `crasher_threads`, static (it runs in an empty container), with symbols."""
+    program = directory / name
+    if not program.exists():
+        source = SOURCES / f"{name}.c"
+        command = ["gcc", "-g", "-O1", "-fno-omit-frame-pointer", "-static", "-pthread"]
+        subprocess.run([*command, "-o", program, source], check=True)
+    return program
+
+
+def python_crasher(*words: str) -> list[str]:
+    """The command line of the Python crasher."""
+    return [sys.executable, str(PYTHON), *words]
