@@ -1,0 +1,121 @@
+"""May they: SubjectAccessReview for every request, so RBAC, ABAC and webhooks all govern.
+
+A yes and a no are kept for 10 s; a failure to ask is 503 and is not kept: never a yes, and
+over as soon as Kubernetes answers again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+from coredumpd import errors
+from coredumpd.web import callers
+
+CACHE_S = 10.0
+REVIEW_TIMEOUT_S = 5.0
+_DECISIONS_MAX = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Attributes:
+    """What is asked for: a resource of ours, or a bare `path`."""
+
+    verb: str
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+    path: str = ""
+
+    def sentence(self, user: str) -> str:
+        """The refusal, worded as kube-apiserver words it."""
+        if self.path:
+            return f'forbidden: User "{user}" cannot {self.verb} path "{self.path}"'
+        resource = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+        where = f'in the namespace "{self.namespace}"' if self.namespace else "at the cluster scope"
+        named = f' "{self.name}"' if self.name else ""
+        return (
+            f'{self.resource}.{self.group}{named} is forbidden: User "{user}" cannot {self.verb} '
+            f'resource "{resource}" in API group "{self.group}" {where}'
+        )
+
+
+class Authorizer(Protocol):
+    """Raises Forbidden for a no, Unavailable when nobody can tell."""
+
+    async def check(self, caller: callers.Caller, attributes: Attributes) -> None: ...
+
+
+class SubjectAccessReviews:
+    """Decisions by Kubernetes. One question at a time per (caller, attributes)."""
+
+    def __init__(self, kube: callers.Kube, clock: Callable[[], float] = time.monotonic) -> None:
+        self._kube = kube
+        self._clock = clock
+        self._decisions: OrderedDict[tuple[callers.Caller, Attributes], tuple[float, bool, str]] = (
+            OrderedDict()
+        )
+        self._asked: dict[tuple[callers.Caller, Attributes], asyncio.Task[tuple[bool, str]]] = {}
+
+    async def check(self, caller: callers.Caller, attributes: Attributes) -> None:
+        """See `Authorizer`."""
+        key = (caller, attributes)
+        until, allowed, why = self._decisions.get(key, (0.0, False, ""))
+        if self._clock() >= until:
+            allowed, why = await self._decide(key)
+        if not allowed:
+            sentence = attributes.sentence(caller.user)
+            raise errors.Forbidden(f"{sentence}: {why}" if why else sentence)
+
+    async def _decide(self, key: tuple[callers.Caller, Attributes]) -> tuple[bool, str]:
+        task = self._asked.get(key)
+        if task is None:
+            task = asyncio.create_task(self._ask(*key))
+            self._asked[key] = task
+            task.add_done_callback(lambda _: self._asked.pop(key, None))
+        return await asyncio.shield(task)  # a client that leaves must not fail the others
+
+    async def _ask(self, caller: callers.Caller, attributes: Attributes) -> tuple[bool, str]:
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        try:
+            _, answer = await self._kube.request(
+                "POST", path, review(caller, attributes), timeout_s=REVIEW_TIMEOUT_S
+            )
+            status = answer["status"]
+            allowed = status["allowed"] is True and status.get("denied") is not True
+            why = str(status.get("reason") or "")
+            if not allowed and status.get("evaluationError"):
+                why = why or str(status["evaluationError"])
+        except errors.CoredumpdError as error:
+            raise errors.Unavailable(f"whether you may cannot be asked: {error}") from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise errors.Unavailable("the SubjectAccessReview's answer makes no sense") from error
+        key = (caller, attributes)
+        self._decisions[key] = (self._clock() + CACHE_S, allowed, why)
+        self._decisions.move_to_end(key)
+        while len(self._decisions) > _DECISIONS_MAX:
+            self._decisions.popitem(last=False)
+        return allowed, why
+
+
+def review(caller: callers.Caller, attributes: Attributes) -> dict[str, object]:
+    """The SubjectAccessReview that asks whether `caller` may."""
+    spec: dict[str, object] = {"user": caller.user, "groups": list(caller.groups)}
+    if caller.uid:
+        spec["uid"] = caller.uid
+    if caller.extra:
+        spec["extra"] = {key: list(values) for key, values in caller.extra}
+    if attributes.path:
+        spec["nonResourceAttributes"] = {"path": attributes.path, "verb": attributes.verb}
+    else:
+        fields = ("verb", "group", "version", "resource", "subresource", "namespace", "name")
+        asked = {field: getattr(attributes, field) for field in fields}
+        spec["resourceAttributes"] = {field: value for field, value in asked.items() if value}
+    return {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}

@@ -1,0 +1,259 @@
+"""The handler every handler is: authenticated, authorised, bounded, and errors are Status objects.
+
+The order is fixed: who, may they, and only then the body is read. Runs on the event loop; what
+blocks belongs in a thread.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+from tornado import iostream, routing, web
+
+from coredumpd import errors
+from coredumpd.web import access, audit, bodies, callers, status
+from coredumpd.web import policy as policies
+
+AUDIT_ID_CHARS_MAX = 64
+_log = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """Told when requests begin and end."""
+
+    def began(self, handler: Handler) -> None: ...
+    def ended(self, handler: Handler) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Guard:
+    """What every handler needs to know a caller and to be observed."""
+
+    authenticator: callers.Authenticator
+    authorizer: access.Authorizer
+    observer: Observer
+
+
+@web.stream_request_body
+class Handler(web.RequestHandler):
+    """Base of all. Subclasses declare `policy`, and `audited` if they serve memory."""
+
+    policy: ClassVar[policies.Policy]
+    audited = False  # mutating methods are in any case
+
+    caller: callers.Caller | None = None
+    asked: access.Attributes | None = None
+    about = ""  # the name of the object a create is about
+    sent_bytes = 0
+    outcome = "complete"
+
+    def initialize(self, **_: Any) -> None:
+        """Tornado's: the first thing that happens to a request."""
+        self.guard: Guard = self.settings["guard"]
+        self.began_at = time.monotonic()
+        self.audit_id = self._audit_id()
+        self._body = bytearray()
+        self._ended = False
+        self.left = False
+        self.guard.observer.began(self)
+
+    def policy_for(self, parts: Mapping[str, str]) -> policies.Policy:  # noqa: ARG002
+        """The policy of this request; one class may serve several resources."""
+        return self.policy
+
+    async def prepare(self) -> None:
+        """Who, may they, is the body acceptable in size. Raises what `write_error` tells."""
+        self.query = self._query()
+        demands = self.policy_for(self.path_kwargs)
+        self.asked = demands.attributes(
+            self.request.method or "", self.request.path, self.path_kwargs, self.query
+        )
+        if self.asked is not None:
+            certificate = self.request.get_ssl_certificate(binary_form=True)
+            assert certificate is None or isinstance(certificate, bytes)  # noqa: S101 (for mypy)
+            headers = self.request.headers
+            self.caller = await self.guard.authenticator.authenticate(headers, certificate)
+            await self.guard.authorizer.check(self.caller, self.asked)
+        length = self.request.headers.get("Content-Length", "0")
+        if length.isdecimal() and int(length[:20]) > bodies.BODY_BYTES_MAX:
+            raise errors.TooLarge(f"the body is longer than {bodies.BODY_BYTES_MAX} bytes")
+
+    def data_received(self, chunk: bytes) -> None:
+        """Tornado's: part of the body. What is beyond the limit is dropped, then refused."""
+        if len(self._body) <= bodies.BODY_BYTES_MAX:
+            self._body += chunk
+
+    def body(self) -> bytes:
+        """The whole body. Raises TooLarge."""
+        if len(self._body) > bodies.BODY_BYTES_MAX:
+            raise errors.TooLarge(f"the body is longer than {bodies.BODY_BYTES_MAX} bytes")
+        return bytes(self._body)
+
+    def document(self) -> dict[str, Any]:
+        """The body as an object. Raises BadRequest, TooLarge, UnsupportedMediaType."""
+        return bodies.parse(self.body(), self.request.headers.get("Content-Type", ""))
+
+    def answer(
+        self, document: Mapping[str, Any], code: int = 200, content_type: str = "application/json"
+    ) -> None:
+        """Finish with a JSON document."""
+        self.set_status(code)
+        data = json.dumps(document, separators=(",", ":")).encode() + b"\n"
+        self.answer_bytes(data, content_type)
+
+    def answer_bytes(self, data: bytes, content_type: str) -> None:
+        """Finish with a body of any type."""
+        self.set_header("Content-Type", content_type)
+        self.set_header("Content-Length", str(len(data)))
+        self.sent_bytes = len(data)
+        self.finish(data if self.request.method != "HEAD" else None)
+
+    def details(self) -> dict[str, Any]:
+        """`details` of a Status: what the request was about."""
+        asked = self.asked
+        if asked is None or not asked.resource:
+            return {}
+        told = {"name": asked.name or self.about, "group": asked.group, "kind": asked.resource}
+        return {name: value for name, value in told.items() if value}
+
+    def set_default_headers(self) -> None:
+        """Tornado's: headers of every reply."""
+        self.set_header("Server", "coredumpd")
+        self.set_header("Cache-Control", "no-cache, private")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Audit-Id", getattr(self, "audit_id", ""))
+
+    def check_etag_header(self) -> bool:
+        """Tornado hashes bodies to answer If-None-Match; we only do where we set an ETag."""
+        return False
+
+    def compute_etag(self) -> str | None:
+        """See `check_etag_header`."""
+        return None
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Every error is a Status."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, errors.CoredumpdError):
+            self.set_status(error.http_status)
+            document = status.of(error, self.details())
+            if isinstance(error, errors.Unauthorized):
+                self.set_header("WWW-Authenticate", 'Bearer realm="coredumpd"')
+            if isinstance(error, errors.Unavailable):
+                self.set_header("Retry-After", "1")
+        elif isinstance(error, web.HTTPError):
+            told = error.log_message or ""
+            if status_code == 405:
+                told = f"{self.request.method} is not possible on {self.request.path}"
+            document = status.of_http(status_code, told)
+        else:
+            told = f"an internal error; the log has it under Audit-Id {self.audit_id}"
+            document = status.of_http(500, told)
+        self.outcome = "refused"
+        self.answer(document, self.get_status())
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Our own errors are answers, not accidents; everything else is logged whole."""
+        if isinstance(value, errors.Unavailable | errors.StorageError):
+            _log.warning("%s: %s", self._request_summary(), value)
+        elif not isinstance(value, errors.CoredumpdError | web.HTTPError):
+            _log.error("auditID %s", self.audit_id, exc_info=(typ, value, tb))
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Tornado's; once the headers are out, the only honest answer is to cut the connection."""
+        if self._headers_written and not self._finished:
+            self.abort()
+            return
+        super().send_error(status_code, **kwargs)
+
+    def abort(self) -> None:
+        """Cut the connection: a length was promised that cannot be kept."""
+        self.outcome = "aborted"
+        stream = getattr(self.request.connection, "stream", None)
+        if isinstance(stream, iostream.IOStream):
+            stream.close()
+        if not self._finished:
+            self.finish()
+
+    def on_connection_close(self) -> None:
+        """Tornado's: the client has left."""
+        self.left = True
+        super().on_connection_close()
+        self._end()
+
+    def on_finish(self) -> None:
+        """Tornado's: the reply is written."""
+        self._end()
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if self.left and self.outcome == "complete" and not self._finished:
+            self.outcome = "aborted"
+        self.guard.observer.ended(self)
+        mutating = self.request.method not in ("GET", "HEAD", "OPTIONS")
+        if self.asked is not None and (mutating or self.audited):
+            duration = time.monotonic() - self.began_at
+            audit.write(
+                audit.Entry(
+                    self.audit_id,
+                    self.caller,
+                    self.asked,
+                    self.request.remote_ip or "",
+                    self.get_status(),
+                    self.sent_bytes,
+                    self.outcome,
+                    duration,
+                )
+            )
+
+    def _audit_id(self) -> str:
+        """kube-apiserver's Audit-Id ties its audit log to ours; anything odd gets a new one."""
+        given = self.request.headers.get("Audit-Id", "")
+        plain = given.replace("-", "").isalnum() and given.isascii()
+        return given if plain and len(given) <= AUDIT_ID_CHARS_MAX else str(uuid.uuid4())
+
+    def _query(self) -> dict[str, str]:
+        query = {}
+        for name in self.request.query_arguments:
+            values = self.get_query_arguments(name, strip=False)
+            if len(values) > 1:
+                raise errors.BadRequest(f"the query names {name!r} {len(values)} times")
+            query[name] = values[0]
+        return query
+
+
+class Unknown(Handler):
+    """Whatever no route matches. Who may not look, does not learn what is not there."""
+
+    policy = policies.Path()
+
+    async def prepare(self) -> None:
+        """Refuses the unknown path, after the usual checks."""
+        await super().prepare()
+        raise errors.NotFound("the server could not find the requested resource")
+
+
+Route = tuple[str, type[Handler], dict[str, Any]]
+
+
+def application(
+    routes: Sequence[Route], guard: Guard, log_request: Callable[[Any], None] | None = None
+) -> web.Application:
+    """The Tornado application. Raises TypeError for a handler class that declares no policy."""
+    for _, handler, _ in routes:
+        if not issubclass(handler, Handler) or not hasattr(handler, "policy"):
+            raise TypeError(f"{handler.__name__} declares no policy: it may not serve anybody")
+    return web.Application(
+        [routing.URLSpec(path, handler, arguments) for path, handler, arguments in routes],
+        default_handler_class=Unknown,
+        guard=guard,
+        log_function=log_request or (lambda _: None),
+    )

@@ -1,0 +1,65 @@
+"""The HTTPS listener: bounded in connections, header bytes, body bytes and patience."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import Any
+
+from tornado import httpserver, iostream, web
+
+from coredumpd.web import bodies
+
+HEADER_BYTES_MAX = 64 * 1024  # kube-apiserver forwards tokens' extras; it allows 1 MiB itself
+IDLE_S_MAX = 90.0  # Go's http.Transport closes idle connections at 90 s too; also the handshake's
+BODY_S_MAX = 30.0
+CHUNK_BYTES = 64 * 1024
+_log = logging.getLogger(__name__)
+
+
+class Listener(httpserver.HTTPServer):
+    """An HTTPServer that closes connections above `connections_max` unanswered.
+
+    `ssl_context` may be replaced at any time; it counts for the connections that come after.
+    """
+
+    def initialize(  # type: ignore[override]
+        self, application: web.Application, context: ssl.SSLContext, connections_max: int
+    ) -> None:
+        """Tornado's constructor."""
+        self._connections_max = connections_max
+        self._streams: set[iostream.IOStream] = set()
+        super().initialize(
+            application,
+            ssl_options=context,
+            max_header_size=HEADER_BYTES_MAX,
+            idle_connection_timeout=IDLE_S_MAX,
+            body_timeout=BODY_S_MAX,
+            # A little more than handlers take, so that they can answer a proper 413.
+            max_body_size=2 * bodies.BODY_BYTES_MAX,
+            max_buffer_size=2 * bodies.BODY_BYTES_MAX,
+            chunk_size=CHUNK_BYTES,
+        )
+
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return len(self._streams)
+
+    def use(self, context: ssl.SSLContext) -> None:
+        """Serve new connections with `context`."""
+        self.ssl_options = context
+
+    def handle_stream(self, stream: iostream.IOStream, address: tuple[Any, ...]) -> None:
+        """Admit a connection, or close it."""
+        if len(self._streams) >= self._connections_max:
+            _log.warning("more than %d connections: one is closed", self._connections_max)
+            stream.close()
+            return
+        self._streams.add(stream)
+        super().handle_stream(stream, address)
+
+    def on_close(self, server_conn: object) -> None:
+        """Tornado's: a connection is over."""
+        super().on_close(server_conn)
+        self._streams.discard(server_conn.stream)  # type: ignore[attr-defined]

@@ -1,0 +1,87 @@
+"""Label and field selectors, as k8s.io/apimachinery parses them.
+
+https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+
+from coredumpd import errors
+
+_CHARS_MAX = 10_000
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_KEY = rf"(?:[a-z0-9](?:[a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_NAME}"
+_VALUE = rf"(?:{_NAME})?"
+_SET = re.compile(rf"({_KEY})\s+(in|notin)\s+\(([^()]*)\)")
+_EQUAL = re.compile(rf"({_KEY})\s*(==|=|!=)\s*({_VALUE})")
+_EXISTS = re.compile(rf"(!?)\s*({_KEY})")
+_LABEL_VALUE = re.compile(_VALUE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Requirement:
+    """`key` must (not) be there, or have one of `values`; "not" is also met by absence."""
+
+    key: str
+    values: tuple[str, ...] | None
+    negated: bool
+
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        """Does it hold of these labels?"""
+        found = self.key in labels and (self.values is None or labels[self.key] in self.values)
+        return found != self.negated
+
+
+@dataclasses.dataclass(frozen=True)
+class Selector:
+    """All requirements together; none selects everything."""
+
+    requirements: tuple[Requirement, ...] = ()
+
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        """Do all requirements hold?"""
+        return all(requirement.holds(labels) for requirement in self.requirements)
+
+
+def labels(text: str) -> Selector:
+    """`a=b,c!=d,e in (f,g),h,!i`. Raises BadRequest."""
+    return Selector(tuple(_label(part, text) for part in _split(text)))
+
+
+def fields(text: str, supported: Sequence[str]) -> Selector:
+    """`metadata.name=x`; only `supported` fields. Raises BadRequest naming them."""
+    requirements = []
+    for part in _split(text):
+        match = re.fullmatch(r"([A-Za-z0-9_.]+)(==|=|!=)(.*)", part.strip())
+        if match is None:
+            raise errors.BadRequest(f"fieldSelector: {part!r} is not FIELD=VALUE")
+        if match[1] not in supported:
+            known = ", ".join(supported)
+            raise errors.BadRequest(f"field label not supported: {match[1]}; supported: {known}")
+        requirements.append(Requirement(match[1], (match[3],), match[2] == "!="))
+    return Selector(tuple(requirements))
+
+
+def _split(text: str) -> list[str]:
+    """At commas outside parentheses."""
+    if len(text) > _CHARS_MAX:
+        raise errors.BadRequest(f"a selector is longer than {_CHARS_MAX} characters")
+    if not text.strip():
+        return []
+    return re.split(r",(?![^(]*\))", text)
+
+
+def _label(part: str, whole: str) -> Requirement:
+    part = part.strip()
+    if match := _SET.fullmatch(part):
+        values = tuple(value.strip() for value in match[3].split(","))
+        if all(_LABEL_VALUE.fullmatch(value) for value in values):
+            return Requirement(match[1], values, match[2] == "notin")
+    elif match := _EQUAL.fullmatch(part):
+        return Requirement(match[1], (match[3],), match[2] == "!=")
+    elif match := _EXISTS.fullmatch(part):
+        return Requirement(match[2], None, bool(match[1]))
+    raise errors.BadRequest(f"unable to parse the labelSelector {whole!r} at {part!r}")
