@@ -120,6 +120,13 @@ class ServerSettings:
     port: int = setting(8443, *_integer(0, 65535), "HTTPS port")
     tlsCertFile: str = setting("/etc/coredumpd/tls/tls.crt", *_PATH, "PEM certificate chain")
     tlsKeyFile: str = setting("/etc/coredumpd/tls/tls.key", *_PATH, "PEM private key")
+    connectionsMax: int = setting(4096, *_integer(16, 1_000_000), "more are closed unanswered")
+    shutdownDelay: float = setting(
+        "5s", *_DURATION, "on SIGTERM: not ready, but still accepting, for so long"
+    )
+    shutdownGrace: float = setting(
+        "60s", *_DURATION, "then downloads in progress have so long to finish"
+    )
 
 
 def _fail() -> str:

@@ -1,0 +1,74 @@
+"""The parts of a server put together: what answers which path, asking whom."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tornado import web
+
+from coredumpd import errors, objects
+from coredumpd.server import (
+    cluster,
+    discovery,
+    downloads,
+    endpoints,
+    inventory,
+    metrics,
+    openapi,
+    probes,
+    resources,
+)
+from coredumpd.web import access, base, callers
+
+
+@dataclasses.dataclass(frozen=True)
+class Outside:
+    """Everything a server depends on: decided by who starts it, in a cluster or standing alone."""
+
+    engine: objects.Engine
+    store: inventory.Store
+    authenticator: callers.Authenticator
+    authorizer: access.Authorizer
+    cluster: cluster.Cluster
+    checks: dict[str, probes.Check]
+
+
+class App:
+    """One server's handlers and what they share."""
+
+    def __init__(self, outside: Outside) -> None:
+        self.stored = inventory.Inventory(outside.store)
+        self.endpoints = endpoints.Endpoints(outside.engine, self.stored, outside.cluster)
+        self.metrics = metrics.Metrics()
+        self.stopping = False
+        self._guard = base.Guard(outside.authenticator, outside.authorizer, self.metrics)
+        self._checks = {
+            "store": self.stored.check,
+            "objects": self.endpoints.check,
+            "shutdown": self._not_stopping,
+            **outside.checks,
+        }
+
+    def routes(self) -> list[base.Route]:
+        """The whole route table."""
+        return [
+            *discovery.routes(),
+            *openapi.routes(),
+            *probes.routes(self._checks),
+            *metrics.routes(self.metrics),
+            *resources.routes(self.endpoints),
+            *downloads.routes(self.endpoints, self.stored),
+        ]
+
+    def application(self) -> web.Application:
+        """The Tornado application; every handler class in it has a policy."""
+        return base.application(self.routes(), self._guard)
+
+    def close(self) -> None:
+        """Free stores and threads."""
+        self.stored.close()
+        self.endpoints.close()
+
+    async def _not_stopping(self) -> None:
+        if self.stopping:
+            raise errors.Unavailable("this server is shutting down")

@@ -1,0 +1,42 @@
+"""`coredumpd server --config FILE`: kube-apiserver says who may what."""
+
+from __future__ import annotations
+
+import logging
+
+from coredumpd import objects, settings, store
+from coredumpd.kube import client
+from coredumpd.server import app, cluster, run, trust_source
+from coredumpd.web import access, callers
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(chosen: settings.ServerSettings, kubeconfig: str | None) -> None:
+    """Serve until told to stop. Raises SettingsError."""
+    async with await client.connect(kubeconfig) as kube:
+        trust = trust_source.TrustSource(kube)
+        outside = app.Outside(
+            engine=objects.open(chosen.objects),
+            store=store.open(chosen.store),
+            authenticator=callers.ClusterAuthenticator(kube, lambda: trust.current),
+            authorizer=access.SubjectAccessReviews(kube),
+            cluster=cluster.KubeCluster(kube),
+            checks={"trust": trust.check},
+        )
+        where = run.Listen(
+            address=None,
+            port=chosen.port,
+            cert_file=chosen.tlsCertFile,
+            key_file=chosen.tlsKeyFile,
+            connections_max=chosen.connectionsMax,
+            shutdown_delay_s=chosen.shutdownDelay,
+            shutdown_grace_s=chosen.shutdownGrace,
+        )
+        _log.info("Kubernetes is at %s", kube.server)
+        await run.serve(
+            app.App(outside),
+            where,
+            client_bundle=lambda: trust.current.bundle if trust.current else "",
+            refresh=trust.refresh,
+        )

@@ -1,0 +1,96 @@
+"""`/metrics`: what the server did, in bounded label sets; and the requests that are in progress."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import prometheus_client
+from prometheus_client import exposition
+
+from coredumpd.server import kinds
+from coredumpd.web import base, policy
+
+_METHODS = ("get", "head", "post", "put", "patch", "delete")
+_SECONDS = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800)
+
+
+class Metrics:
+    """The observer of all requests. Labels come from our own tables, never from a request."""
+
+    def __init__(self) -> None:
+        self.registry = prometheus_client.CollectorRegistry()
+        labels = ("verb", "resource", "subresource", "code")
+        self._requests = prometheus_client.Counter(
+            "coredumpd_server_requests", "Requests answered.", labels, registry=self.registry
+        )
+        self._seconds = prometheus_client.Histogram(
+            "coredumpd_server_request_seconds",
+            "Time to answer, watches left out.",
+            labels[:3],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._bytes = prometheus_client.Counter(
+            "coredumpd_server_sent_bytes",
+            "Body bytes sent.",
+            ("resource", "subresource"),
+            registry=self.registry,
+        )
+        self._active = prometheus_client.Gauge(
+            "coredumpd_server_active_requests", "Requests in progress.", registry=self.registry
+        )
+        self.active: set[base.Handler] = set()
+
+    def began(self, handler: base.Handler) -> None:
+        """See `base.Observer`."""
+        self.active.add(handler)
+        self._active.set(len(self.active))
+
+    def ended(self, handler: base.Handler) -> None:
+        """See `base.Observer`."""
+        self.active.discard(handler)
+        self._active.set(len(self.active))
+        verb, resource, subresource = _labels(handler)
+        self._requests.labels(verb, resource, subresource, str(handler.get_status())).inc()
+        self._bytes.labels(resource, subresource).inc(handler.sent_bytes)
+        if verb != "watch":
+            seconds = time.monotonic() - handler.began_at
+            self._seconds.labels(verb, resource, subresource).observe(seconds)
+
+    async def idle(self, grace_s: float) -> int:
+        """Wait until no request is in progress, `grace_s` at most; how many still are."""
+        deadline = time.monotonic() + grace_s
+        while self.active and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        return len(self.active)
+
+
+def _labels(handler: base.Handler) -> tuple[str, str, str]:
+    asked = handler.asked
+    if asked is None or asked.resource not in {kind.plural for kind in kinds.ALL}:
+        method = (handler.request.method or "").lower()
+        return method if method in _METHODS else "other", "", ""
+    return asked.verb, asked.resource, asked.subresource
+
+
+class Scrape(base.Handler):
+    """`/metrics`."""
+
+    policy = policy.Path()
+
+    def initialize(self, metrics: Metrics) -> None:  # type: ignore[override]
+        """Tornado's; `metrics` comes from the route."""
+        self.metrics = metrics
+        super().initialize()
+
+    async def get(self) -> None:
+        """The text format."""
+        self.answer_bytes(
+            exposition.generate_latest(self.metrics.registry), exposition.CONTENT_TYPE_LATEST
+        )
+
+
+def routes(metrics: Metrics) -> list[base.Route]:
+    """What this module serves."""
+    return [(r"/metrics", Scrape, {"metrics": metrics})]

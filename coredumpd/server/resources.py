@@ -1,0 +1,170 @@
+"""The HTTP face of a resource: verbs in, objects, lists and tables out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from coredumpd import errors
+from coredumpd.server import endpoint_rules, kinds
+from coredumpd.web import base, media, options, status, tables
+from coredumpd.web import policy as policies
+
+_GENERATE_TRIES_MAX = 5
+Listing = tuple[list[dict[str, Any]], dict[str, Any]]  # objects, and the list's metadata
+
+
+class Resource(Protocol):
+    """What stands behind the handlers; see `endpoints.Endpoints`."""
+
+    kind: kinds.Kind
+    fields: tuple[str, ...]
+
+    async def get(self, namespace: str, name: str) -> dict[str, Any]: ...
+    async def list(self, namespace: str | None, wanted: options.List) -> Listing: ...
+    async def create(
+        self, namespace: str, body: Mapping[str, Any], how: options.Write
+    ) -> dict[str, Any]: ...
+    async def delete(
+        self, namespace: str, name: str, body: Mapping[str, Any], how: options.Write
+    ) -> dict[str, Any]: ...
+
+
+class _ResourceHandler(base.Handler):
+    policy = policies.Path()  # never reached: policy_for answers
+
+    def initialize(self, resource: Resource) -> None:  # type: ignore[override]
+        """Tornado's; `resource` comes from the route."""
+        self.resource = resource
+        super().initialize()
+
+    def policy_for(self, parts: Mapping[str, str]) -> policies.Policy:  # noqa: ARG002
+        """One class serves every kind; each has its own rights."""
+        return policies.Resource(kinds.GROUP, kinds.VERSION, self.resource.kind.plural)
+
+    def require(self, verb: str) -> None:
+        """Raises MethodNotAllowed for a verb that this kind does not have."""
+        if verb not in self.resource.kind.verbs:
+            raise errors.MethodNotAllowed(
+                f"{verb} is not possible on {self.resource.kind.plural}.{kinds.GROUP}"
+            )
+
+    def answer_object(self, entry: Mapping[str, Any], code: int = 200) -> None:
+        """One object, as the client wants it shown."""
+        kind, version = self.negotiated(tables.OFFERED_FOR_OBJECT)
+        if kind == "Table":
+            meta = {"resourceVersion": entry["metadata"].get("resourceVersion", "")}
+            self.answer(self.table([entry], meta, version), code)
+        elif kind:
+            self.answer(tables.partial(entry, version), code)
+        else:
+            self.answer(entry, code)
+
+    def negotiated(self, offered: tuple[str, ...]) -> tuple[str, str]:
+        """(kind, version) that Accept asks for."""
+        return media.representation(self.request.headers.get("Accept", ""), offered)
+
+    def table(self, entries: list[Any], meta: Mapping[str, Any], version: str) -> dict[str, Any]:
+        """The entries as a Table."""
+        include = self.query.get("includeObject") or "Metadata"
+        return tables.table(self.resource.kind.columns, entries, meta, version, include)
+
+    def checked_body(self, how: options.Write) -> dict[str, Any]:
+        """The body; unknown fields are refused, warned about or dropped, as the client chose."""
+        body = self.document()
+        unknown = endpoint_rules.unknown_fields(body) if how.validation != "Ignore" else []
+        if unknown and how.validation == "Strict":
+            listed = ", ".join(f'unknown field "{field}"' for field in unknown)
+            raise errors.BadRequest(
+                f"{self.resource.kind.kind} in version {kinds.VERSION!r} cannot be handled: "
+                f"strict decoding error: {listed}"
+            )
+        for field in unknown:
+            told = f"unknown field {field}".encode("ascii", "replace").decode()
+            if told.isprintable():
+                escaped = told.replace("\\", "\\\\").replace('"', '\\"')
+                self.add_header("Warning", f'299 - "{escaped}"')
+        return body
+
+
+class Collection(_ResourceHandler):
+    """`…/<plural>` of one namespace or of all."""
+
+    async def get(self, namespace: str | None = None) -> None:
+        """list."""
+        if options.flag(self.query, "watch"):
+            self.require("watch")
+        self.require("list")
+        kind, version = self.negotiated(tables.OFFERED_FOR_LIST)
+        wanted = options.list_(self.query, self.resource.fields)
+        entries, meta = await self.resource.list(namespace, wanted)
+        if kind == "Table":
+            self.answer(self.table(entries, meta, version))
+        elif kind:
+            self.answer(tables.partial_list(entries, meta, version))
+        else:
+            self.answer(
+                {
+                    "apiVersion": kinds.GROUP_VERSION,
+                    "kind": f"{self.resource.kind.kind}List",
+                    "metadata": meta,
+                    "items": entries,
+                }
+            )
+
+    async def post(self, namespace: str | None = None) -> None:
+        """create."""
+        self.require("create")
+        if namespace is None:
+            raise errors.MethodNotAllowed("an object is created in a namespace")
+        how = options.write(self.query)
+        body = self.checked_body(how)
+        meta = body.get("metadata")
+        if isinstance(meta, dict):
+            self.about = str(meta.get("name") or meta.get("generateName") or "")
+        generated = isinstance(meta, dict) and not meta.get("name") and meta.get("generateName")
+        for tries in range(_GENERATE_TRIES_MAX):
+            try:
+                entry = await self.resource.create(namespace, body, how)
+            except errors.AlreadyExists:
+                if not generated or tries == _GENERATE_TRIES_MAX - 1:
+                    raise
+            else:
+                return self.answer_object(entry, 201)
+
+
+class Object(_ResourceHandler):
+    """`…/<plural>/<name>`."""
+
+    async def get(self, namespace: str, name: str) -> None:
+        """get."""
+        self.require("get")
+        self.answer_object(await self.resource.get(namespace, name))
+
+    async def delete(self, namespace: str, name: str) -> None:
+        """delete."""
+        self.require("delete")
+        body = self.document() if self.body() else {}
+        query = dict(self.query)
+        if body.get("dryRun"):
+            query["dryRun"] = ",".join(map(str, body["dryRun"]))
+        entry = await self.resource.delete(namespace, name, body, options.write(query))
+        details = {
+            "name": name,
+            "group": kinds.GROUP,
+            "kind": self.resource.kind.plural,
+            "uid": entry["metadata"]["uid"],
+        }
+        self.answer(status.success(details))
+
+
+def routes(resource: Resource) -> list[base.Route]:
+    """The routes of one kind, subresources aside."""
+    plural = resource.kind.plural
+    arguments = {"resource": resource}
+    place = rf"{kinds.BASE}/namespaces/(?P<namespace>[^/]+)/{plural}"
+    return [
+        (rf"{kinds.BASE}/{plural}", Collection, arguments),
+        (place, Collection, arguments),
+        (rf"{place}/(?P<name>[^/]+)", Object, arguments),
+    ]

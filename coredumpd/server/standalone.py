@@ -1,0 +1,133 @@
+"""`coredumpd server --standalone`: the same routes without Kubernetes, for one machine's root.
+
+Loopback only; one generated token that may do everything; a self-signed certificate.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hmac
+import json
+import os
+import secrets
+from typing import Any
+
+from coredumpd import errors, objects, store
+from coredumpd.server import app, cluster, run
+from coredumpd.web import access, callers, certs
+
+ADDRESS = "127.0.0.1"
+_CONNECTIONS_MAX = 1024
+_GRACE_S = 10.0
+
+
+async def serve(data_dir: str, port: int, store_url: str | None) -> None:
+    """Serve until told to stop. Raises SettingsError when `data_dir` cannot be used."""
+    paths = {name: os.path.join(data_dir, name) for name in ("token", "tls.crt", "tls.key")}
+    token = prepare(data_dir)
+    outside = app.Outside(
+        engine=objects.open(f"sqlite:///{os.path.join(data_dir, 'objects.db')}"),
+        store=store.open(store_url or f"file://{os.path.join(data_dir, 'store')}"),
+        authenticator=TokenAuthenticator(token),
+        authorizer=TokenHolderMay(),
+        cluster=cluster.NoCluster(),
+        checks={},
+    )
+    where = run.Listen(
+        address=ADDRESS,
+        port=port,
+        cert_file=paths["tls.crt"],
+        key_file=paths["tls.key"],
+        connections_max=_CONNECTIONS_MAX,
+        shutdown_delay_s=0.0,
+        shutdown_grace_s=_GRACE_S,
+    )
+
+    def ready(bound: int) -> None:
+        url = f"https://{ADDRESS}:{bound}"
+        _write_private(
+            os.path.join(data_dir, "kubeconfig"),
+            json.dumps(kubeconfig(url, paths["tls.crt"], token), indent=2).encode(),
+        )
+        print(
+            f"serving {url} (standalone: loopback only)\n"
+            f"token: {paths['token']}\n"
+            f"certificate: {paths['tls.crt']}\n"
+            f"kubectl --kubeconfig {os.path.join(data_dir, 'kubeconfig')} "
+            "get --raw /apis/coredump.fujitsu.com/v1alpha1",
+            flush=True,
+        )
+
+    await run.serve(app.App(outside), where, ready=ready)
+
+
+def prepare(data_dir: str) -> str:
+    """Make what is missing in `data_dir`: token, key pair, store. Returns the token."""
+    try:
+        os.makedirs(os.path.join(data_dir, "store"), mode=0o700, exist_ok=True)
+        token_file = os.path.join(data_dir, "token")
+        if not os.path.exists(token_file):
+            _write_private(token_file, secrets.token_urlsafe(32).encode() + b"\n")
+        if not os.path.exists(os.path.join(data_dir, "tls.crt")):
+            certificate, key = certs.self_signed(datetime.datetime.now(datetime.UTC))
+            _write_private(os.path.join(data_dir, "tls.key"), key)
+            _write_private(os.path.join(data_dir, "tls.crt"), certificate)
+        with open(token_file, encoding="ascii") as file:
+            token = file.read().strip()
+    except OSError as error:
+        cause = errors.Cause("--data-dir", data_dir, f"must be a writable directory: {error}")
+        raise errors.SettingsError("the server cannot start:", (cause,)) from error
+    if not token:
+        cause = errors.Cause("--data-dir", token_file, "must hold a token; remove it for a new one")
+        raise errors.SettingsError("the server cannot start:", (cause,))
+    return token
+
+
+def kubeconfig(url: str, ca_file: str, token: str) -> dict[str, Any]:
+    """A kubeconfig (JSON is YAML) that reaches this server."""
+    name = "coredumpd-standalone"
+    server = {"server": url, "certificate-authority": ca_file}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": server}],
+        "users": [{"name": name, "user": {"token": token}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "current-context": name,
+    }
+
+
+class TokenAuthenticator:
+    """Who has the token is the owner."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def authenticate(
+        self,
+        headers: callers.Headers,
+        certificate: bytes | None,  # noqa: ARG002
+    ) -> callers.Caller:
+        """See `callers.Authenticator`."""
+        given = callers.bearer_token(headers)
+        if given is None or not hmac.compare_digest(given.encode(), self._token.encode()):
+            raise errors.Unauthorized("the token of this server's data directory is needed")
+        return callers.Caller("owner", groups=(callers.AUTHENTICATED,))
+
+
+class TokenHolderMay:
+    """Who got past `TokenAuthenticator` may do everything."""
+
+    async def check(self, caller: callers.Caller, attributes: access.Attributes) -> None:
+        """See `access.Authorizer`."""
+
+
+def _write_private(path: str, data: bytes) -> None:
+    """Whole or not at all, 0600 from the first byte."""
+    part = f"{path}.{secrets.token_hex(4)}.part"
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(part, path)
