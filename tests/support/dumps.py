@@ -1,15 +1,62 @@
-"""Small records and cores for tests that need dumps but no crash."""
+"""Dumps made by hand, for the tests of what comes after the capture."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import zlib
+from pathlib import Path
 from typing import Any
 
 from coredumpd import record
 
 POD_UID = "0a1b2c3d-1111-2222-3333-444455556666"
+
+
+def document(id: str = "app-20260102t030405z-7-00ff", core: bytes = b"core", **changes: Any) -> Any:
+    """A whole meta.json of a crash in the pod default/web, of `core` as `stored` packs it."""
+    return {
+        "version": 1,
+        "id": id,
+        "time": "2026-01-02T03:04:05.000Z",
+        "node": "node1",
+        "kernel": "6.18.0",
+        "boot": {"id": "b007"},
+        "namespace": "default",
+        "podName": "web",
+        "podUID": "1234-5678",
+        "container": "app",
+        "containerID": "c" * 64,
+        "image": "local/app:1",
+        "process": {"pid": 7, "comm": "app", "exe": "/bin/app"},
+        "signal": {"number": 11, "name": "SIGSEGV"},
+        "core": {
+            "size": len(core),
+            "storedSize": len(stored(core)),
+            "crc32": f"{zlib.crc32(core):08x}",
+            "truncated": {"is": False, "reason": None, "limit": None},
+            "members": 1,
+        },
+        "capture": {"mode": "pipe", "attribution": "runtime"},
+    } | changes
+
+
+def stored(core: bytes) -> bytes:
+    return gzip.compress(core, mtime=0)
+
+
+def crash(id: str = "app-20260102t030405z-7-00ff", **changes: Any) -> record.CrashRecord:
+    return record.CrashRecord(document(id, **changes))
+
+
+def spooled(spool: Path, id: str, core: bytes = b"core", **changes: Any) -> Path:
+    """A complete entry of `spool` (made 0700), appearing by rename as a handler does it."""
+    spool.mkdir(mode=0o700, exist_ok=True)
+    part = spool / f"{id}.part"
+    part.mkdir(mode=0o700)
+    (part / "core.gz").write_bytes(stored(core))
+    (part / "meta.json").write_bytes(crash(id, core=core, **changes).encode())
+    return part.rename(spool / id)
 
 
 def make(
@@ -23,34 +70,17 @@ def make(
     pid: int = 4242,
     **fields: Any,
 ) -> tuple[record.DumpKey, record.CrashRecord, io.BytesIO]:
-    """A dump of `content`: its key, its record and its stored bytes."""
-    stored = gzip.compress(content, mtime=0)
-    id = record.make_id(exe, time_s, pid, zlib.crc32(content))
-    raw: dict[str, Any] = {
-        "version": 1,
-        "id": id,
-        "time": "2026-09-21T14:13:20.000Z",
-        "node": "node1",
-        "kernel": "6.18.0",
-        "boot": {"id": "b007"},
-        "namespace": namespace,
-        "podName": "web-0",
-        "podUID": pod_uid,
-        "container": container,
-        "containerID": "c0ffee" * 10 + "abcd",
-        "image": "local/crasher:1",
-        "process": {"pid": pid, "comm": exe, "exe": f"/bin/{exe}"},
-        "signal": {"number": 11, "name": "SIGSEGV"},
-        "core": {
-            "size": len(content),
-            "storedSize": len(stored),
-            "crc32": f"{zlib.crc32(content):08x}",
-            "sparseBytes": 0,
-            "truncated": {"is": False, "reason": None},
-            "members": 1,
-        },
-        "capture": {"attribution": "runtime"},
+    """A dump of `content` in the pod web-0: its key, its record and its stored bytes."""
+    raw = document(
+        record.make_id(exe, time_s, pid, zlib.crc32(content)),
+        content,
+        time="2026-09-21T14:13:20.000Z",
+        namespace=namespace,
+        podName="web-0",
+        podUID=pod_uid,
+        container=container,
+        process={"pid": pid, "comm": exe, "exe": f"/bin/{exe}"},
         **fields,
-    }
+    )
     entry = record.CrashRecord.parse(record.CrashRecord(raw).encode())
-    return entry.key(), entry, io.BytesIO(stored)
+    return entry.key(), entry, io.BytesIO(stored(content))

@@ -1,0 +1,146 @@
+"""Whose crash it was, as Kubernetes knows it: confirms what the node's own files said.
+
+The handler has written what the cgroup and the runtime's state told it. The API adds what only it
+knows, translates a static pod's uid, and names the pod of a record that has the cgroup alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import urllib.parse
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+from coredumpd import errors, record
+
+_log = logging.getLogger(__name__)
+CONFIRM_TIMEOUT_S = 3.0  # an API that is down may delay a dump by this, once
+_STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+
+
+class Api(Protocol):
+    """What is asked of Kubernetes; `kube.client.Client` is one. Raises errors.Unavailable."""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Any = None,
+        content_type: str = "application/json",
+        timeout_s: float = 15.0,
+    ) -> tuple[int, Any]: ...
+
+
+class Attributor:
+    """Completes records against the API; without one (`api` None) it only places the unnamed."""
+
+    def __init__(self, api: Api | None, node: str | None) -> None:
+        self._api = api
+        self._node = node
+
+    async def attribute(self, crash: record.CrashRecord) -> record.CrashRecord:
+        """The record with all that is known of its pod; one that has no pod any more goes to _host.
+
+        A record with names is never held up: an API that is away leaves it as it is. Raises
+        Unavailable only for a record that has no names yet, which is worth trying again.
+        """
+        if crash.raw["namespace"] == record.HOST_NAMESPACE:
+            return crash
+        if self._api is None:
+            return crash if crash.raw["namespace"] else unnamed(crash, self._node)
+        if crash.raw["namespace"] and crash.raw["podName"]:
+            try:
+                return confirmed(crash, await self._pod(self._api, crash))
+            except errors.NotFound:
+                return crash  # deleted meanwhile; the node's word stands
+            except errors.CoredumpdError as error:
+                _log.warning("%s is shipped unconfirmed: %s", crash.id, error)
+                return crash
+        pods = await self._pods_of_node(self._api)
+        for pod in pods:
+            completed = named(crash, pod)
+            if completed is not None:
+                return completed
+        _log.warning("no pod %s on this node: %s goes to _host", crash.raw["podUID"], crash.id)
+        return unnamed(crash, self._node)
+
+    async def _pod(self, api: Api, crash: record.CrashRecord) -> dict[str, Any]:
+        namespace, name = (
+            urllib.parse.quote(crash.raw[field], safe="") for field in ("namespace", "podName")
+        )
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}"
+        _, pod = await api.request("GET", path, timeout_s=CONFIRM_TIMEOUT_S)
+        return dict(pod)
+
+    async def _pods_of_node(self, api: Api) -> Iterable[dict[str, Any]]:
+        query = {"fieldSelector": f"spec.nodeName={self._node}"}
+        _, pods = await api.request("GET", "/api/v1/pods", query=query)
+        return list(pods["items"])
+
+
+def confirmed(crash: record.CrashRecord, pod: dict[str, Any]) -> record.CrashRecord:
+    """`crash` with what the API says of `pod`, when it is the very pod; else `crash` as it is."""
+    if crash.raw["podUID"] not in uids(pod):
+        return crash  # another pod took the name; the crashed one is gone
+    status = _status_of(pod, crash.raw["containerID"])
+    owners = pod["metadata"].get("ownerReferences") or []
+    owner = next((one for one in owners if one.get("controller")), None)
+    added = {
+        "podUID": pod["metadata"]["uid"],
+        "podLabels": pod["metadata"].get("labels") or {},
+        "owner": {"kind": owner["kind"], "name": owner["name"]} if owner else None,
+        "restartCount": status.get("restartCount") if status else None,
+        "capture": {**crash.raw["capture"], "attribution": "api"},
+    }
+    return record.CrashRecord({**crash.raw, **added})
+
+
+def named(crash: record.CrashRecord, pod: dict[str, Any]) -> record.CrashRecord | None:
+    """`crash`, known by uid and container id alone, named after `pod`; None if it is another's."""
+    status = _status_of(pod, crash.raw["containerID"])
+    if crash.raw["podUID"] not in uids(pod) or status is None:
+        return None
+    names = {
+        "namespace": pod["metadata"]["namespace"],
+        "podName": pod["metadata"]["name"],
+        "container": status["name"],
+        "image": status.get("image"),
+    }
+    return confirmed(record.CrashRecord({**crash.raw, **names}), pod)
+
+
+def unnamed(crash: record.CrashRecord, node: str | None) -> record.CrashRecord:
+    """`crash` where only cluster-wide roles see it: nobody can say whose it is any more."""
+    host = {"namespace": record.HOST_NAMESPACE, "node": crash.raw.get("node") or node}
+    return record.CrashRecord({**crash.raw, **host})
+
+
+def uids(pod: dict[str, Any]) -> set[str]:
+    """The uids a pod goes by: the API's, and for a static pod the one the kubelet runs it under.
+
+    A mirror pod has a uid of its own; cgroups and the runtime know the hash of its file (kubelet
+    `pkg/kubelet/types/pod_update.go`, ConfigHashAnnotationKey).
+    """
+    known = {pod["metadata"]["uid"]}
+    annotations = pod["metadata"].get("annotations") or {}
+    if "kubernetes.io/config.mirror" in annotations:
+        known.add(annotations.get("kubernetes.io/config.hash", ""))
+    return known
+
+
+def _status_of(pod: dict[str, Any], container_id: str | None) -> dict[str, Any] | None:
+    """The container status that names `container_id`, running, dead or dead before a restart."""
+    for status in _statuses(pod):
+        states = [status, *(status.get(name) or {} for name in ("state", "lastState"))]
+        ids = [one.get("containerID") for one in states]
+        ids += [(one.get("terminated") or {}).get("containerID") for one in states]
+        if container_id and any(str(id).rpartition("//")[2] == container_id for id in ids if id):
+            return status
+    return None
+
+
+def _statuses(pod: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for kind in _STATUSES:
+        yield from (pod.get("status") or {}).get(kind) or []

@@ -1,0 +1,120 @@
+"""Events that tell a pod's owner, through `kubectl describe pod`, what happened to its crash.
+
+An Event is a courtesy: one that cannot be written is logged and dropped, and delays nothing.
+Repeats of the same crash raise the count of one Event instead of flooding etcd.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import logging
+import urllib.parse
+from typing import Any
+
+from coredumpd import errors, record, units
+from coredumpd.agent import attribution
+
+_log = logging.getLogger(__name__)
+COMPONENT = "coredumpd"
+MESSAGE_CHARS_MAX = 1024  # core/v1 Event validation
+EVENT_TIMEOUT_S = 3.0
+DUMPED, TRUNCATED = "CoreDumped", "CoreDumpTruncated"
+
+
+class Events:
+    """Writes core/v1 Events as this node's agent; without an API it does nothing."""
+
+    def __init__(self, api: attribution.Api | None, node: str | None) -> None:
+        self._api = api
+        self._node = node
+
+    async def dumped(self, crash: record.CrashRecord) -> None:
+        """A dump is in the store: tell the pod's owner."""
+        if crash.raw["namespace"] != record.HOST_NAMESPACE:
+            pod = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "namespace": crash.raw["namespace"],
+                "name": crash.raw["podName"],
+                "uid": crash.raw["podUID"],
+                "fieldPath": f"spec.containers{{{crash.raw['container']}}}",
+            }
+            reason = TRUNCATED if crash.raw["core"]["truncated"].get("is") else DUMPED
+            await self._write(pod, reason, describe(crash), repeats(crash))
+
+    async def node(self, reason: str, message: str) -> None:
+        """Something about this node itself, such as a core_pattern that someone changed."""
+        if self._node is not None:
+            about = {"apiVersion": "v1", "kind": "Node", "name": self._node, "uid": self._node}
+            await self._write(about, reason, message, message)
+
+    async def _write(self, about: dict[str, Any], reason: str, message: str, same: str) -> None:
+        if self._api is None:
+            return
+        event = made(about, reason, message, same, self._node)
+        name, namespace = event["metadata"]["name"], event["metadata"]["namespace"]
+        path = f"/api/v1/namespaces/{urllib.parse.quote(namespace, safe='')}/events"
+        try:
+            try:
+                await self._api.request("POST", path, event, timeout_s=EVENT_TIMEOUT_S)
+            except errors.AlreadyExists:
+                await _repeat(self._api, f"{path}/{name}", event)
+        except errors.CoredumpdError as error:
+            _log.warning("the event %s on %s is not written: %s", reason, about["name"], error)
+
+
+async def _repeat(api: attribution.Api, path: str, event: dict[str, Any]) -> None:
+    """Count one more of an Event that is there: core/v1 Event, `count` and `lastTimestamp`."""
+    _, seen = await api.request("GET", path, timeout_s=EVENT_TIMEOUT_S)
+    again = {
+        "count": int(seen.get("count") or 1) + 1,
+        "lastTimestamp": event["lastTimestamp"],
+        "message": event["message"],
+    }
+    kind = "application/merge-patch+json"
+    await api.request("PATCH", path, again, content_type=kind, timeout_s=EVENT_TIMEOUT_S)
+
+
+def describe(crash: record.CrashRecord) -> str:
+    """One sentence for `kubectl describe pod`. All text in a record is escaped already."""
+    raw = crash.raw
+    signal = raw["signal"]["name"] or f"signal {raw['signal']['number']}"
+    size = units.format_quantity(raw["core"]["size"])
+    program = raw["process"]["exe"] or raw["process"]["comm"]
+    text = f"{program} died of {signal}; its core of {size} is kept as {crash.id}"
+    if raw["core"]["truncated"].get("is"):
+        text += f", cut short: {raw['core']['truncated'].get('reason')}"
+    return text
+
+
+def repeats(crash: record.CrashRecord) -> str:
+    """What makes two crashes the same to a reader: container, program and signal."""
+    raw = crash.raw
+    return f"{raw['container']} {raw['process']['exe']} {raw['signal']['number']}"
+
+
+def made(
+    about: dict[str, Any], reason: str, message: str, same: str, node: str | None
+) -> dict[str, Any]:
+    """A core/v1 Event; its name is the same for the same `about`, `reason` and `same`."""
+    digest = hashlib.sha256(f"{about.get('uid')} {reason} {same}".encode()).hexdigest()[:16]
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{about['name'][:230]}.{digest}",
+            "namespace": about.get("namespace", "default"),
+        },
+        "involvedObject": about,
+        "reason": reason,
+        "message": message[:MESSAGE_CHARS_MAX],
+        "type": "Warning",
+        "source": {"component": COMPONENT, "host": node or ""},
+        "reportingComponent": COMPONENT,
+        "reportingInstance": node or "",
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }

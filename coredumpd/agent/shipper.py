@@ -1,0 +1,185 @@
+"""From the spool to the store: in order for each container, several at once, for ever.
+
+A spool entry is freed only after the store has committed it. Nothing here gives up: a store or an
+API that is away is tried again with growing, jittered pauses. An entry that can never be shipped,
+because it is no dump, is set aside for a person and does not hold up the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import random
+from collections.abc import Iterable
+from typing import BinaryIO, Protocol
+
+import asyncinotify
+
+from coredumpd import errors, record
+
+_log = logging.getLogger(__name__)
+SCAN_INTERVAL_S = 10.0  # inotify tells at once; this finds what a lost event would hide
+BACKOFF_S_MIN, BACKOFF_S_MAX = 0.5, 60.0
+
+
+class Entry(Protocol):
+    """One complete capture in the spool. All of it blocks."""
+
+    id: str
+
+    def record(self) -> record.CrashRecord:
+        """Raises BadRecord for what is no record, StorageError when the disk fails."""
+
+    def open_core(self) -> BinaryIO:
+        """Raises BadRecord for an entry without a core, StorageError when the disk fails."""
+
+    def remove(self) -> None:
+        """Free the disk. May be called twice."""
+
+    def set_aside(self) -> None:
+        """Keep it under a name that no scan finds, for a person to look at."""
+
+
+class Spool(Protocol):
+    """The spool of this node."""
+
+    path: str
+
+    def entries(self) -> Iterable[Entry]:
+        """Complete captures, oldest first. Blocks."""
+
+
+class Store(Protocol):
+    """The part of `store.Store` that shipping needs; `commit` blocks and may be called twice."""
+
+    def commit(self, key: record.DumpKey, entry: record.CrashRecord, core: BinaryIO) -> None: ...
+
+
+class Attributor(Protocol):
+    """Completes a record. Raises Unavailable when trying again later makes sense."""
+
+    async def attribute(self, crash: record.CrashRecord) -> record.CrashRecord: ...
+
+
+class Observer(Protocol):
+    """Who is told: metrics and events. Must not raise."""
+
+    async def shipped(self, crash: record.CrashRecord) -> None: ...
+    async def failed(self, id: str, error: errors.CoredumpdError) -> None: ...
+    async def set_aside(self, id: str, error: errors.CoredumpdError) -> None: ...
+
+
+class Shipper:
+    """Ships everything that appears in `spool` to `store`, `parallel` dumps at once."""
+
+    def __init__(
+        self, spool: Spool, store: Store, attributor: Attributor, observer: Observer, parallel: int
+    ) -> None:
+        self._spool = spool
+        self._store = store
+        self._attributor = attributor
+        self._observer = observer
+        self._slots = asyncio.Semaphore(parallel)
+        # Its own threads: a store that hangs must not take those that the rest of the agent uses.
+        self._threads = concurrent.futures.ThreadPoolExecutor(parallel, "ship")
+        self._known: set[str] = set()
+        self._lanes: dict[str, list[Entry]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Entries in the spool that are not shipped yet."""
+        return len(self._known)
+
+    async def run(self) -> None:
+        """Ship until cancelled; a cancelled commit leaves its entry in the spool."""
+        try:
+            with asyncinotify.Inotify() as inotify:
+                inotify.add_watch(self._spool.path, asyncinotify.Mask.MOVED_TO)
+                while True:
+                    await self.scan()
+                    with contextlib.suppress(TimeoutError):  # then the scan looks by itself
+                        async with asyncio.timeout(SCAN_INTERVAL_S):
+                            await inotify.get()
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def scan(self) -> None:
+        """Put every new entry into the lane of its container, and see that each lane is worked."""
+        for entry in await asyncio.to_thread(lambda: list(self._spool.entries())):
+            if entry.id not in self._known:
+                self._known.add(entry.id)
+                lane = await self._lane_of(entry)
+                if lane is not None:
+                    self._lanes.setdefault(lane, []).append(entry)
+        for lane in self._lanes:
+            if lane not in self._tasks:
+                self._tasks[lane] = asyncio.create_task(self._work(lane), name=f"ship {lane}")
+
+    async def _lane_of(self, entry: Entry) -> str | None:
+        try:
+            raw = (await asyncio.to_thread(entry.record)).raw
+        except errors.BadRecord as error:
+            await self._set_aside(entry, error)
+            return None
+        except errors.CoredumpdError as error:
+            self._known.discard(entry.id)  # the next scan tries again
+            await self._observer.failed(entry.id, error)
+            return None
+        return str(raw["containerID"] or "host")
+
+    async def _work(self, lane: str) -> None:
+        """Ship one container's dumps, oldest first, until there are none."""
+        entries = self._lanes[lane]
+        while entries:
+            await self._ship_until_done(entries[0])
+            self._known.discard(entries.pop(0).id)
+        del self._lanes[lane]
+        del self._tasks[lane]
+
+    async def _ship_until_done(self, entry: Entry) -> None:
+        tries = 0
+        while True:
+            try:
+                async with self._slots:
+                    crash = await self._ship(entry)
+            except (errors.BadRecord, errors.Invalid, errors.AlreadyExists) as error:
+                await self._set_aside(entry, error)
+                return
+            except errors.CoredumpdError as error:
+                tries += 1
+                pause = backoff(tries, random.random())  # noqa: S311 (jitter, not a secret)
+                _log.warning("%s not shipped, again in %.1f s: %s", entry.id, pause, error)
+                await self._observer.failed(entry.id, error)
+                await asyncio.sleep(pause)
+            else:
+                await self._observer.shipped(crash)
+                return
+
+    async def _ship(self, entry: Entry) -> record.CrashRecord:
+        crash = await self._attributor.attribute(await asyncio.to_thread(entry.record))
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._threads, self._commit, entry, crash)
+        return crash
+
+    def _commit(self, entry: Entry, crash: record.CrashRecord) -> None:
+        with contextlib.closing(entry.open_core()) as core:
+            self._store.commit(crash.key(), crash, core)
+        entry.remove()
+
+    async def _set_aside(self, entry: Entry, error: errors.CoredumpdError) -> None:
+        _log.error("%s can never be shipped and is set aside: %s", entry.id, error)
+        await asyncio.to_thread(entry.set_aside)
+        await self._observer.set_aside(entry.id, error)
+        self._known.discard(entry.id)
+
+
+def backoff(tries: int, chance: float) -> float:
+    """Seconds to wait after the `tries`-th failure: doubling, capped, less up to half by chance."""
+    ceiling = min(BACKOFF_S_MAX, BACKOFF_S_MIN * 2 ** min(tries - 1, 16))
+    return float(ceiling * (1 - chance / 2))

@@ -1,0 +1,102 @@
+"""What lies in the spool: complete captures, oldest first. For the agent; every call blocks.
+
+The spool is root's alone, yet each name is opened without following links: whoever got in before
+us must not be able to make us read, or remove, anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import BinaryIO
+
+from coredumpd import errors, record
+from coredumpd.spool import writer
+
+_GONE = ".gone"
+ASIDE = ".bad"  # what can never be shipped is kept under this suffix, for a person
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Spool:
+    """`<hostDir>/spool`, made 0700 when it is not there. Raises Forbidden, StorageError."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._fd = writer.open_private(path, create=True)
+        for name in os.listdir(self._fd):
+            if name.startswith(".") and name.endswith(_GONE):
+                Entry(self._fd, name[1:].removesuffix(_GONE)).remove()  # a removal cut half-way
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def entries(self) -> list[Entry]:
+        """Complete captures, oldest first. Names that no handler makes are passed over."""
+        found = []
+        for name in os.listdir(self._fd):
+            if record.is_dns_subdomain(name) and not name.endswith((writer.PART, ASIDE)):
+                with contextlib.suppress(FileNotFoundError):  # shipped and removed meanwhile
+                    found.append((os.stat(name, dir_fd=self._fd).st_mtime_ns, name))
+        return [Entry(self._fd, name) for _, name in sorted(found)]
+
+
+class Entry:
+    """One complete capture: `<id>/core.gz` and `<id>/meta.json`."""
+
+    def __init__(self, spool: int, id: str) -> None:
+        self._spool = spool
+        self.id = id
+
+    def record(self) -> record.CrashRecord:
+        """Raises BadRecord for what is no record, StorageError when the disk fails."""
+        with self._open(writer.META) as file:
+            try:
+                crash = record.CrashRecord.parse(file.read(record.RECORD_BYTES_MAX + 1))
+            except OSError as error:
+                raise errors.StorageError(f"{self.id}/{writer.META}: {error}") from error
+        if crash.id != self.id:
+            raise errors.BadRecord(f"spool entry {self.id} says it is {crash.id}")
+        return crash
+
+    def open_core(self) -> BinaryIO:
+        """core.gz, to be closed by the caller. Raises BadRecord when there is none."""
+        return self._open(writer.CORE)
+
+    def remove(self) -> None:
+        """Free the disk. May be called twice. Raises StorageError."""
+        gone = f".{self.id}{_GONE}"
+        try:
+            # Renamed first: a removal cut half-way must not leave half an entry to be shipped.
+            with contextlib.suppress(FileNotFoundError):  # a first try got past this
+                os.rename(self.id, gone, src_dir_fd=self._spool, dst_dir_fd=self._spool)
+            with contextlib.suppress(FileNotFoundError):  # removed before
+                directory = os.open(gone, _DIRECTORY, dir_fd=self._spool)
+                try:
+                    for name in os.listdir(directory):
+                        os.unlink(name, dir_fd=directory)
+                finally:
+                    os.close(directory)
+                os.rmdir(gone, dir_fd=self._spool)
+        except OSError as error:
+            raise errors.StorageError(f"cannot remove {self.id}: {error.strerror}") from error
+
+    def set_aside(self) -> None:
+        """Keep it under a name that no scan finds. Raises StorageError."""
+        try:
+            os.rename(self.id, self.id + ASIDE, src_dir_fd=self._spool, dst_dir_fd=self._spool)
+        except OSError as error:
+            raise errors.StorageError(f"cannot set {self.id} aside: {error.strerror}") from error
+
+    def _open(self, name: str) -> BinaryIO:
+        try:
+            directory = os.open(self.id, _DIRECTORY, dir_fd=self._spool)
+            try:
+                return os.fdopen(os.open(name, _FILE, dir_fd=directory), "rb")
+            finally:
+                os.close(directory)
+        except FileNotFoundError as error:
+            raise errors.BadRecord(f"spool entry {self.id} has no {name}") from error
+        except OSError as error:
+            raise errors.StorageError(f"{self.id}/{name}: {error.strerror}") from error
