@@ -3,8 +3,8 @@ VENV ?= .venv
 PYTHON3 ?= /usr/bin/python3
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
-APT_BASE := python3 python3-venv libpython3.11 binutils gcc libc6-dev gdb openssl ca-certificates
-APT_E2E := etcd-server containerd runc containernetworking-plugins busybox-static iptables conntrack iproute2
+APT_BASE := python3 python3-venv libpython3.11 binutils gcc libc6-dev gdb openssl ca-certificates libarchive-tools busybox-static
+APT_E2E := etcd-server containerd runc containernetworking-plugins iptables conntrack iproute2
 SOURCES := $(shell find coredumpd -name '*.py') build.spec requirements.txt
 export PYTHONDONTWRITEBYTECODE := 1
 

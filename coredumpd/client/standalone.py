@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import ssl
@@ -25,11 +24,16 @@ class Server:
 
     def __enter__(self) -> Server:
         self.role.__enter__()
-        url = roles.wait("the server", lambda: (self.data / "url").read_text().strip())
+        url = roles.wait("the server", self._address)
         resource = f"namespaces/{sample.NAMESPACE}/coredumpendpoints"
         self.url = f"{url}/apis/coredump.fujitsu.com/v1alpha1/{resource}"
         roles.say(f"the server listens on {url}")
         return self
+
+    def _address(self) -> str:
+        """What the server writes once it listens: a kubeconfig, in JSON."""
+        kubeconfig = json.loads((self.data / "kubeconfig").read_bytes())
+        return str(kubeconfig["clusters"][0]["cluster"]["server"])
 
     def __exit__(self, *reason: Any) -> None:
         self.role.__exit__(*reason)
@@ -47,13 +51,14 @@ class Server:
             with error:
                 raise errors.Unavailable(f"{self.url}{path}: {error.read().decode()}") from error
 
-    def dumps(self) -> dict[str, Any]:
-        """The endpoint's status once it counts a dump, else empty. Creates the endpoint first."""
+    def create(self) -> None:
+        """The CoredumpEndpoint of the sample's pod, which is no more: its uid is given."""
         metadata = {"name": sample.POD, "namespace": sample.NAMESPACE}
         kind = {"apiVersion": "coredump.fujitsu.com/v1alpha1", "kind": "CoredumpEndpoint"}
-        body = kind | {"metadata": metadata, "spec": {"podUID": sample.POD_UID}}
-        with contextlib.suppress(errors.Unavailable):  # it is there already, from the last poll
-            self.ask("", body).close()
+        self.ask("", kind | {"metadata": metadata, "spec": {"podUID": sample.POD_UID}}).close()
+
+    def dumps(self) -> dict[str, Any]:
+        """The endpoint's status once it counts a dump, else empty."""
         with self.ask(f"/{sample.POD}") as response:
             status: dict[str, Any] = json.load(response)["status"]
         return status if status["dumps"] else {}
