@@ -7,12 +7,15 @@ its metadata, so the configuration file, `docs/operations.md` and the error text
 from __future__ import annotations
 
 import dataclasses
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from coredumpd import errors, units
 
 _S = TypeVar("_S")
+_BUCKET_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-_")
+_PREFIX_CHARS = _BUCKET_CHARS | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 Parser = Callable[[object], Any]
 
 
@@ -42,11 +45,33 @@ def _paths(value: object) -> tuple[str, ...]:
     return tuple(_path(item) for item in value)
 
 
-def _store_url(value: object) -> str:
+def store_url(value: object) -> str:
+    """A store's URL as it is written. Raises ValueError, in whose place STORE_RULE is said."""
     text = _text(value)
-    if not text.startswith("file:///"):
+    parts = urllib.parse.urlsplit(text)
+    if text.startswith("file:///"):
+        return text
+    names = parts.path.strip("/").split("/") if parts.path.strip("/") else []
+    good = all(set(name) <= _PREFIX_CHARS and name not in ("", ".", "..") for name in names)
+    bucket = 3 <= len(parts.netloc) <= 63 and set(parts.netloc) <= _BUCKET_CHARS
+    if parts.scheme not in ("s3", "gs", "az") or not bucket or not good or "?" in text:
         raise ValueError
-    return text
+    return text.rstrip("/")
+
+
+def _endpoint(value: object) -> str:
+    text = _text(value)
+    parts = urllib.parse.urlsplit(text)
+    extra = parts.query or parts.fragment or parts.username or parts.password
+    if parts.scheme not in ("http", "https") or not parts.hostname or extra:
+        raise ValueError
+    return text.rstrip("/")
+
+
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
 
 
 def _one_of(*words: str) -> tuple[Parser, str]:
@@ -70,7 +95,11 @@ def _integer(least: int, most: int) -> tuple[Parser, str]:
 _SIZE = (units.parse_quantity, units.QUANTITY_RULE)
 _DURATION = (units.parse_duration, units.DURATION_RULE)
 _PATH = (_path, "must be an absolute path without '..'")
-_STORE = (_store_url, "must be a URL file:///DIRECTORY")
+STORE_RULE = (
+    "must be a URL file:///DIRECTORY, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX"
+    " or az://CONTAINER/PREFIX, without credentials"
+)
+_STORE = (store_url, STORE_RULE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,11 +158,47 @@ class ServerSettings:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class BucketSettings:
+    """How agent and server reach a bucket. Credentials are never here: see docs/store.md."""
+
+    endpoint: str | None = setting(
+        None,
+        _endpoint,
+        "must be a URL http[s]://HOST[:PORT] without credentials",
+        "where the store answers, if it is not the cloud's own; http only inside a cluster",
+    )
+    region: str | None = setting(None, _text, "must be a name", "S3 region; else the environment's")
+    pathStyle: bool = setting(
+        True,
+        _boolean,
+        "must be true or false",
+        "S3: the bucket in the path; false puts it in the host name",
+    )
+    sse: str | None = setting(
+        None,
+        *_one_of("AES256", "aws:kms", "aws:kms:dsse"),
+        "S3 server-side encryption asked for with every object; else the bucket's own default",
+    )
+    sseKMSKeyID: str | None = setting(
+        None, _text, "must be a KMS key id", "the key of `sse` aws:kms; else the account's default"
+    )
+    account: str | None = setting(None, _text, "must be a name", "Azure storage account")
+    caFile: str | None = setting(
+        None, *_PATH, "PEM certificates to trust besides the public ones, for a private endpoint"
+    )
+
+
 def _fail() -> str:
     raise ValueError
 
 
-SECTIONS = {"policy": PolicySettings, "agent": AgentSettings, "server": ServerSettings}
+SECTIONS = {
+    "policy": PolicySettings,
+    "agent": AgentSettings,
+    "server": ServerSettings,
+    "bucket": BucketSettings,
+}
 
 
 def check(document: object) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where dumps live for good: a directory tree, read and written by DumpKey.
+"""Where dumps live for good: a directory tree or a bucket, read and written by DumpKey.
 
 Every call blocks; daemons run it in a thread. The store is the only truth about dumps: there is no
 index beside it, and nothing in it is visible before it is whole.
@@ -10,7 +10,7 @@ import urllib.parse
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
-from coredumpd import errors, record
+from coredumpd import errors, record, settings
 
 
 class Core(Protocol):
@@ -44,7 +44,10 @@ class Store(Protocol):
         pod_uid: str | None = None,
         container: str | None = None,
     ) -> Iterator[record.DumpKey]:
-        """Keys below the prefix, sorted; each argument needs those before it. Skips garbage."""
+        """Keys below the prefix, sorted as text; each argument needs those before it.
+
+        Garbage is skipped.
+        """
 
     def scan(
         self,
@@ -64,14 +67,22 @@ class Store(Protocol):
         """Remove the dump and its bytes. Raises NotFound."""
 
 
-def open(url: str) -> Store:
-    """The engine for `url`, not touched yet. Raises SettingsError for a URL no engine takes."""
-    parts = urllib.parse.urlsplit(url)
-    match parts.scheme:
-        case "file" if not parts.netloc and parts.path.startswith("/"):
-            from coredumpd.store import directory
+def open(url: str, bucket: settings.BucketSettings | None = None) -> Store:
+    """The engine for `url`, not touched yet. Raises SettingsError for a URL no engine takes.
 
-            return directory.DirectoryStore(urllib.parse.unquote(parts.path))
-        case _:
-            cause = errors.Cause("store", url, "must be a URL file:///DIRECTORY")
-            raise errors.SettingsError("no such kind of store", (cause,))
+    `bucket` says how to reach a bucket; a directory needs nothing.
+    """
+    try:
+        settings.store_url(url)
+    except ValueError as error:
+        cause = errors.Cause("store", url, settings.STORE_RULE)
+        raise errors.SettingsError("no such kind of store", (cause,)) from error
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "file":
+        from coredumpd.store import directory
+
+        return directory.DirectoryStore(urllib.parse.unquote(parts.path))
+    from coredumpd.store import bucket as engine
+    from coredumpd.store import clouds
+
+    return engine.BucketStore(url, *clouds.connect(url, bucket or settings.BucketSettings()))

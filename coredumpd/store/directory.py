@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from coredumpd import errors, record
-from coredumpd.store import tree
+from coredumpd.store import keys, tree
 
 CORE, META = "core.gz", "meta.json"
 _CHUNK_BYTES = 1024 * 1024
@@ -59,7 +59,7 @@ class DirectoryStore:
         container: str | None = None,
     ) -> Iterator[record.DumpKey]:
         """See `store.Store.list`."""
-        prefix = key_prefix(namespace, pod_uid, container)
+        prefix = keys.prefix(namespace, pod_uid, container)
         with self._translated(None):
             with tree.directory(self.root):
                 pass  # a root that is gone is an error, a prefix that is not there is empty
@@ -178,6 +178,7 @@ class DirectoryStore:
         try:
             with tree.directory(self.root, *prefix) as directory:
                 names = [name for name in tree.names(directory) if not name.startswith(".")]
+            names.sort(key=lambda name: f"{name}/")  # as a bucket lists: "a-b/" before "a/"
         except FileNotFoundError:
             return
         except OSError as error:
@@ -204,23 +205,6 @@ class DirectoryStore:
         except OSError as error:
             where = self.root if key is None else f"{self.root}: {key}"
             raise errors.StorageError(f"store {where}: {error.strerror or error}") from error
-
-
-def key_prefix(
-    namespace: str | None, pod_uid: str | None, container: str | None
-) -> tuple[str, ...]:
-    """The names given, fit to be joined to a path. Raises Invalid, or BadRequest for a gap."""
-    names = (namespace, pod_uid, container)
-    prefix = tuple(name for name in names if name is not None)
-    if names[: len(prefix)] != prefix:
-        raise errors.BadRequest("a prefix of a key names the namespace, then podUID, container")
-    record.DumpKey(
-        "any" if namespace is None else namespace,
-        "any" if pod_uid is None else pod_uid,
-        "any" if container is None else container,
-        "any",
-    )
-    return prefix
 
 
 class CoreFile:

@@ -19,7 +19,7 @@ def test_sections_are_read(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
-    assert set(load(tmp_path, "# nothing\n")) == {"policy", "agent", "server"}
+    assert set(load(tmp_path, "# nothing\n")) == {"policy", "agent", "server", "bucket"}
 
 
 @pytest.mark.parametrize(

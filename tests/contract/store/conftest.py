@@ -1,14 +1,19 @@
-"""One param per engine; those that need a server of their own skip loudly where it cannot run."""
+"""One param per engine; the servers and mounts of tests/integration/storage run the same tests."""
 
 from __future__ import annotations
 
 import pytest
+from obstore import store as obstores
 
 from coredumpd import store as stores
+from coredumpd.store import bucket
 
 
-@pytest.fixture(params=["directory"])
+@pytest.fixture(params=["directory", "bucket"])
 def store(request, tmp_path):
+    if request.param == "bucket":
+        objects = obstores.MemoryStore()
+        return bucket.BucketStore("memory://", objects, objects)
     root = tmp_path / "store"
     root.mkdir()
     return stores.open(root.as_uri())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 import threading
 
 import pytest
@@ -102,6 +103,36 @@ def test_listing_is_by_prefix_and_sorted(store):
     assert list(store.list("team-a", dumps.POD_UID, "web")) == in_a[2:]
     assert list(store.list("team-c")) == []
     assert [key for key, _ in store.scan("team-a", dumps.POD_UID, "web")] == in_a[2:]
+
+
+def test_listing_is_sorted_as_text_where_a_name_begins_another(store):
+    for namespace in ("team", "team-a", "team-a1"):
+        store.commit(*dumps.make(namespace=namespace))
+    found = list(store.list())
+    assert [key.namespace for key in found] == ["team-a", "team-a1", "team"]
+    assert found == sorted(found, key=str)
+    assert [key for key, _ in store.scan()] == found
+
+
+def test_a_large_core_is_read_back_whole_in_small_and_large_steps(store):
+    content = random.Random(7).randbytes(11_000_000)  # two parts and a bit, in a bucket
+    key, entry, core = dumps.make(content)
+    store.commit(key, entry, core)
+    opened = store.open_core(key)
+    for step in (300_000, 5_000_000, opened.size):
+        read = b"".join(opened.read_at(at, step) for at in range(0, opened.size, step))
+        assert read == core.getvalue()
+    assert opened.read_at(9_000_000, 1000) == core.getvalue()[9_000_000:9_001_000]
+    opened.close()
+
+
+def test_a_core_longer_than_its_record_is_refused_and_leaves_nothing(store):
+    key, entry, core = dumps.make(random.Random(8).randbytes(6_000_000))
+    with pytest.raises(errors.BadRecord, match="storedSize"):
+        store.commit(key, entry, io.BytesIO(core.getvalue() + b"more"))
+    assert list(store.list()) == []
+    with pytest.raises(errors.NotFound):
+        store.open_core(key)
 
 
 def test_a_namespace_that_is_a_prefix_of_another_sees_only_its_own(store):

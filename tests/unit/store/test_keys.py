@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import pytest
+
+from coredumpd import errors
+from coredumpd.store import keys
+
+
+def test_a_prefix_is_the_names_given():
+    assert keys.prefix(None, None, None) == ()
+    assert keys.prefix("team-a", "u1", None) == ("team-a", "u1")
+
+
+def test_a_gap_is_refused():
+    with pytest.raises(errors.BadRequest):
+        keys.prefix("team-a", None, "app")
+
+
+def test_a_name_that_is_none_is_refused():
+    with pytest.raises(errors.Invalid, match="namespace"):
+        keys.prefix("..", None, None)
