@@ -76,7 +76,7 @@ def _capture(args: pattern.CrashArgs, host_dir: str) -> None:
     _signal.setitimer(_signal.ITIMER_REAL, rules.captureTimeout + GRACE_S)
     owner = _owner(rules, crashed)
     crash = describe.begun(args, crashed, owner, rules.node, started)
-    capture = writer.Capture(_spool(host_dir), crash.id)
+    capture = writer.Capture.create(_spool(host_dir), crash.id)
     capture.note(crash)
     copier = stream.Copier(capture.core, rules.maxSize, clock + rules.captureTimeout)
     stored = copier.copy(STDIN, first)

@@ -92,7 +92,7 @@ def parse(data: bytes) -> Policy:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def _is_path(value: Any) -> bool:

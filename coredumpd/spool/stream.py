@@ -20,7 +20,7 @@ from coredumpd.spool import coresize
 CHUNK_BYTES = 1024 * 1024
 MEMBER_BYTES = 16 * CHUNK_BYTES  # of input; what a full disk or a kill can cost at most
 _LEVEL = 1
-_GZIP_WINDOW = 31  # zlib's convention: 15 bits of window, +16 for the gzip container
+GZIP_WINDOW = 31  # zlib's convention: 15 bits of window, +16 for the gzip container
 _TRAILER_BYTES = 8  # RFC 1952: CRC-32 and length of the member's input, little endian
 
 # Why a capture ended before the core did; `core.truncated.reason` in the record.
@@ -42,6 +42,13 @@ class Result:
         self.members = 0
         self.reason: str | None = None  # None: the whole core
 
+    def add(self, size: int, stored_size: int, crc32: int) -> None:
+        """Count one more gzip member."""
+        self.crc32 = isal_zlib.crc32_combine(self.crc32, crc32, size)
+        self.size += size
+        self.stored_size += stored_size
+        self.members += 1
+
 
 class Copier:
     """Copies one stream into one file descriptor, which it may cut; closes neither."""
@@ -52,7 +59,7 @@ class Copier:
         self._size_max = size_max
         self._deadline = deadline
         self._expectation = coresize.Expectation()
-        self._member = _Member()
+        self._member = Member()
         self.result = Result()
 
     def copy(self, source: int, first: bytes) -> Result:
@@ -91,7 +98,7 @@ class Copier:
     def _store(self, chunk: memoryview) -> None:
         if self._expectation.wants_more:
             self._expectation.feed(chunk)
-        _write(self._sink, self._member.add(chunk))
+        write_all(self._sink, self._member.add(chunk))
         if self._member.size >= MEMBER_BYTES:
             self._end_member()
 
@@ -99,12 +106,9 @@ class Copier:
         member, result = self._member, self.result
         if member.size == 0 and result.members:
             return
-        _write(self._sink, member.end())
-        result.crc32 = isal_zlib.crc32_combine(result.crc32, member.crc32, member.size)
-        result.size += member.size
-        result.stored_size += member.stored_size
-        result.members += 1
-        self._member = _Member()
+        write_all(self._sink, member.end())
+        result.add(member.size, member.stored_size, member.crc32)
+        self._member = Member()
 
     def _cut(self, reason: str) -> None:
         """Drop the member that could not be written whole. Shrinking a file needs no space."""
@@ -119,22 +123,24 @@ class Copier:
             result.reason = SHORT
 
 
-class _Member:
-    """One gzip member being made; `size` is its input so far."""
+class Member:
+    """One gzip member being made; `size` and `crc32` (once ended) are of its input."""
 
     __slots__ = ("_deflate", "crc32", "size", "stored_size")
 
     def __init__(self) -> None:
-        self._deflate = isal_zlib.compressobj(_LEVEL, wbits=_GZIP_WINDOW)
+        self._deflate = isal_zlib.compressobj(_LEVEL, wbits=GZIP_WINDOW)
         self.size = 0
         self.stored_size = 0
         self.crc32 = 0
 
     def add(self, chunk: memoryview) -> bytes:
+        """Take `chunk`; what may be written by now."""
         self.size += len(chunk)
         return self._counted(self._deflate.compress(chunk))
 
     def end(self) -> bytes:
+        """The rest of the member."""
         tail = self._deflate.flush()
         # The compressor has computed the CRC anyway; its trailer is the cheapest place to get it.
         self.crc32 = int.from_bytes(tail[-_TRAILER_BYTES:-4], "little")
@@ -145,7 +151,8 @@ class _Member:
         return data
 
 
-def _write(sink: int, data: bytes) -> None:
+def write_all(sink: int, data: bytes) -> None:
+    """os.write until everything is written. Raises OSError."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(sink, rest) :]

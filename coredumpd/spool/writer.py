@@ -50,48 +50,84 @@ def _make_directory(path: str) -> None:
 
 
 class Capture:
-    """A `.part` directory being filled. Its core.gz stays locked while the handler lives."""
+    """A `.part` directory being filled. Its core.gz stays locked while the writer lives."""
 
-    def __init__(self, spool: int, id: str) -> None:
-        """Make `<id>.part` below the directory `spool`.
+    def __init__(self, spool: int, id: str, core_flags: int = _CREATE) -> None:
+        """Open `<id>.part` below the directory `spool`, and its core.gz by `core_flags`.
 
-        Raises AlreadyExists for an id in use, StorageError when the disk refuses.
+        Raises Conflict when another process is writing it, StorageError when the disk refuses.
         """
         self.id = id
         self._spool = spool
         try:
-            os.mkdir(id + PART, 0o700, dir_fd=spool)
             self._directory = os.open(id + PART, _DIRECTORY, dir_fd=spool)
-            self.core = os.open(CORE, _CREATE, 0o600, dir_fd=self._directory)
+            self.core = os.open(CORE, core_flags, 0o600, dir_fd=self._directory)
             fcntl.flock(self.core, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise errors.Conflict(f"spool entry {id} is being written") from error
+        except OSError as error:
+            raise errors.StorageError(f"cannot open {id} in the spool: {error.strerror}") from error
+
+    @classmethod
+    def create(cls, spool: int, id: str) -> Capture:
+        """A new one. Raises AlreadyExists for an id in use, and as the constructor does."""
+        try:
+            os.mkdir(id + PART, 0o700, dir_fd=spool)
         except FileExistsError as error:
             raise errors.AlreadyExists(f"spool entry {id} exists") from error
         except OSError as error:
             raise errors.StorageError(f"cannot make {id} in the spool: {error.strerror}") from error
+        return cls(spool, id)
 
-    def note(self, record: record.CrashRecord) -> None:
-        """Leave `record` in the `.part`, so that a killed handler's capture can be attributed.
+    @classmethod
+    def reopen(cls, spool: int, id: str) -> Capture:
+        """One that another process left. Raises as the constructor does."""
+        return cls(spool, id, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Give up the lock and the descriptors; what is on disk stays."""
+        os.close(self.core)
+        os.close(self._directory)
+
+    def noted(self) -> bytes:
+        """meta.json as it is in the `.part`; b"" when there is none."""
+        try:
+            fd = os.open(META, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
+        except FileNotFoundError:
+            return b""
+        with open(fd, "rb") as file:
+            return file.read(record.RECORD_BYTES_MAX + 1)
+
+    def discard(self) -> None:
+        """Remove the `.part`: for one that holds nothing."""
+        for name in os.listdir(self._directory):
+            os.unlink(name, dir_fd=self._directory)
+        os.rmdir(self.id + PART, dir_fd=self._spool)
+
+    def note(self, crash: record.CrashRecord) -> None:
+        """Leave `crash` in the `.part`, so that a killed handler's capture can be attributed.
 
         Raises StorageError.
         """
-        self._put(record, durable=False)
+        self._put(crash, durable=False)
 
-    def commit(self, record: record.CrashRecord) -> None:
-        """Make the capture durable under its final name, `record` in it. Raises StorageError."""
+    def commit(self, crash: record.CrashRecord) -> None:
+        """Make the capture durable under its final name, `crash` in it. Raises StorageError."""
         try:
             os.fsync(self.core)
-            self._put(record, durable=True)
+            self._put(crash, durable=True)
             os.fsync(self._directory)
             os.rename(self.id + PART, self.id, src_dir_fd=self._spool, dst_dir_fd=self._spool)
             os.fsync(self._spool)
         except OSError as error:
             raise errors.StorageError(f"cannot commit {self.id}: {error.strerror}") from error
 
-    def _put(self, record: record.CrashRecord, durable: bool) -> None:
+    def _put(self, crash: record.CrashRecord, durable: bool) -> None:
         try:
+            _unlink(META + _NEW, self._directory)  # a killed writer's
             fd = os.open(META + _NEW, _CREATE, 0o600, dir_fd=self._directory)
             try:
-                rest = memoryview(record.encode())
+                rest = memoryview(crash.encode())
                 while rest:
                     rest = rest[os.write(fd, rest) :]
                 if durable:
@@ -104,3 +140,10 @@ class Capture:
             raise errors.StorageError(
                 f"cannot write {META} of {self.id}: {error.strerror}"
             ) from error
+
+
+def _unlink(name: str, directory: int) -> None:
+    try:
+        os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        return  # nothing to remove is the usual case

@@ -1,0 +1,116 @@
+"""Captures whose handler was killed: made whole as truncated dumps, with the reason.
+
+For the agent, at its start; not on the crash path. Whole gzip members are kept as they are, the
+readable part of a cut one is compressed again as a last member.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from isal import isal_zlib
+
+from coredumpd import errors, record
+from coredumpd.spool import stream, writer
+
+REASON = "the handler was killed"
+_READ_BYTES = 256 * 1024
+
+
+def recover(spool: str) -> list[tuple[str, str]]:
+    """Recover every orphan `.part` below `spool`: (id, what was done) for each, for the log.
+
+    A `.part` whose handler lives is left alone; one that cannot be attributed stays as it is, and
+    is reported at every start. Raises Forbidden and StorageError as `writer.open_private` does.
+    """
+    directory = writer.open_private(spool, create=True)
+    try:
+        names = [name for name in os.listdir(directory) if name.endswith(writer.PART)]
+        return [_recover(directory, name.removesuffix(writer.PART)) for name in sorted(names)]
+    finally:
+        os.close(directory)
+
+
+def _recover(spool: int, id: str) -> tuple[str, str]:
+    try:
+        capture = writer.Capture.reopen(spool, id)
+    except errors.Conflict:
+        return id, "its handler is at work"
+    except errors.StorageError as error:
+        return id, f"left alone: {error}"
+    try:
+        noted = capture.noted()
+        if not noted and os.fstat(capture.core).st_size == 0:
+            capture.discard()
+            return id, "removed: its handler was killed before it wrote anything"
+        crash = record.CrashRecord.parse(noted)
+        result = _mend(capture.core)
+        crash.raw["core"] |= {
+            "size": result.size,
+            "storedSize": result.stored_size,
+            "crc32": f"{result.crc32:08x}",
+            "truncated": {"is": True, "reason": REASON, "limit": None},
+            "members": result.members,
+        }
+        capture.commit(crash)
+        return id, f"kept {result.size} bytes of a capture whose handler was killed"
+    except (errors.CoredumpdError, OSError) as error:
+        return id, f"left alone: {error}"
+    finally:
+        capture.close()
+
+
+def _mend(core: int) -> stream.Result:
+    """Make the file a sequence of whole gzip members; what they hold."""
+    result = stream.Result()
+    while (reader := _Reader(core, result.stored_size)).read():
+        result.add(reader.size, reader.stored_size, reader.crc32)
+    # Where the last whole member ends, a cut one may begin.
+    tail = stream.Member()
+    pieces = [tail.add(memoryview(chunk)) for chunk in _Reader(core, result.stored_size)]
+    pieces.append(tail.end())
+    os.ftruncate(core, result.stored_size)
+    if tail.size or not result.members:
+        os.lseek(core, result.stored_size, os.SEEK_SET)
+        for piece in pieces:
+            stream.write_all(core, piece)
+        result.add(tail.size, tail.stored_size, tail.crc32)
+    return result
+
+
+class _Reader:
+    """One gzip member read from `offset`: iterate for what is readable of its input."""
+
+    def __init__(self, core: int, offset: int) -> None:
+        self._core = core
+        self._offset = offset
+        self.size = 0
+        self.stored_size = 0
+        self.crc32 = 0
+        self.whole = False
+
+    def read(self) -> bool:
+        """Count the member and take its CRC; is it whole?"""
+        for chunk in self:
+            self.size += len(chunk)
+            self.crc32 = isal_zlib.crc32(chunk, self.crc32)
+        return self.whole
+
+    def __iter__(self) -> Iterator[bytes]:
+        inflate = isal_zlib.decompressobj(stream.GZIP_WINDOW)
+        position, waiting = self._offset, b""
+        while not inflate.eof:
+            data = waiting or os.pread(self._core, _READ_BYTES, position)
+            if not waiting:
+                position += len(data)
+            if not data:
+                return
+            try:
+                chunk = inflate.decompress(data, stream.CHUNK_BYTES)
+            except isal_zlib.error:  # type: ignore[misc]  # its stub declares an instance
+                return  # not gzip from here on: the part before it was yielded
+            waiting = inflate.unconsumed_tail
+            yield chunk
+        self.whole = True
+        self.stored_size = position - self._offset - len(inflate.unused_data)

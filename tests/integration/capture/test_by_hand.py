@@ -1,0 +1,175 @@
+"""The installed handler started by hand, the core on its stdin: limits and mistakes."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import cores, installed, pods
+
+RESIDENT_KIB_MAX = 40 * 1024
+
+
+@pytest.fixture
+def victim(pod: pods.Pod) -> Iterator[subprocess.Popen[bytes]]:
+    """A living process of the pod, for the handler to read."""
+    process = pod.start(["sleep", "600"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def handle(
+    handler: installed.Installed, words: list[str], core: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    command = [handler.executable, "handle", *words]
+    return subprocess.run(command, input=core, capture_output=True, env={}, close_fds=False)
+
+
+@pytest.fixture
+def words(victim: subprocess.Popen[bytes]) -> Iterator[list[str]]:
+    """The kernel's words for `victim`, its pidfd open and inherited as the kernel would."""
+    pidfd = os.pidfd_open(victim.pid)
+    os.set_inheritable(pidfd, True)
+    yield installed.arguments(victim, pidfd=pidfd)
+    os.close(pidfd)
+
+
+def test_a_core_on_stdin_is_stored(handler: installed.Installed, words: list[str]) -> None:
+    core = cores.elf(3_000_000)
+    done = handle(handler, words, core)
+    assert (done.returncode, done.stderr) == (0, b"")
+    entry = handler.wait_for_entry()
+    assert gzip.decompress((entry / "core.gz").read_bytes()) == core
+    assert handler.record(entry)["namespace"] == "shop"
+    assert not handler.record(entry)["core"]["truncated"]["is"]
+
+
+def test_a_core_cut_half_way_is_kept_and_marked(
+    handler: installed.Installed, words: list[str]
+) -> None:
+    core = cores.elf(3_000_000)[:1_500_000]
+    assert handle(handler, words, core).returncode == 0
+    entry = handler.wait_for_entry()
+    assert gzip.decompress((entry / "core.gz").read_bytes()) == core
+    truncated = handler.record(entry)["core"]["truncated"]
+    assert truncated["is"]
+    assert "before the size its headers state" in truncated["reason"]
+
+
+def test_a_core_of_zero_bytes_is_recorded(handler: installed.Installed, words: list[str]) -> None:
+    assert handle(handler, words, b"").returncode == 0
+    core = handler.record(handler.wait_for_entry())["core"]
+    assert (core["size"], core["crc32"]) == (0, "00000000")
+    assert core["truncated"]["reason"] == "the kernel sent nothing"
+
+
+def test_memory_stays_flat_for_a_core_of_4_gib(
+    handler: installed.Installed, words: list[str]
+) -> None:
+    size = 4 * 1024**3
+    chunk = os.urandom(1024 * 1024) + bytes(15 * 1024 * 1024)
+    process = subprocess.Popen(
+        [handler.executable, "handle", *words], stdin=subprocess.PIPE, env={}, close_fds=False
+    )
+    assert process.stdin is not None
+    with process.stdin as pipe:
+        for _ in range(size // len(chunk)):
+            pipe.write(chunk)
+        # Not ru_maxrss: it counts this test's own memory, from before exec.
+        resident_kib = peak_kib(process.pid)
+    assert process.wait(timeout=60) == 0
+    entry = handler.wait_for_entry()
+    assert handler.record(entry)["core"]["size"] == size
+    assert resident_kib <= RESIDENT_KIB_MAX
+
+
+def peak_kib(pid: int) -> int:
+    """VmHWM: the most a process has had resident since it began its program."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def test_wrong_words_are_each_named_with_their_rule(handler: installed.Installed) -> None:
+    words = ["abc", "1", "1", "1", "0", "0", "99", "1", "0", "1", ""]
+    done = handle(handler, words)
+    said = done.stderr.decode()
+    assert done.returncode == 2
+    assert "pid: 'abc': %P" in said
+    assert "signal: '99': %s" in said
+    assert "must be a number from 0 to 64" in said
+    assert "Traceback" not in said
+
+
+def test_missing_words_are_named(handler: installed.Installed) -> None:
+    done = handle(handler, ["1"])
+    assert done.returncode == 2
+    assert "dump_mode: '': %d" in done.stderr.decode()
+
+
+def test_a_spool_that_cannot_be_used_is_a_clear_error(
+    handler: installed.Installed, words: list[str]
+) -> None:
+    handler.spool.write_text("in the way")
+    done = handle(handler, words, b"core")
+    assert done.returncode == 74
+    assert f"cannot use the directory {handler.spool}" in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+
+
+def test_a_spool_that_others_can_write_is_refused(
+    handler: installed.Installed, words: list[str]
+) -> None:
+    handler.spool.mkdir()
+    handler.spool.chmod(0o777)
+    done = handle(handler, words, b"core")
+    assert done.returncode == 77
+    assert "writable by nobody else" in done.stderr.decode()
+    assert handler.entries() == []
+
+
+def test_a_policy_that_others_can_write_is_not_obeyed(
+    handler: installed.Installed, words: list[str]
+) -> None:
+    handler.policy(maxSize=10)
+    (handler.host_dir / "policy.json").chmod(0o666)
+    assert handle(handler, words, b"x" * 100).returncode == 0
+    assert handler.record(handler.wait_for_entry())["core"]["size"] == 100
+
+
+def test_help_names_every_field(handler: installed.Installed) -> None:
+    done = handle(handler, ["--help"])
+    assert done.returncode == 0
+    assert b"%F  pidfd of the process" in done.stdout
+
+
+def test_a_core_that_trickles_in_is_cut_at_the_deadline(
+    handler: installed.Installed, pod: pods.Pod, words: list[str]
+) -> None:
+    handler.policy(runtimeStateDirs=[str(pod.state_dir)], captureTimeout=1.5)
+    process = subprocess.Popen(
+        [handler.executable, "handle", *words],
+        stdin=subprocess.PIPE,
+        env={},
+        close_fds=False,
+        bufsize=0,
+    )
+    begun = time.monotonic()
+    assert process.stdin is not None
+    with process.stdin as pipe:
+        while process.poll() is None and time.monotonic() < begun + 60:
+            try:
+                pipe.write(b"x")
+            except BrokenPipeError:
+                break
+            threading.Event().wait(0.1)
+    assert process.wait(timeout=30) == 0
+    core = handler.record(handler.wait_for_entry())["core"]
+    assert core["truncated"]["reason"] == "captureTimeout passed"
+    assert 1 <= core["size"] < 600

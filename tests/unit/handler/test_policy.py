@@ -1,0 +1,77 @@
+"""The policy snapshot: believed only when ours, whole and well-formed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coredumpd import errors, settings
+from coredumpd.handler import policy
+
+
+def test_the_defaults_are_those_of_the_settings() -> None:
+    ours, theirs = policy.Policy(), settings.PolicySettings()
+    for name in (
+        "hostCrashes",
+        "maxSize",
+        "captureTimeout",
+    ):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert tuple(ours.runtimeStateDirs) == theirs.runtimeStateDirs
+
+
+def test_no_snapshot_means_the_defaults(tmp_path: Path) -> None:
+    assert policy.load(str(tmp_path / "policy.json")).hostCrashes == "ignore"
+
+
+def test_a_snapshot_is_obeyed_and_newer_fields_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps({"version": 1, "maxSize": 4096, "node": "n1", "newer": []}))
+    found = policy.load(str(path))
+    assert (found.maxSize, found.node, found.hostCrashes) == (4096, "n1", "ignore")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("hostCrashes", "perhaps"),
+        ("maxSize", -1),
+        ("maxSize", 1.5),
+        ("maxSize", True),
+        ("captureTimeout", "5m"),
+        ("captureTimeout", float("inf")),
+        ("runtimeStateDirs", "/run"),
+        ("runtimeStateDirs", ["relative"]),
+        ("node", 7),
+        ("procDir", "proc"),
+    ],
+)
+def test_a_wrong_field_is_named(field: str, value: object) -> None:
+    with pytest.raises(errors.BadRecord, match=field):
+        policy.parse(json.dumps({"version": 1, field: value}).encode())
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "group-writable"])
+def test_a_snapshot_that_others_could_have_written_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "policy.json"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to("/dev/null")
+    else:
+        path.write_text('{"version": 1}')
+        path.chmod(0o620)
+    with pytest.raises(errors.Forbidden, match=r"policy\.json"):
+        policy.load(str(path))
+
+
+@given(st.binary(max_size=80) | st.dictionaries(st.text(), st.floats()).map(json.dumps))
+def test_any_bytes_are_a_policy_or_refused(data: bytes | str) -> None:
+    raw = data.encode() if isinstance(data, str) else data
+    with pytest.raises(errors.BadRecord):
+        policy.parse(raw)

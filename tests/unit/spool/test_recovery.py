@@ -1,0 +1,98 @@
+"""A killed handler's capture becomes a truncated dump; nothing is silently lost."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import dumps
+
+from coredumpd import record
+from coredumpd.spool import recovery, stream, writer
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[int]:
+    fd = writer.open_private(str(tmp_path), create=True)
+    yield fd
+    os.close(fd)
+
+
+def killed(spool: int, data: bytes, cut: int) -> record.CrashRecord:
+    """The `.part` of a handler killed when all but `cut` bytes of its gzip were on disk."""
+    _, crash, _ = dumps.make()
+    capture = writer.Capture.create(spool, crash.id)
+    capture.note(crash)
+    source, into = os.pipe()
+    os.close(into)
+    result = stream.Copier(capture.core, 2**40, time.monotonic() + 60).copy(source, data)
+    os.close(source)
+    os.ftruncate(capture.core, max(0, result.stored_size - cut))
+    capture.close()
+    return crash
+
+
+def core(spool: Path, id: str) -> bytes:
+    return gzip.decompress((spool / id / "core.gz").read_bytes())
+
+
+@pytest.mark.parametrize("cut", [1, 8, 100_000, 20_000_000])
+def test_what_is_readable_is_kept_and_marked(spool: int, tmp_path: Path, cut: int) -> None:
+    data = random.Random(3).randbytes(stream.MEMBER_BYTES + 5_000_000)
+    crash = killed(spool, data, cut)
+    assert recovery.recover(str(tmp_path))[0][0] == crash.id
+    kept = core(tmp_path, crash.id)
+    assert data.startswith(kept)
+    # Deflate is decoded block by block: what is lost is the last block and what was cut.
+    assert len(kept) > len(data) - cut - 1_100_000 or cut > stream.MEMBER_BYTES
+    meta = record.CrashRecord.parse((tmp_path / crash.id / "meta.json").read_bytes()).raw["core"]
+    assert meta["truncated"] == {"is": True, "reason": recovery.REASON, "limit": None}
+    assert meta["size"] == len(kept)
+    assert meta["crc32"] == f"{zlib.crc32(kept):08x}"
+    assert meta["storedSize"] == (tmp_path / crash.id / "core.gz").stat().st_size
+
+
+def test_a_capture_killed_after_its_last_byte_loses_nothing(spool: int, tmp_path: Path) -> None:
+    crash = killed(spool, b"abc" * 1000, 0)
+    recovery.recover(str(tmp_path))
+    assert core(tmp_path, crash.id) == b"abc" * 1000
+
+
+def test_a_capture_with_no_byte_of_core_is_still_a_dump(spool: int, tmp_path: Path) -> None:
+    crash = killed(spool, b"abc", 100)
+    recovery.recover(str(tmp_path))
+    assert core(tmp_path, crash.id) == b""
+
+
+def test_a_capture_at_work_is_left_alone(spool: int, tmp_path: Path) -> None:
+    capture = writer.Capture.create(spool, "busy")
+    assert recovery.recover(str(tmp_path)) == [("busy", "its handler is at work")]
+    assert os.listdir(tmp_path) == ["busy.part"]
+    capture.close()
+
+
+def test_an_empty_part_is_removed_and_reported(spool: int, tmp_path: Path) -> None:
+    writer.Capture.create(spool, "nothing").close()
+    assert "removed" in recovery.recover(str(tmp_path))[0][1]
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_part_that_nobody_can_attribute_is_kept_and_reported(spool: int, tmp_path: Path) -> None:
+    capture = writer.Capture.create(spool, "unknown")
+    os.write(capture.core, b"bytes")
+    capture.close()
+    assert "left alone" in recovery.recover(str(tmp_path))[0][1]
+    assert os.listdir(tmp_path) == ["unknown.part"]
+
+
+@pytest.mark.parametrize("what", ["link", "file"])
+def test_a_part_that_is_no_directory_is_left_alone(spool: int, tmp_path: Path, what: str) -> None:
+    path = tmp_path / "planted.part"
+    path.symlink_to("/etc") if what == "link" else path.write_text("")
+    assert "left alone" in recovery.recover(str(tmp_path))[0][1]
