@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -26,8 +27,23 @@ class Authority:
         self.file = directory / f"{name}.crt"
         self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, common_name: str, *organisations: str) -> tuple[Path, Path]:
-        """(certificate file, key file), good for 127.0.0.1 and localhost and as a client."""
+    @property
+    def pem(self) -> str:
+        """The authority's own certificate."""
+        return self.file.read_text()
+
+    def issue(
+        self,
+        common_name: str,
+        *organisations: str,
+        file_name: str | None = None,
+        not_after: datetime.datetime | None = None,
+        usages: Sequence[x509.ObjectIdentifier] = (),
+    ) -> tuple[Path, Path]:
+        """(certificate file, key file), good for 127.0.0.1 and localhost and as a client.
+
+        `usages` limits it to those extended key usages; `not_after` may lie in the past.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
         attributes += [
@@ -35,9 +51,13 @@ class Authority:
         ]
         loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
         names = x509.SubjectAlternativeName([x509.DNSName("localhost"), loopback])
-        builder = self._builder(x509.Name(attributes), key).add_extension(names, critical=False)
+        builder = self._builder(x509.Name(attributes), key, not_after)
+        builder = builder.add_extension(names, critical=False)
+        if usages:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(list(usages)), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
-        files = self.directory / f"{common_name}.crt", self.directory / f"{common_name}.key"
+        stem = file_name or common_name
+        files = self.directory / f"{stem}.crt", self.directory / f"{stem}.key"
         files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         files[1].write_bytes(
             key.private_bytes(
@@ -49,15 +69,19 @@ class Authority:
         return files
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        not_after: datetime.datetime | None = None,
     ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
+        end = not_after or now + datetime.timedelta(days=1)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(min(now, end) - datetime.timedelta(hours=1))
+            .not_valid_after(end)
         )

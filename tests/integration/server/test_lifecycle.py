@@ -1,0 +1,144 @@
+"""Starting, rotating, stopping; and standing alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from support import dumps, installed, pki, servers, waiting
+
+from coredumpd import store
+
+URL = servers.BASE + "/namespaces/team-a/coredumpendpoints"
+
+
+def listening_on(port: int) -> set[str]:
+    """Local addresses of sockets on `port`, as /proc/net/tcp writes them (127.0.0.1: 0100007F)."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    lines += Path("/proc/net/tcp6").read_text().splitlines()[1:]
+    sockets = (line.split()[1].split(":") for line in lines)
+    return {address for address, number in sockets if int(number, 16) == port}
+
+
+def test_standalone_needs_nothing_but_a_directory(program, tmp_path):
+    arguments = ["--standalone", "--data-dir", str(tmp_path / "data"), "--port", "0"]
+    with servers.running(program, arguments, tmp_path / "log") as server:
+        data = tmp_path / "data"
+        store.open(f"file://{data}/store").commit(*dumps.make(b"alone" * 1000))
+        assert (data / "token").stat().st_mode & 0o777 == 0o600
+        assert (data / "tls.key").stat().st_mode & 0o777 == 0o600
+        token = (data / "token").read_text().strip()
+        owner = servers.Client(
+            server.port, data / "tls.crt", headers={"Authorization": f"Bearer {token}"}
+        )
+        assert servers.Client(server.port, data / "tls.crt").ask("GET", URL).code == 401
+        # The store knows the uid of the pod that crashed.
+        made = owner.ask("POST", URL, {"metadata": {"name": "web-0"}, "spec": {}})
+        assert made.json["spec"]["podUID"] == dumps.POD_UID
+        assert owner.ask("GET", f"{URL}/web-0/dump?container=app").code == 200
+        missing = owner.ask("POST", URL, {"metadata": {"name": "web-9"}, "spec": {}})
+        assert missing.code == 422
+        assert listening_on(server.port) == {"0100007F"}
+        assert server.stop() == 0
+
+
+def test_a_new_certificate_is_served_without_a_restart(world):
+    pair = world.directory / "coredumpd.crt", world.directory / "coredumpd.key"
+    before = ssl.get_server_certificate(("127.0.0.1", world.server.port))
+    fresh = pki.Authority(world.directory, "serving-ca")  # writes a new CA over the old one
+    fresh.issue("coredumpd")
+    assert pair[0].exists()
+    waiting.until(
+        "the new certificate",
+        lambda: ssl.get_server_certificate(("127.0.0.1", world.server.port)) != before,
+        30,
+    )
+    assert world.proxied().ask("GET", URL).code == 200
+
+
+def test_a_rotated_proxy_ca_is_believed_and_the_old_one_is_not(world, tmp_path):
+    client = world.proxied("rotation")
+    old = client.connect()
+    old.request("GET", URL, headers=client.headers)
+    answer = old.getresponse()
+    answer.read()
+    assert answer.status == 200
+    fresh = pki.Authority(tmp_path, "proxy-ca")
+    pair = fresh.issue("front-proxy-client")
+    world.kube.publish_trust(**{"requestheader-client-ca-file": fresh.pem})
+
+    def believed() -> bool:
+        try:
+            return world.client(pair, X_Remote_User="rotation").ask("GET", URL).code == 200
+        except (ssl.SSLError, ConnectionError):
+            return False
+
+    try:
+        waiting.until("the new CA to be believed", believed, 30)
+        # The open connection was made under the old CA; its headers are noise from now on.
+        old.request("GET", URL, headers=client.headers)
+        assert old.getresponse().status == 401
+    finally:
+        old.close()
+        world.kube.publish_trust()
+        waiting.until("the CA to be rotated back", lambda: _works(client), 30)
+
+
+def _works(client: servers.Client) -> bool:
+    try:
+        return client.ask("GET", URL).code == 200
+    except (ssl.SSLError, ConnectionError):
+        return False
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"server": {"prot": 1}}, "server.prot"),
+        ({"server": {"objects": "mysql://x"}}, "server.objects"),
+        ({"server": {"tlsCertFile": "/does/not/exist"}}, "tlsCertFile"),
+    ],
+)
+def test_a_wrong_configuration_is_told_by_field_and_exit_code(world, tmp_path, settings, told):
+    base = yaml.safe_load((world.directory / "config.yaml").read_text())["server"]
+    base["objects"] = f"sqlite:///{tmp_path}/objects.db"
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({"server": base | settings["server"]}))
+    program = [sys.executable, "-m", "coredumpd", "server", "--config", str(config)]
+    run = subprocess.run(
+        [*program, "--kubeconfig", str(world.kube.kubeconfig())],
+        capture_output=True,
+        text=True,
+        cwd=installed.ROOT,
+        timeout=60,
+    )
+    assert run.returncode == 78, run.stderr
+    assert told in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_sigterm_lets_a_download_finish(program, tmp_path):
+    arguments = ["--standalone", "--data-dir", str(tmp_path / "data"), "--port", "0"]
+    with servers.running(program, arguments, tmp_path / "log") as server:
+        data = tmp_path / "data"
+        # Incompressible, and more than socket buffers hold, so the server must still be sending.
+        core = os.urandom(30_000_000)
+        store.open(f"file://{data}/store").commit(*dumps.make(core))
+        headers = {"Authorization": f"Bearer {(data / 'token').read_text().strip()}"}
+        owner = servers.Client(server.port, data / "tls.crt", headers=headers)
+        owner.ask("POST", URL, {"metadata": {"name": "web-0"}, "spec": {}})
+        connection = owner.connect()
+        connection.request("GET", f"{URL}/web-0/dump", headers=headers)
+        response = connection.getresponse()
+        first = response.read(1000)
+        server.process.send_signal(signal.SIGTERM)
+        rest = response.read()
+        connection.close()
+        assert len(first) + len(rest) == int(response.headers["Content-Length"])
+        assert server.process.wait(timeout=30) == 0

@@ -1,0 +1,138 @@
+"""`coredumpd server` as a process, from source or frozen, and a client that speaks TLS to it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import email.message
+import http.client
+import json
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from support import installed, waiting
+
+BASE = "/apis/coredump.fujitsu.com/v1alpha1"
+START_DEADLINE_S = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Reply:
+    """One HTTP answer, its body read to the end."""
+
+    code: int
+    headers: email.message.Message  # names in any case
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.body)
+        return document
+
+
+class Client:
+    """Requests to 127.0.0.1:`port`, with a client certificate or a token if given."""
+
+    def __init__(
+        self,
+        port: int,
+        ca_file: Path,
+        certificate: tuple[Path, Path] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.port = port
+        self.context = ssl.create_default_context(cafile=str(ca_file))
+        if certificate is not None:
+            self.context.load_cert_chain(*map(str, certificate))
+        self.headers = dict(headers or {})
+
+    def connect(self) -> http.client.HTTPSConnection:
+        """A connection of its own; the caller closes it."""
+        return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context, timeout=30)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """One request on a connection of its own. A body that is not bytes is sent as JSON."""
+        sent = {**self.headers, **(headers or {})}
+        data: bytes | None = None
+        if isinstance(body, bytes):
+            data = body
+        elif body is not None:
+            data = json.dumps(body).encode()
+            sent.setdefault("Content-Type", "application/json")
+        with contextlib.closing(self.connect()) as connection:
+            connection.request(method, path, data, sent)
+            response = connection.getresponse()
+            return Reply(response.status, response.headers, response.read())
+
+
+class Server:
+    """A running server; `log` is where its output goes."""
+
+    def __init__(self, kind: str, arguments: list[str], log: Path) -> None:
+        """`kind` is `source` or `frozen`."""
+        program = [str(installed.FROZEN)]
+        if kind == "source":
+            program = [sys.executable, "-m", "coredumpd"]
+        self.log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*program, "server", *arguments],
+                cwd=installed.ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.port = self._wait_for_port()
+
+    def _wait_for_port(self) -> int:
+        end = time.monotonic() + START_DEADLINE_S
+        while time.monotonic() < end:
+            if match := re.search(r"serving on port (\d+)", self.log.read_text()):
+                return int(match[1])
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise AssertionError(f"the server did not start:\n{self.log.read_text()}")
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+    def audited(self, audit_id: str) -> dict[str, Any]:
+        """The audit line of one request; it is written after the answer, so wait for it."""
+
+        def find() -> dict[str, Any] | None:
+            lines = [line for line in self.log.read_text().splitlines() if line.endswith("}")]
+            entries = (json.loads(line) for line in lines)
+            return next((entry for entry in entries if entry.get("auditID") == audit_id), None)
+
+        return waiting.until(f"audit line {audit_id}", find, 10) or {}
+
+
+@contextlib.contextmanager
+def running(kind: str, arguments: list[str], log: Path) -> Iterator[Server]:
+    """A server that is stopped in the end."""
+    server = Server(kind, arguments, log)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.process.terminate()
+            try:
+                server.process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                server.process.kill()
+                server.process.wait()
