@@ -19,7 +19,9 @@ from coredumpd import errors
 from coredumpd.web import certs
 from coredumpd.web import trust as trusted
 
+ANONYMOUS = "system:anonymous"
 AUTHENTICATED = "system:authenticated"
+UNAUTHENTICATED = "system:unauthenticated"
 TOKEN_CACHE_S = 10.0
 TOKEN_REVIEW_TIMEOUT_S = 5.0
 _TOKENS_MAX = 4096
@@ -118,7 +120,18 @@ def by_proxy_headers(trust: trusted.Trust, headers: Headers) -> Caller | None:
             if name.lower().startswith(prefix):
                 key = urllib.parse.unquote(name[len(prefix) :].lower())
                 extra.setdefault(key, []).append(value)
-    return Caller(user, _first(headers, trust.uid_headers), groups, _frozen(extra))
+    return Caller(user, _first(headers, trust.uid_headers), _with_all(user, groups), _frozen(extra))
+
+
+def _with_all(user: str, groups: tuple[str, ...]) -> tuple[str, ...]:
+    """`groups` and the one that everybody who is somebody is in.
+
+    kube-aggregator itself asks for /openapi as "system:aggregator", with no group at all; native
+    servers add this one too (k8s.io/apiserver: authentication/group/authenticated_group_adder.go).
+    """
+    if user == ANONYMOUS or {AUTHENTICATED, UNAUTHENTICATED}.intersection(groups):
+        return groups
+    return (*groups, AUTHENTICATED)
 
 
 def bearer_token(headers: Headers) -> str | None:
