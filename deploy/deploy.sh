@@ -247,12 +247,13 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: extension-apise
 subjects:
   - {kind: ServiceAccount, name: coredumpd-server, namespace: $namespace}
 ---
-# It looks up the uid of a live pod.
+# It looks up the uid of a live pod, and whether a namespace is there to create something in.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: "coredumpd:server"}
 rules:
-  - {apiGroups: [""], resources: [pods], verbs: [get]}
+  - {apiGroups: [""], resources: [pods], verbs: [get, list]}
+  - {apiGroups: [""], resources: [namespaces], verbs: [get]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding

@@ -112,7 +112,7 @@ def write(
 ) -> int:
     """Write image `name` (registry/repository:tag) to `output`; its compressed size in bytes."""
     plain = layer.tar()
-    packed = gzip.compress(plain, 9, mtime=0)
+    packed = gzip.compress(plain, 6, mtime=0)
     config = {
         "created": _EPOCH,
         "architecture": _ARCHITECTURES[platform.machine()],

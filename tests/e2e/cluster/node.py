@@ -152,6 +152,7 @@ class Node:
             "imageGCHighThresholdPercent": 100,
             "imageGCLowThresholdPercent": 99,
             "resolvConf": "/dev/null",
+            "clusterDNS": [self._slot.api],  # nobody answers there; it spares a warning per pod
             "nodeStatusUpdateFrequency": "5s",
             "syncFrequency": "10s",
         }
