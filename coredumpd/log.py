@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+ERROR, WARNING, INFO = 3, 4, 6  # syslog(3) severities
 LINE_BYTES_MAX = 900  # the kernel's own limit for one /dev/kmsg record is near 1 KiB
 
 

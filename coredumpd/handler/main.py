@@ -10,11 +10,9 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # `signal` itself imports enum
 import os
 import sys
-import time
 
 from coredumpd import errors, log, pattern
-from coredumpd.handler import describe, policy, process, runtime
-from coredumpd.spool import stream, writer
+from coredumpd.handler import capture, policy, process
 
 USAGE = """\
 usage: coredumpd handle {fields}
@@ -28,7 +26,6 @@ fields, as core(5) names them:
 STDIN = 0
 FIRST_READ_BYTES = 64 * 1024  # a pipe's default capacity
 GRACE_S = 30  # after captureTimeout, for fsync on a slow disk; then SIGALRM ends the handler
-_ERROR, _WARNING, _INFO = 3, 4, 6  # syslog(3)
 
 
 def main(words: list[str]) -> int:
@@ -49,17 +46,17 @@ def main(words: list[str]) -> int:
         _signal.setitimer(_signal.ITIMER_REAL, policy.Policy().captureTimeout + GRACE_S)
         _capture(args, host_dir)
     except errors.CoredumpdError as error:
-        log.kmsg(_ERROR, f"crash not stored: {error}")
+        log.kmsg(log.ERROR, f"crash not stored: {error}")
         raise
     except Exception as error:  # noqa: BLE001 (the last line of defence: no traceback, no recursion)
-        log.kmsg(_ERROR, f"crash not stored: unexpected {type(error).__name__}: {error}")
+        log.kmsg(log.ERROR, f"crash not stored: unexpected {type(error).__name__}: {error}")
         print(f"coredumpd: unexpected {type(error).__name__}: {error}", file=sys.stderr)
         return errors.CoredumpdError.exit_code
     return 0
 
 
 def _capture(args: pattern.CrashArgs, host_dir: str) -> None:
-    started, clock = time.time(), time.monotonic()
+    begun = capture.Begun()
     crashed, problem = _examined(args, process.PROC)
     first = os.read(STDIN, FIRST_READ_BYTES)
     rules = _policy(f"{host_dir}/policy.json")
@@ -67,28 +64,8 @@ def _capture(args: pattern.CrashArgs, host_dir: str) -> None:
         crashed, problem = _examined(args, rules.procDir)
     if problem is not None or crashed is None:
         raise problem or errors.NotFound(f"process {args.pid} is gone")
-    reason = _reason_to_skip(crashed, rules)
-    if reason:
-        # Closing our end at once lets the kernel, and so the container, get on with dying.
-        os.close(STDIN)
-        log.kmsg(_INFO, f"skipped crash of pid {args.pid} ({crashed.comm}): {reason}")
-        return
     _signal.setitimer(_signal.ITIMER_REAL, rules.captureTimeout + GRACE_S)
-    owner = _owner(rules, crashed)
-    crash = describe.begun(args, crashed, owner, rules.node, started)
-    capture = writer.Capture.create(_spool(host_dir), crash.id)
-    capture.note(crash)
-    copier = stream.Copier(capture.core, rules.maxSize, clock + rules.captureTimeout)
-    stored = copier.copy(STDIN, first)
-    os.close(STDIN)
-    limit = rules.maxSize if stored.reason == stream.MAX_SIZE else None
-    describe.finish(crash, stored, limit, time.monotonic() - clock)
-    capture.commit(crash)
-    whose = f"{owner.namespace}/{owner.pod_name}/{owner.container}" if owner else "an unnamed owner"
-    cut = f", truncated: {stored.reason}" if stored.reason else ""
-    log.kmsg(
-        _INFO, f"stored {crash.id} of {whose}: {stored.size} -> {stored.stored_size} bytes{cut}"
-    )
+    capture.run(STDIN, first, args, crashed, rules, host_dir, begun)
 
 
 def _examined(
@@ -101,38 +78,13 @@ def _examined(
         return None, error
 
 
-def _reason_to_skip(crashed: process.Process, rules: policy.Policy) -> str | None:
-    own = os.stat(f"{process.PROC}/self/exe")
-    if hasattr(sys, "frozen") and crashed.exe_inode == (own.st_dev, own.st_ino):
-        return "it is this handler"
-    if crashed.place is None and rules.hostCrashes == "ignore":
-        return "it is in no pod (policy.hostCrashes: ignore)"
-    return None
-
-
 def _policy(path: str) -> policy.Policy:
     """The snapshot; the defaults, said aloud, when it cannot be believed."""
     try:
         return policy.load(path)
     except errors.CoredumpdError as error:
-        log.kmsg(_WARNING, f"going on with the default policy: {error}")
+        log.kmsg(log.WARNING, f"going on with the default policy: {error}")
         return policy.Policy()
-
-
-def _owner(rules: policy.Policy, crashed: process.Process) -> runtime.Container | None:
-    """Names from the runtime's state; without them the agent asks the API for the pod's uid."""
-    if crashed.place is None:
-        return None
-    try:
-        return runtime.find(rules.runtimeStateDirs, crashed.place)
-    except errors.CoredumpdError as error:
-        log.kmsg(_WARNING, f"container {crashed.place.container_id} by cgroup only: {error}")
-        return None
-
-
-def _spool(host_dir: str) -> int:
-    os.close(writer.open_private(host_dir))
-    return writer.open_private(f"{host_dir}/spool", create=True)
 
 
 def _host_dir(executable: str) -> str:

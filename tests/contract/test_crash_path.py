@@ -16,6 +16,7 @@ ALLOWED = {
     "coredumpd",
     "coredumpd.errors",
     "coredumpd.handler",
+    "coredumpd.handler.capture",
     "coredumpd.handler.cgroup",
     "coredumpd.handler.describe",
     "coredumpd.handler.main",

@@ -1,0 +1,85 @@
+"""One crash from its first bytes on: decide, stream, commit, say what was done.
+
+Knows neither argv nor stdin, so that it serves whatever hands it a descriptor and the facts.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from coredumpd import errors, log, pattern
+from coredumpd.handler import describe, policy, process, runtime
+from coredumpd.spool import stream, writer
+
+
+class Begun:
+    """When the capture began, on both clocks: one to record, one to measure with."""
+
+    __slots__ = ("clock", "time")
+
+    def __init__(self) -> None:
+        self.time = time.time()
+        self.clock = time.monotonic()
+
+
+def run(
+    source: int,
+    first: bytes,
+    args: pattern.CrashArgs,
+    crashed: process.Process,
+    rules: policy.Policy,
+    host_dir: str,
+    begun: Begun,
+) -> None:
+    """Store `first` and the rest of `source`, or skip by policy; closes `source`.
+
+    Raises the CoredumpdError that kept it from being stored. `source` is closed as soon as nothing
+    more of it is wanted: that lets the kernel, and so the container, get on with dying.
+    """
+    reason = _reason_to_skip(crashed, rules)
+    if reason:
+        os.close(source)
+        log.kmsg(log.INFO, f"skipped crash of pid {args.pid} ({crashed.comm}): {reason}")
+        return
+    owner = _owner(rules, crashed)
+    crash = describe.begun(args, crashed, owner, rules.node, begun.time)
+    entry = writer.Capture.create(_spool(host_dir), crash.id)
+    entry.note(crash)
+    copier = stream.Copier(entry.core, rules.maxSize, begun.clock + rules.captureTimeout)
+    stored = copier.copy(source, first)
+    os.close(source)
+    limit = rules.maxSize if stored.reason == stream.MAX_SIZE else None
+    describe.finish(crash, stored, limit, time.monotonic() - begun.clock)
+    entry.commit(crash)
+    whose = f"{owner.namespace}/{owner.pod_name}/{owner.container}" if owner else "an unnamed owner"
+    cut = f", truncated: {stored.reason}" if stored.reason else ""
+    sizes = f"{stored.size} -> {stored.stored_size} bytes"
+    log.kmsg(log.INFO, f"stored {crash.id} of {whose}: {sizes}{cut}")
+
+
+def _reason_to_skip(crashed: process.Process, rules: policy.Policy) -> str | None:
+    own = os.stat(f"{process.PROC}/self/exe")
+    if hasattr(sys, "frozen") and crashed.exe_inode == (own.st_dev, own.st_ino):
+        return "it is this handler"
+    if crashed.place is None and rules.hostCrashes == "ignore":
+        return "it is in no pod (policy.hostCrashes: ignore)"
+    return None
+
+
+def _owner(rules: policy.Policy, crashed: process.Process) -> runtime.Container | None:
+    """Names from the runtime's state; without them the agent asks the API for the pod's uid."""
+    if crashed.place is None:
+        return None
+    try:
+        return runtime.find(rules.runtimeStateDirs, crashed.place)
+    except errors.CoredumpdError as error:
+        container = crashed.place.container_id
+        log.kmsg(log.WARNING, f"container {container} known by its cgroup only: {error}")
+        return None
+
+
+def _spool(host_dir: str) -> int:
+    os.close(writer.open_private(host_dir))
+    return writer.open_private(f"{host_dir}/spool", create=True)
