@@ -4,7 +4,8 @@ PYTHON3 ?= /usr/bin/python3
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 APT_BASE := python3 python3-venv libpython3.11 binutils gcc libc6-dev gdb openssl ca-certificates libarchive-tools busybox-static
-APT_E2E := etcd-server containerd runc containernetworking-plugins iptables conntrack iproute2
+APT_ETCD := etcd-server util-linux
+APT_E2E := $(APT_ETCD) containerd runc containernetworking-plugins iptables conntrack iproute2
 SOURCES := $(shell find coredumpd -name '*.py') build.spec requirements.txt
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -17,12 +18,14 @@ if [ -n "$$missing" ]; then \
   else echo "these Debian packages are needed and you are not root:$$missing" >&2; exit 1; fi; fi
 endef
 
-.PHONY: help demo test e2e bench verify update dist image clean debian debian-e2e
+.PHONY: help demo test e2e bench verify update dist image clean debian debian-etcd debian-e2e
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 debian:
 	$(call debian,$(APT_BASE))
+debian-etcd: debian
+	$(call debian,$(APT_ETCD))
 debian-e2e: debian
 	$(call debian,$(APT_E2E) $(shell command -v kubectl >/dev/null || echo kubernetes-client))
 
@@ -34,7 +37,7 @@ $(READY): requirements.txt requirements-dev.txt | debian
 demo: dist ## the whole way on this machine, no Kubernetes: crash, capture, download, gdb
 	dist/coredumpd demo
 
-test: verify dist debian-e2e ## everything: unit, contract, integration on source and frozen, e2e
+test: debian-etcd verify dist debian-e2e ## everything: unit, contract, integration on source and frozen, e2e
 	$(PY) -m pytest
 	$(MAKE) e2e
 

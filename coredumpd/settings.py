@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from coredumpd import errors, units
@@ -59,6 +59,24 @@ def store_url(value: object) -> str:
     return text.rstrip("/")
 
 
+def objects_url(value: object) -> str:
+    """An engine's URL as it is written. Raises ValueError, in whose place OBJECTS_RULE is said."""
+    text = _text(value)
+    if text.startswith("sqlite:////"):
+        return text
+    scheme, _, rest = text.partition("://")
+    hosts, _, prefix = rest.partition("/")
+    names = prefix.rstrip("/").split("/")
+    good = all(name.strip(".") and set(name) <= _PREFIX_CHARS for name in names)
+    if scheme not in ("etcd", "etcd+http") or not good:
+        raise ValueError
+    for host in hosts.split(","):
+        one = urllib.parse.urlsplit(f"//{host}")
+        if not one.hostname or not one.port or set(host) & set("@?#\\") or not host.isprintable():
+            raise ValueError
+    return text.rstrip("/")
+
+
 def _endpoint(value: object) -> str:
     text = _text(value)
     parts = urllib.parse.urlsplit(text)
@@ -100,6 +118,10 @@ STORE_RULE = (
     " or az://CONTAINER/PREFIX, without credentials"
 )
 _STORE = (store_url, STORE_RULE)
+OBJECTS_RULE = (
+    "must be a URL sqlite:////PATH, or etcd://HOST:PORT,HOST:PORT/PREFIX without credentials"
+    " (etcd+http:// without TLS)"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,9 +164,9 @@ class ServerSettings:
     store: str = setting("file:///var/lib/coredump-store", *_STORE, "where dumps are read from")
     objects: str = setting(
         "sqlite:////var/lib/coredumpd-objects/objects.db",
-        lambda value: _text(value) if str(value).startswith("sqlite:////") else _fail(),
-        "must be a URL sqlite:///PATH with an absolute path",
-        "where CoredumpEndpoint objects live",
+        objects_url,
+        OBJECTS_RULE,
+        "where CoredumpEndpoint objects live: SQLite for one replica, etcd for several",
     )
     port: int = setting(8443, *_integer(0, 65535), "HTTPS port")
     tlsCertFile: str = setting("/etc/coredumpd/tls/tls.crt", *_PATH, "PEM certificate chain")
@@ -189,8 +211,27 @@ class BucketSettings:
     )
 
 
-def _fail() -> str:
-    raise ValueError
+@dataclasses.dataclass(frozen=True)
+class EtcdSettings:
+    """How the server reaches etcd. The files are read again when they change."""
+
+    caFile: str | None = setting(
+        None, *_PATH, "PEM certificates that sign the servers'; else the public ones"
+    )
+    certFile: str | None = setting(None, *_PATH, "PEM client certificate chain; needs `keyFile`")
+    keyFile: str | None = setting(None, *_PATH, "PEM private key of `certFile`")
+    credentialsDir: str | None = setting(
+        None,
+        *_PATH,
+        "a mounted Secret of type kubernetes.io/basic-auth: the files username and password",
+    )
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """(field, rule) of each field that does not go with the others."""
+        if self.certFile is None and self.keyFile is not None:
+            yield "certFile", "must be set together with keyFile"
+        if self.keyFile is None and self.certFile is not None:
+            yield "keyFile", "must be set together with certFile"
 
 
 SECTIONS = {
@@ -198,6 +239,7 @@ SECTIONS = {
     "agent": AgentSettings,
     "server": ServerSettings,
     "bucket": BucketSettings,
+    "etcd": EtcdSettings,
 }
 
 
@@ -233,9 +275,13 @@ def build(kind: type[_S], values: object, section: str) -> _S:
             except (ValueError, ArithmeticError):
                 rule = field.metadata["rule"]
                 causes.append(errors.Cause(f"{section}.{name}", values[name], rule))
+    made = kind(**parsed)
+    if not causes:
+        conflicts: Iterable[tuple[str, str]] = getattr(made, "conflicts", tuple)()
+        causes += [errors.Cause(f"{section}.{name}", None, rule) for name, rule in conflicts]
     if causes:
         raise errors.SettingsError("the configuration is wrong:", tuple(causes))
-    return kind(**parsed)
+    return made
 
 
 def _unknown(

@@ -12,7 +12,7 @@ import urllib.parse
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from coredumpd import errors
+from coredumpd import errors, settings
 
 EventKind = Literal["ADDED", "MODIFIED", "DELETED"]
 
@@ -50,6 +50,10 @@ class Event:
 class Watch(Protocol):
     """Writes under a prefix, in order, none missing and none twice. For one thread at a time."""
 
+    @property
+    def revision(self) -> int:
+        """Every write under the prefix up to this revision has been returned by `next`."""
+
     def next(self, timeout_s: float) -> Sequence[Event]:
         """The next events, or none after `timeout_s`. Events of one revision are not split.
 
@@ -62,7 +66,10 @@ class Watch(Protocol):
 
 
 class Engine(Protocol):
-    """Calls may come from several threads. All raise Unavailable when nothing answers."""
+    """Keys start with "/". Calls may come from several threads.
+
+    All raise Unavailable when nothing answers, and StorageError when the engine refuses us.
+    """
 
     def revision(self) -> int:
         """The revision of the last write; at least 1, never decreasing."""
@@ -96,14 +103,25 @@ class Engine(Protocol):
         """Free what is held."""
 
 
-def open(url: str) -> Engine:
-    """The engine for `url`. Raises SettingsError for a URL no engine takes."""
-    parts = urllib.parse.urlsplit(url)
-    match parts.scheme:
-        case "sqlite" if not parts.netloc and parts.path.startswith("/"):
-            from coredumpd.objects import sqlite
+def after_prefix(prefix: str) -> str:
+    """The first key behind every key that starts with `prefix`, which is not empty."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
-            return sqlite.SqliteEngine(urllib.parse.unquote(parts.path.removeprefix("/")))
-        case _:
-            cause = errors.Cause("objects", url, "must be a URL sqlite:////PATH")
-            raise errors.SettingsError("no such kind of object store", (cause,))
+
+def open(url: str, etcd: settings.EtcdSettings | None = None) -> Engine:
+    """The engine for `url`; `etcd` says how to reach one. Raises SettingsError.
+
+    etcd is not asked yet, so that a server may start before it.
+    """
+    try:
+        settings.objects_url(url)
+    except ValueError as error:
+        cause = errors.Cause("objects", url, settings.OBJECTS_RULE)
+        raise errors.SettingsError("no such kind of object store", (cause,)) from error
+    if url.startswith("sqlite:"):
+        from coredumpd.objects import sqlite
+
+        return sqlite.SqliteEngine(urllib.parse.unquote(url.removeprefix("sqlite:///")))
+    from coredumpd.objects import etcd as engine
+
+    return engine.open(url, etcd or settings.EtcdSettings())

@@ -89,7 +89,7 @@ class SqliteEngine:
             bounds: dict[str, str | int] = {
                 "after": after,
                 "first": prefix,
-                "end": after_prefix(prefix),
+                "end": objects.after_prefix(prefix),
             }
             bounds |= {"revision": revision or now, "limit": limit or -1}
             rows = database.execute(
@@ -148,7 +148,7 @@ class SqliteEngine:
                     AND before.revision < log.revision ORDER BY before.revision DESC LIMIT 1) END
                    FROM log WHERE revision > ? AND key >= ? AND key < ?
                    ORDER BY revision LIMIT ?""",
-                (after, prefix, after_prefix(prefix), _EVENTS_MAX),
+                (after, prefix, objects.after_prefix(prefix), _EVENTS_MAX),
             ).fetchall()
             seen = rows[-1][3] if rows else max(after, _revision(database))
         return [objects.Event(*row) for row in rows], seen
@@ -181,6 +181,11 @@ class SqliteWatch:
         self._prefix = prefix
         self._after = after
 
+    @property
+    def revision(self) -> int:
+        """See `objects.Watch.revision`."""
+        return self._after
+
     def next(self, timeout_s: float) -> Sequence[objects.Event]:
         """See `objects.Watch.next`."""
         events, self._after = self._engine.events(self._prefix, self._after)
@@ -191,11 +196,6 @@ class SqliteWatch:
 
     def close(self) -> None:
         """See `objects.Watch.close`."""
-
-
-def after_prefix(prefix: str) -> str:
-    """The first key behind every key that starts with `prefix`, which is not empty."""
-    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 def _revision(database: sqlite3.Connection) -> int:

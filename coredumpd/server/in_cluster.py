@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from coredumpd import objects, settings, store
 from coredumpd.kube import client
@@ -12,13 +14,14 @@ from coredumpd.web import access, callers
 _log = logging.getLogger(__name__)
 
 
-async def serve(chosen: settings.ServerSettings, kubeconfig: str | None) -> None:
-    """Serve until told to stop. Raises SettingsError."""
+async def serve(sections: Mapping[str, Any], kubeconfig: str | None) -> None:
+    """Serve until told to stop; `sections` as `settings.check` returns. Raises SettingsError."""
+    chosen: settings.ServerSettings = sections["server"]
     async with await client.connect(kubeconfig) as kube:
         trust = trust_source.TrustSource(kube)
         outside = app.Outside(
-            engine=objects.open(chosen.objects),
-            store=store.open(chosen.store),
+            engine=objects.open(chosen.objects, sections["etcd"]),
+            store=store.open(chosen.store, sections["bucket"]),
             authenticator=callers.ClusterAuthenticator(kube, lambda: trust.current),
             authorizer=access.SubjectAccessReviews(kube),
             cluster=cluster.KubeCluster(kube),

@@ -64,9 +64,9 @@ def main(words: list[str]) -> int:
     from coredumpd import conffile
     from coredumpd.server import in_cluster
 
-    settings = conffile.load(chosen.config)["server"]
+    sections = conffile.load(chosen.config)
     log.configure("server", "json")
-    asyncio.run(in_cluster.serve(settings, chosen.kubeconfig))
+    asyncio.run(in_cluster.serve(sections, chosen.kubeconfig))
     return 0
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from coredumpd import conffile, errors
+from coredumpd import conffile, errors, settings
 
 
 def load(tmp_path: Path, text: str) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def test_sections_are_read(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
-    assert set(load(tmp_path, "# nothing\n")) == {"policy", "agent", "server", "bucket"}
+    assert set(load(tmp_path, "# nothing\n")) == set(settings.SECTIONS)
 
 
 @pytest.mark.parametrize(

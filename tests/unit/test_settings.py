@@ -47,3 +47,46 @@ def test_settings_are_immutable() -> None:
     agent = settings.check({})["agent"]
     with pytest.raises(AttributeError):
         agent.hostDir = "/elsewhere"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////var/lib/x.db",
+        "etcd://10.0.0.1:2379/coredumpd",
+        "etcd://etcd-0.etcd:2379,etcd-1.etcd:2379,[::1]:2379/a/b",
+        "etcd+http://127.0.0.1:2379/x",
+    ],
+)
+def test_objects_live_in_sqlite_or_etcd(url: str) -> None:
+    assert settings.check({"server": {"objects": url}})["server"].objects == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///relative.db",
+        "etcd://host:2379",
+        "etcd://host:2379/",
+        "etcd://host/x",
+        "etcd://host:0/x",
+        "etcd://host:99999/x",
+        "etcd://,/x",
+        "etcd://host:2379,/x",
+        "etcd://user:password@host:2379/x",
+        "etcd://host:2379/../x",
+        "etcd://host:2379/x?ca=/y",
+        "etcds://host:2379/x",
+        7,
+    ],
+)
+def test_any_other_place_for_objects_is_refused_with_the_rule(url: object) -> None:
+    with pytest.raises(errors.SettingsError, match=r"server\.objects: .*etcd://HOST:PORT"):
+        settings.check({"server": {"objects": url}})
+
+
+def test_a_client_certificate_for_etcd_needs_its_key() -> None:
+    with pytest.raises(errors.SettingsError, match=r"etcd\.keyFile: .*together with certFile"):
+        settings.check({"etcd": {"certFile": "/tls.crt"}})
+    with pytest.raises(errors.SettingsError, match=r"etcd\.certFile: .*together with keyFile"):
+        settings.check({"etcd": {"keyFile": "/tls.key"}})

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
+from support import etcd
 
 from coredumpd import objects
 
+_roots = (f"{etcd.ROOT}/{number}" for number in itertools.count())
 
-@pytest.fixture(params=["sqlite"])
+
+@pytest.fixture(scope="session")
+def etcd_cluster(tmp_path_factory):
+    """One member with TLS and users; every test has keys of its own in it."""
+    cluster = etcd.Cluster(tmp_path_factory.mktemp("etcd"))
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(params=["sqlite", "etcd"])
 def open_engine(request, tmp_path):
     """Opens the same engine again and again; every one is closed in the end."""
     opened = []
+    if request.param == "etcd":
+        cluster = request.getfixturevalue("etcd_cluster")
+        url, access = cluster.url(next(_roots)), cluster.access()
+    else:
+        url, access = f"sqlite:///{tmp_path}/objects.db", None
 
     def open_() -> objects.Engine:
-        engine = objects.open(f"sqlite:///{tmp_path}/objects.db")
+        engine = objects.open(url, access)
         opened.append(engine)
         return engine
 

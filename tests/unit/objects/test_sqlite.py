@@ -31,8 +31,3 @@ def test_a_schema_of_another_release_is_refused(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(errors.StorageError, match="another release"):
         objects.open(f"sqlite:///{tmp_path}/objects.db")
-
-
-def test_an_unknown_url_is_refused() -> None:
-    with pytest.raises(errors.SettingsError, match="must be a URL sqlite"):
-        objects.open("mysql://x")
