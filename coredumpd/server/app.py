@@ -7,6 +7,7 @@ import dataclasses
 from tornado import web
 
 from coredumpd import errors, objects
+from coredumpd.objects import compaction
 from coredumpd.server import (
     cluster,
     discovery,
@@ -37,6 +38,7 @@ class App:
     """One server's handlers and what they share."""
 
     def __init__(self, outside: Outside) -> None:
+        self._compactor = compaction.Compactor(outside.engine)
         self.stored = inventory.Inventory(outside.store)
         self.endpoints = endpoints.Endpoints(outside.engine, self.stored, outside.cluster)
         self.metrics = metrics.Metrics()
@@ -66,6 +68,7 @@ class App:
 
     def close(self) -> None:
         """Free stores and threads."""
+        self._compactor.close()
         self.stored.close()
         self.endpoints.close()
 
