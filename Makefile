@@ -8,6 +8,7 @@ APT_ETCD := etcd-server util-linux
 APT_E2E := $(APT_ETCD) containerd runc containernetworking-plugins iptables conntrack iproute2
 SOURCES := $(shell find coredumpd -name '*.py') build.spec requirements.txt
 export PYTHONDONTWRITEBYTECODE := 1
+APT_STORAGE := ceph-mon ceph-osd ceph-mds ceph-common ceph-fuse radosgw glusterfs-server glusterfs-client
 
 # Debian packages named in $(1), installed if any is missing; says so where it cannot.
 define debian
@@ -18,7 +19,7 @@ if [ -n "$$missing" ]; then \
   else echo "these Debian packages are needed and you are not root:$$missing" >&2; exit 1; fi; fi
 endef
 
-.PHONY: help demo test e2e bench verify update dist image clean debian debian-etcd debian-e2e
+.PHONY: help demo test e2e bench verify update dist image clean debian debian-etcd debian-e2e debian-storage
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -28,6 +29,9 @@ debian-etcd: debian
 	$(call debian,$(APT_ETCD))
 debian-e2e: debian
 	$(call debian,$(APT_E2E) $(shell command -v kubectl >/dev/null || echo kubernetes-client))
+# Without them the tests that need a real Ceph or GlusterFS are skipped, by name.
+debian-storage: debian
+	-$(call debian,$(APT_STORAGE))
 
 $(READY): requirements.txt requirements-dev.txt | debian
 	$(PYTHON3) -m venv $(VENV)
@@ -37,7 +41,7 @@ $(READY): requirements.txt requirements-dev.txt | debian
 demo: dist ## the whole way on this machine, no Kubernetes: crash, capture, download, gdb
 	dist/coredumpd demo
 
-test: debian-etcd verify dist debian-e2e ## everything: unit, contract, integration on source and frozen, e2e
+test: debian-etcd verify dist debian-e2e debian-storage ## everything: unit, contract, integration on source and frozen, e2e
 	$(PY) -m pytest
 	$(MAKE) e2e
 

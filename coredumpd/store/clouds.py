@@ -128,20 +128,16 @@ def translated(store: str, key: object | None) -> Iterator[None]:
     """obstore's errors → NotFound or StorageError, naming the store and the key."""
     try:
         yield
-    except (FileNotFoundError, exceptions.BaseError, ValueError) as error:
-        if isinstance(error, FileNotFoundError):
-            if any(sign in str(error) for sign in _NO_BUCKET):
-                raise errors.StorageError(f"{store}: there is no such bucket") from error
-            if key is not None:
-                raise errors.NotFound(f"no dump {key}") from error
+    except (OSError, exceptions.BaseError, ValueError) as error:
+        if any(sign in str(error) for sign in _NO_BUCKET):
+            raise errors.StorageError(f"{store}: there is no such bucket") from error
+        if key is not None and missing(error):
+            raise errors.NotFound(f"no dump {key}") from error
         where = store if key is None else f"{store}: {key}"
-        hint = ""
-        if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
-            hint = "; credentials come from the environment or the workload's identity"
-        raise errors.StorageError(f"{where}: {_brief(error)}{hint}") from error
+        raise errors.StorageError(f"{where}: {_brief(error)}") from error
 
 
-def missing(error: exceptions.BaseError | FileNotFoundError) -> bool:
+def missing(error: Exception) -> bool:
     """Is it the object that is missing, not the bucket?"""
     return isinstance(error, FileNotFoundError) and not any(
         sign in str(error) for sign in _NO_BUCKET
@@ -149,6 +145,13 @@ def missing(error: exceptions.BaseError | FileNotFoundError) -> bool:
 
 
 def _brief(error: Exception) -> str:
-    """The sentence of an error, without the debug dump; a query string may hold a signature."""
-    sentence = " ".join(str(error).split("\n\nDebug source:")[0].split())
-    return re.sub(r"\?[^\s\"')]*", "?…", sentence)[:_ERROR_CHARS_MAX]
+    """The sentence of an error: no debug dump, no XML but its code, no query (it may be signed)."""
+    text = " ".join(str(error).split("\n\nDebug source:")[0].split())
+    status = re.search(r"status code: (\d{3}[A-Za-z ]*)", text)
+    if status is None:
+        return re.sub(r"(https?://[^\s?]*)\?[^\s\"')]*", r"\1?…", text)[:_ERROR_CHARS_MAX]
+    code = re.search(r"<Code>(\w{1,64})</Code>", text)
+    sentence = f"the store answered {status[1]}" + (f" ({code[1]})" if code else "")
+    if status[1][:3] in ("401", "403"):
+        sentence += "; credentials come from the environment or the workload's identity"
+    return sentence

@@ -1,0 +1,105 @@
+"""The real stores: filesystems that are mounted for the test, and an S3 server.
+
+Where Ceph cannot run, its tests are skipped by name; `make test` installs it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support import ceph, gluster
+
+from coredumpd import settings
+from coredumpd import store as stores
+
+ENGINES = ("ext4", "tmpfs", "cephfs", "glusterfs", "rgw")
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ceph.Ceph]:
+    """A Ceph with CephFS mounted and a gateway."""
+    why = ceph.missing()
+    if why is not None:
+        pytest.skip(f"CEPH IS NOT TESTED: {why}")
+    with ceph.Ceph(tmp_path_factory.mktemp("ceph")) as made:
+        made.start()
+        made.gateway()
+        made.mount()
+        yield made
+
+
+@pytest.fixture(scope="session")
+def volume(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gluster.Gluster]:
+    """A GlusterFS volume, mounted."""
+    why = gluster.missing()
+    if why is not None:
+        pytest.skip(f"GLUSTERFS IS NOT TESTED: {why}")
+    with gluster.Gluster(tmp_path_factory.mktemp("gluster")) as made:
+        yield made
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ceph.ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ceph.SECRET_KEY)
+
+
+@pytest.fixture(scope="session")
+def s3_bucket(cluster: ceph.Ceph) -> settings.BucketSettings:
+    """How to reach the bucket `cores`."""
+    return settings.BucketSettings(**cluster.bucket("cores"))
+
+
+@pytest.fixture
+def tmpfs(tmp_path: Path) -> Iterator[Path]:
+    """A tmpfs of 16 MiB."""
+    where = tmp_path / "tmpfs"
+    where.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(where)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        pytest.skip(f"TMPFS IS NOT TESTED: {made.stderr.strip()}")
+    yield where
+    subprocess.run(["umount", "-l", str(where)], check=True)
+
+
+@pytest.fixture
+def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """The URL of a new, empty store of the kind named."""
+
+    def url(kind: str) -> str:
+        if kind == "rgw":
+            request.getfixturevalue("s3_bucket")
+            return f"s3://cores/test-{next(_numbers)}"
+        if kind == "ext4":
+            base = tmp_path
+        elif kind == "tmpfs":
+            base = request.getfixturevalue("tmpfs")
+        else:
+            base = request.getfixturevalue(
+                {"cephfs": "cluster", "glusterfs": "volume"}[kind]
+            ).mounted
+        root: Path = base / f"store-{next(_numbers)}"
+        root.mkdir()
+        return root.as_uri()
+
+    return url
+
+
+@pytest.fixture(params=ENGINES)
+def store(
+    request: pytest.FixtureRequest, url_of: Callable[[str], str], credentials: None
+) -> stores.Store:
+    url = url_of(request.param)
+    if url.startswith("s3://"):
+        return stores.open(url, request.getfixturevalue("s3_bucket"))
+    return stores.open(url)

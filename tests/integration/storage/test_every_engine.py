@@ -1,0 +1,1 @@
+../../contract/store/test_every_engine.py
