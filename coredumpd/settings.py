@@ -143,6 +143,7 @@ class PolicySettings:
         "must be a list of absolute paths",
         "where container runtimes keep one directory per container id, on the host",
     )
+    procDir: str = setting("/proc", *_PATH, "where the handler reads the crashed process")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +155,13 @@ class AgentSettings:
     )
     store: str = setting("file:///var/lib/coredump-store", *_STORE, "where dumps are shipped to")
     corePipeLimit: int = setting(16, *_integer(1, 4096), "kernel.core_pipe_limit")
+    suidDumpable: int | None = setting(
+        None,
+        *_integer(0, 2),
+        "fs.suid_dumpable; not set: left as it is. 2 also dumps programs that changed their rights",
+    )
     parallelShips: int = setting(2, *_integer(1, 64), "dumps shipped at once")
+    port: int = setting(9090, *_integer(0, 65535), "port of /metrics and /healthz; 0: any free one")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ knows, translates a static pod's uid, and names the pod of a record that has the
 from __future__ import annotations
 
 import logging
+import time
 import urllib.parse
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from coredumpd import errors, record
 
 _log = logging.getLogger(__name__)
 CONFIRM_TIMEOUT_S = 3.0  # an API that is down may delay a dump by this, once
+UNNAMED_PATIENCE_S = 120.0
 _STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 
 
@@ -39,6 +41,7 @@ class Attributor:
     def __init__(self, api: Api | None, node: str | None) -> None:
         self._api = api
         self._node = node
+        self._asked_since_s: dict[str, float] = {}
 
     async def attribute(self, crash: record.CrashRecord) -> record.CrashRecord:
         """The record with all that is known of its pod; one that has no pod any more goes to _host.
@@ -62,7 +65,16 @@ class Attributor:
         for pod in pods:
             completed = named(crash, pod)
             if completed is not None:
+                self._asked_since_s.pop(crash.id, None)
                 return completed
+        return self._patiently_unnamed(crash)
+
+    def _patiently_unnamed(self, crash: record.CrashRecord) -> record.CrashRecord:
+        """A container that died young is in no status until the kubelet reports it."""
+        now_s = time.monotonic()
+        if now_s - self._asked_since_s.setdefault(crash.id, now_s) < UNNAMED_PATIENCE_S:
+            raise errors.Unavailable(f"{crash.id}: no pod {crash.raw['podUID']} on this node yet")
+        self._asked_since_s.pop(crash.id)
         _log.warning("no pod %s on this node: %s goes to _host", crash.raw["podUID"], crash.id)
         return unnamed(crash, self._node)
 

@@ -1,14 +1,18 @@
 """Events that tell a pod's owner, through `kubectl describe pod`, what happened to its crash.
 
 An Event is a courtesy: one that cannot be written is logged and dropped, and delays nothing.
-Repeats of the same crash raise the count of one Event instead of flooding etcd.
+Repeats of the same crash raise the count of one Event, and at most one request for it leaves this
+node in REPEAT_INTERVAL_S: a crash loop must not become a storm on etcd.
 """
 
 from __future__ import annotations
 
+import asyncio
+import collections
 import datetime
 import hashlib
 import logging
+import time
 import urllib.parse
 from typing import Any
 
@@ -19,6 +23,8 @@ _log = logging.getLogger(__name__)
 COMPONENT = "coredumpd"
 MESSAGE_CHARS_MAX = 1024  # core/v1 Event validation
 EVENT_TIMEOUT_S = 3.0
+REPEAT_INTERVAL_S = 10.0
+REMEMBERED_MAX = 1000  # Events whose count we know; the oldest is forgotten and counts anew
 DUMPED, TRUNCATED = "CoreDumped", "CoreDumpTruncated"
 
 
@@ -28,6 +34,14 @@ class Events:
     def __init__(self, api: attribution.Api | None, node: str | None) -> None:
         self._api = api
         self._node = node
+        self._said: collections.OrderedDict[str, _Said] = collections.OrderedDict()
+
+    async def run(self) -> None:
+        """Say, from time to time, what repeats were held back. For ever."""
+        while True:
+            await asyncio.sleep(REPEAT_INTERVAL_S)
+            for said in [said for said in self._said.values() if said.held is not None]:
+                await self._send(said)
 
     async def dumped(self, crash: record.CrashRecord) -> None:
         """A dump is in the store: tell the pod's owner."""
@@ -53,27 +67,52 @@ class Events:
         if self._api is None:
             return
         event = made(about, reason, message, same, self._node)
+        name = event["metadata"]["name"]
+        said = self._said.setdefault(name, _Said())
+        self._said.move_to_end(name)
+        if len(self._said) > REMEMBERED_MAX:
+            self._said.popitem(last=False)
+        said.count += 1
+        said.held = event
+        if time.monotonic() - said.sent_s >= REPEAT_INTERVAL_S:
+            await self._send(said)
+
+    async def _send(self, said: _Said) -> None:
+        """POST the first of its kind, PATCH the repeats. Never raises: an Event is a courtesy."""
+        event, said.held = said.held, None
+        if event is None or self._api is None:
+            return
+        said.sent_s = time.monotonic()
         name, namespace = event["metadata"]["name"], event["metadata"]["namespace"]
         path = f"/api/v1/namespaces/{urllib.parse.quote(namespace, safe='')}/events"
         try:
             try:
-                await self._api.request("POST", path, event, timeout_s=EVENT_TIMEOUT_S)
+                first = event | {"count": said.count}
+                await self._api.request("POST", path, first, timeout_s=EVENT_TIMEOUT_S)
             except errors.AlreadyExists:
-                await _repeat(self._api, f"{path}/{name}", event)
+                # From an agent before this one we know only that there was one: to ask for the
+                # count would take the right to read everybody's Events.
+                said.count = max(said.count, 2)
+                again = {field: event[field] for field in ("lastTimestamp", "message")}
+                await self._api.request(
+                    "PATCH",
+                    f"{path}/{name}",
+                    again | {"count": said.count},
+                    content_type="application/merge-patch+json",
+                    timeout_s=EVENT_TIMEOUT_S,
+                )
         except errors.CoredumpdError as error:
-            _log.warning("the event %s on %s is not written: %s", reason, about["name"], error)
+            about = event["involvedObject"]["name"]
+            _log.warning("the event %s on %s is not written: %s", event["reason"], about, error)
 
 
-async def _repeat(api: attribution.Api, path: str, event: dict[str, Any]) -> None:
-    """Count one more of an Event that is there: core/v1 Event, `count` and `lastTimestamp`."""
-    _, seen = await api.request("GET", path, timeout_s=EVENT_TIMEOUT_S)
-    again = {
-        "count": int(seen.get("count") or 1) + 1,
-        "lastTimestamp": event["lastTimestamp"],
-        "message": event["message"],
-    }
-    kind = "application/merge-patch+json"
-    await api.request("PATCH", path, again, content_type=kind, timeout_s=EVENT_TIMEOUT_S)
+class _Said:
+    """One Event: how often, when last, and the repeat that is held back."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sent_s = float("-inf")
+        self.held: dict[str, Any] | None = None
 
 
 def describe(crash: record.CrashRecord) -> str:

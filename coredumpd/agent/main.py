@@ -1,10 +1,128 @@
-"""`coredumpd agent`."""
+"""`coredumpd agent run | install | uninstall`."""
 
 from __future__ import annotations
 
-from coredumpd import errors
+import argparse
+import asyncio
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from coredumpd import conffile, log, record, settings
+from coredumpd.agent import daemon, install, policyfile
+
+_EPILOG = "`coredumpd agent --config FILE` is the same as `coredumpd agent run --config FILE`."
 
 
 def main(words: list[str]) -> int:
     """Run the role with the words after its name; returns the exit code."""
-    raise errors.UsageError(f"not built yet: {words}")
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
+        words = ["run", *words]
+    arguments = _parser().parse_args(words)
+    sections = conffile.load(arguments.config) if arguments.config else settings.check({})
+    chosen: settings.AgentSettings = sections["agent"]
+    host_dir = Path(arguments.host_dir or chosen.hostDir)
+    match arguments.command:
+        case "run":
+            return _run(arguments, sections)
+        case "install":
+            return _install(arguments, sections, host_dir)
+        case _:
+            return _uninstall(chosen, host_dir)
+
+
+def _run(arguments: argparse.Namespace, sections: dict[str, Any]) -> int:
+    log.configure("agent", arguments.log)
+    options = daemon.Options(
+        node=arguments.node_name,
+        kubeconfig=arguments.kubeconfig,
+        kubernetes=not arguments.no_kubernetes,
+        restore=arguments.restore_on_exit,
+        own_kernel=not arguments.no_core_pattern,
+    )
+    asyncio.run(daemon.run(sections["agent"], sections["policy"], options))
+    return 0
+
+
+def _install(arguments: argparse.Namespace, sections: dict[str, Any], host_dir: Path) -> int:
+    install.prepare(host_dir)
+    policyfile.write(host_dir, sections["policy"], arguments.node_name)
+    line = install.install(host_dir)
+    if not arguments.print_pattern:
+        kernel = daemon.make_kernel(host_dir, sections["agent"], line)
+        kernel.save_original()
+        kernel.apply()
+    install.remove_old(host_dir)
+    print(line)
+    return 0
+
+
+def _uninstall(chosen: settings.AgentSettings, host_dir: Path) -> int:
+    print(daemon.make_kernel(host_dir, chosen, "").restore())
+    left = install.remove_all(host_dir)
+    print(f"removed the handler from {host_dir}")
+    if left:
+        print(f"{len(left)} unshipped dumps stay in {host_dir}/spool; an agent would ship them")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="coredumpd agent",
+        description="Install the handler on this node, own core_pattern, ship dumps to the store.",
+        epilog=_EPILOG,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run until SIGTERM (the default)")
+    put = commands.add_parser("install", help="install the handler and set core_pattern, then exit")
+    undo = commands.add_parser("uninstall", help="put core_pattern back, remove what was installed")
+    for command in (run, put, undo):
+        command.description = (command.prog.rpartition(" ")[2]).capitalize()
+        command.add_argument(
+            "--config", metavar="FILE", help="YAML configuration (docs/settings.md)"
+        )
+    for command in (put, undo):
+        command.add_argument(
+            "--host-dir", type=_directory, metavar="DIR", help="instead of agent.hostDir"
+        )
+    run.set_defaults(host_dir=None)
+    put.add_argument(
+        "--print-pattern",
+        action="store_true",
+        help="leave the kernel alone, only print the core_pattern line",
+    )
+    for command in (run, put):
+        command.add_argument(
+            "--node-name",
+            type=_node,
+            default=os.environ.get("NODE_NAME") or socket.gethostname().lower(),
+            metavar="NAME",
+            help="this node's name in Kubernetes (default: $NODE_NAME, else the host name)",
+        )
+    run.add_argument("--kubeconfig", metavar="FILE", help="default: the pod's service account")
+    run.add_argument("--no-kubernetes", action="store_true", help="ask no API server for anything")
+    run.add_argument(
+        "--restore-on-exit",
+        action="store_true",
+        help="on SIGTERM put core_pattern back and remove the handler (without it: only when the"
+        " agent's DaemonSet is deleted)",
+    )
+    run.add_argument(
+        "--no-core-pattern",
+        action="store_true",
+        help="leave the kernel and the handler alone, only ship what is in the spool",
+    )
+    run.add_argument("--log", choices=("json", "text"), default="json", help="format on stderr")
+    return parser
+
+
+def _directory(text: str) -> str:
+    path: str = settings.AgentSettings.__dataclass_fields__["hostDir"].metadata["parse"](text)
+    return path
+
+
+def _node(text: str) -> str:
+    if not record.is_dns_subdomain(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a Kubernetes name")
+    return text

@@ -8,7 +8,6 @@ because it is no dump, is set aside for a person and does not hold up the others
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import logging
 import random
@@ -18,6 +17,8 @@ from typing import BinaryIO, Protocol
 import asyncinotify
 
 from coredumpd import errors, record
+from coredumpd.agent import threads
+from coredumpd.spool import verify
 
 _log = logging.getLogger(__name__)
 SCAN_INTERVAL_S = 10.0  # inotify tells at once; this finds what a lost event would hide
@@ -28,6 +29,9 @@ class Entry(Protocol):
     """One complete capture in the spool. All of it blocks."""
 
     id: str
+
+    def update(self, crash: record.CrashRecord) -> None:
+        """Replace the record, durably. Raises StorageError."""
 
     def record(self) -> record.CrashRecord:
         """Raises BadRecord for what is no record, StorageError when the disk fails."""
@@ -82,11 +86,11 @@ class Shipper:
         self._attributor = attributor
         self._observer = observer
         self._slots = asyncio.Semaphore(parallel)
-        # Its own threads: a store that hangs must not take those that the rest of the agent uses.
-        self._threads = concurrent.futures.ThreadPoolExecutor(parallel, "ship")
         self._known: set[str] = set()
         self._lanes: dict[str, list[Entry]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._committing: set[str] = set()
+        self._stopping = False
 
     @property
     def waiting(self) -> int:
@@ -107,11 +111,18 @@ class Shipper:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def stop(self, grace_s: float) -> None:
+        """Begin no more commits; give those at work `grace_s` to finish."""
+        self._stopping = True
+        with contextlib.suppress(TimeoutError):  # a commit cut short is begun anew, next time
+            async with asyncio.timeout(grace_s):
+                while self._committing:
+                    await asyncio.sleep(0.05)
 
     async def scan(self) -> None:
         """Put every new entry into the lane of its container, and see that each lane is worked."""
-        for entry in await asyncio.to_thread(lambda: list(self._spool.entries())):
+        for entry in await threads.call(lambda: list(self._spool.entries())):
             if entry.id not in self._known:
                 self._known.add(entry.id)
                 lane = await self._lane_of(entry)
@@ -123,7 +134,7 @@ class Shipper:
 
     async def _lane_of(self, entry: Entry) -> str | None:
         try:
-            raw = (await asyncio.to_thread(entry.record)).raw
+            raw = (await threads.call(entry.record)).raw
         except errors.BadRecord as error:
             await self._set_aside(entry, error)
             return None
@@ -162,19 +173,30 @@ class Shipper:
                 return
 
     async def _ship(self, entry: Entry) -> record.CrashRecord:
-        crash = await self._attributor.attribute(await asyncio.to_thread(entry.record))
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._threads, self._commit, entry, crash)
+        noted = await threads.call(entry.record)
+        crash = await self._attributor.attribute(noted)
+        if crash.raw != noted.raw:
+            # Kept in the spool: the next try, even of the next agent, must use the same key.
+            await threads.call(entry.update, crash)
+        crash.key()  # raises Invalid for names that are none, before anything is written
+        if self._stopping:
+            raise errors.Unavailable("the agent is stopping")
+        self._committing.add(entry.id)
+        try:
+            await threads.call(self._commit, entry, crash)
+        finally:
+            self._committing.discard(entry.id)
         return crash
 
     def _commit(self, entry: Entry, crash: record.CrashRecord) -> None:
+        """Free the spool only after the store has it; the core is verified on its way."""
         with contextlib.closing(entry.open_core()) as core:
-            self._store.commit(crash.key(), crash, core)
+            self._store.commit(crash.key(), crash, verify.checked(core, crash))
         entry.remove()
 
     async def _set_aside(self, entry: Entry, error: errors.CoredumpdError) -> None:
         _log.error("%s can never be shipped and is set aside: %s", entry.id, error)
-        await asyncio.to_thread(entry.set_aside)
+        await threads.call(entry.set_aside)
         await self._observer.set_aside(entry.id, error)
         self._known.discard(entry.id)
 

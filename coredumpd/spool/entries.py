@@ -16,6 +16,7 @@ from coredumpd.spool import writer
 _GONE = ".gone"
 ASIDE = ".bad"  # what can never be shipped is kept under this suffix, for a person
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -48,6 +49,27 @@ class Entry:
     def __init__(self, spool: int, id: str) -> None:
         self._spool = spool
         self.id = id
+
+    def update(self, crash: record.CrashRecord) -> None:
+        """Replace meta.json, durably. The entry keeps its place in time. Raises StorageError."""
+        try:
+            directory = os.open(self.id, _DIRECTORY, dir_fd=self._spool)
+            try:
+                about = os.fstat(directory)
+                new = f"{writer.META}.update"
+                with contextlib.suppress(FileNotFoundError):  # an update that was killed
+                    os.unlink(new, dir_fd=directory)
+                with os.fdopen(os.open(new, _NEW, 0o600, dir_fd=directory), "wb") as file:
+                    file.write(crash.encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.rename(new, writer.META, src_dir_fd=directory, dst_dir_fd=directory)
+                os.utime(directory, ns=(about.st_atime_ns, about.st_mtime_ns))
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise errors.StorageError(f"cannot update {self.id}: {error.strerror}") from error
 
     def record(self) -> record.CrashRecord:
         """Raises BadRecord for what is no record, StorageError when the disk fails."""

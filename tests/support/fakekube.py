@@ -101,6 +101,7 @@ class FakeKube:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+            await asyncio.sleep(0.05)  # TLS transports close some turns of the loop later
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         data = await request.read()

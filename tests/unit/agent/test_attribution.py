@@ -36,8 +36,11 @@ class Api:
 
 
 def attribute(answer: Any, **changes: Any) -> dict[str, Any]:
+    """The record as it is in the end: patience is tested by itself."""
     attributor = attribution.Attributor(None if answer is None else Api(answer), "node1")
-    return asyncio.run(attributor.attribute(dumps.crash(**changes))).raw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attribution, "UNNAMED_PATIENCE_S", 0.0)
+        return asyncio.run(attributor.attribute(dumps.crash(**changes))).raw
 
 
 UNNAMED = {"namespace": None, "podName": None, "container": None}
@@ -80,6 +83,12 @@ def test_a_crash_known_by_its_cgroup_is_named_by_the_api() -> None:
 def test_a_crash_known_by_its_cgroup_waits_for_the_api() -> None:
     with pytest.raises(errors.Unavailable):
         attribute(errors.Unavailable("away"), **UNNAMED)
+
+
+def test_a_container_in_no_status_yet_is_asked_for_again() -> None:
+    attributor = attribution.Attributor(Api({"items": []}), "node1")
+    with pytest.raises(errors.Unavailable, match="1234-5678 on this node yet"):
+        asyncio.run(attributor.attribute(dumps.crash(**UNNAMED)))
 
 
 @pytest.mark.parametrize("answer", [None, {"items": []}])

@@ -14,16 +14,16 @@ class Api:
 
     def __init__(self) -> None:
         self.events: dict[str, Any] = {}
+        self.requests = 0
 
     async def request(self, method: str, path: str, body: Any = None, **named: Any) -> Any:
         name = path.rsplit("/", 1)[1]
+        self.requests += 1
         match method:
             case "POST" if body["metadata"]["name"] in self.events:
                 raise errors.AlreadyExists("it is there")
             case "POST":
                 self.events[body["metadata"]["name"]] = body
-            case "GET":
-                return 200, self.events[name]
             case "PATCH":
                 self.events[name] |= body
         return 200, None
@@ -55,16 +55,37 @@ def test_a_cut_dump_says_why() -> None:
     assert event["message"].endswith("cut short: maxSize")
 
 
-def test_repeats_of_one_crash_are_one_event_with_a_count() -> None:
+def test_repeats_of_one_crash_are_one_event_with_a_count(monkeypatch: Any) -> None:
+    monkeypatch.setattr(events, "REPEAT_INTERVAL_S", 0.0)
+
     async def crash_thrice(api: Api) -> None:
+        told = events.Events(api, "node1")
         for id in ("app-1", "app-2", "app-3"):
-            await events.Events(api, "node1").dumped(dumps.crash(id))
+            await told.dumped(dumps.crash(id))
 
     api = Api()
     asyncio.run(crash_thrice(api))
     (event,) = api.events.values()
     assert event["count"] == 3
     assert event["message"].endswith("app-3")
+
+
+def test_a_crash_loop_is_no_storm_of_requests(monkeypatch: Any) -> None:
+    monkeypatch.setattr(events, "REPEAT_INTERVAL_S", 0.2)
+
+    async def crash_often(api: Api) -> None:
+        told = events.Events(api, "node1")
+        task = asyncio.create_task(told.run())
+        for number in range(100):
+            await told.dumped(dumps.crash(f"app-{number}"))
+        assert api.requests <= 2
+        async with asyncio.timeout(10):
+            while next(iter(api.events.values()))["count"] < 100:
+                await asyncio.sleep(0.02)
+        task.cancel()
+
+    api = Api()
+    asyncio.run(crash_often(api))
 
 
 def test_a_host_crash_is_nobodys_event() -> None:

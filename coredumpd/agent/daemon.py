@@ -1,0 +1,214 @@
+"""`coredumpd agent run`: the parts put together, and the order they start and stop in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from coredumpd import errors, settings, store
+from coredumpd.agent import (
+    attribution,
+    events,
+    guard,
+    http,
+    install,
+    kernel,
+    leaving,
+    metrics,
+    observer,
+    policyfile,
+    shipper,
+    threads,
+)
+from coredumpd.kube import client
+from coredumpd.spool import entries, recovery
+
+SHIP_GRACE_S = 10.0
+CLEAN_EVERY_S = 600.0
+RECOVER_EVERY_S = 60.0
+STUCK_S = 600.0  # a dump that fails longer makes /healthz fail
+FIND_EVERY_S = 10.0
+LOCK_WAIT_S = 60.0
+_log = logging.getLogger(__name__)
+
+
+class Options:
+    """What the command line says; the rest is in the settings."""
+
+    def __init__(
+        self, node: str, kubeconfig: str | None, kubernetes: bool, restore: bool, own_kernel: bool
+    ) -> None:
+        self.node = node
+        self.kubeconfig = kubeconfig
+        self.kubernetes = kubernetes
+        self.restore = restore
+        self.own_kernel = own_kernel
+
+
+def make_kernel(host_dir: Path, chosen: settings.AgentSettings, line: str) -> kernel.Kernel:
+    """The node's core settings as `chosen` wants them."""
+    return kernel.Kernel(host_dir, line, chosen.corePipeLimit, chosen.suidDumpable)
+
+
+async def run(
+    chosen: settings.AgentSettings, policy: settings.PolicySettings, options: Options
+) -> None:
+    """Until SIGTERM or SIGINT. Raises what makes starting impossible."""
+    os.umask(0o007)  # the store is shared with the server through its group
+    host_dir = Path(chosen.hostDir)
+    install.prepare(host_dir)
+    with await _sole_agent(host_dir):
+        policyfile.write(host_dir, policy, options.node)
+        spool = entries.Spool(str(host_dir / "spool"))
+        target = store.open(chosen.store)
+        async with contextlib.AsyncExitStack() as stack:
+            api = await _connect(options)
+            if api is not None:
+                await stack.enter_async_context(api)
+            await _Daemon(chosen, options, host_dir, spool, target, api).run()
+
+
+class _Daemon:
+    def __init__(
+        self,
+        chosen: settings.AgentSettings,
+        options: Options,
+        host_dir: Path,
+        spool: entries.Spool,
+        target: store.Store,
+        api: client.Client | None,
+    ) -> None:
+        self._options = options
+        self._host_dir = host_dir
+        self._api = api
+        self._metrics = metrics.Metrics()
+        self._events = events.Events(api, options.node)
+        self._observer = observer.Observer(self._metrics, self._events)
+        attributor = attribution.Attributor(api, options.node)
+        self._shipper = shipper.Shipper(
+            spool, target, attributor, self._observer, chosen.parallelShips
+        )
+        self._spool = spool
+        self._port = chosen.port
+        self._kernel: kernel.Kernel | None = None
+        self._guard: guard.Guard | None = None
+        if options.own_kernel:
+            self._kernel = make_kernel(host_dir, chosen, install.install(host_dir))
+            self._guard = guard.Guard(self._kernel, self._metrics, self._events)
+
+    async def run(self) -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        server, port = http.serve(self._port, self._measure, self._problems)
+        if self._kernel is not None:
+            self._kernel.save_original()
+            self._kernel.apply()
+            _log.info("core_pattern is %s", self._kernel.pattern)
+        _log.info("agent of node %s ready, metrics on port %d", self._options.node, port)
+        finding = asyncio.create_task(self._find_daemon_set(), name="daemonset")
+        jobs = {"ship": self._shipper.run(), "tell": self._events.run(), "recover": self._recover()}
+        if self._guard is not None:
+            jobs |= {"guard": self._guard.run(), "clean": self._clean()}
+        jobs["stop"] = _until(stop)
+        tasks = [asyncio.create_task(job, name=name) for name, job in jobs.items()]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # raises what broke a job; only `stop` returns
+            _log.info("stopping")
+            await self._shipper.stop(SHIP_GRACE_S)
+            await self._leave(finding)
+        finally:
+            finding.cancel()
+            for task in tasks:
+                task.cancel()
+            server.stop()
+
+    def _problems(self) -> list[str]:
+        """Why the agent is not well, for /healthz."""
+        found = []
+        if self._guard is not None and not self._guard.ours:
+            found.append("core_pattern is not ours")
+        stuck_s = self._observer.stuck_s()
+        if stuck_s > STUCK_S:
+            found.append(f"shipping is stuck: a dump has failed for {stuck_s:.0f} s")
+        return found
+
+    def _measure(self) -> bytes:
+        self._metrics.spool_entries.set(self._shipper.waiting)
+        self._metrics.stuck_s.set(self._observer.stuck_s())
+        return self._metrics.text()
+
+    async def _recover(self) -> None:
+        """Captures whose handler was killed become dumps, now and whenever it happens."""
+        while True:
+            for id, what in await threads.call(recovery.recover, self._spool.path):
+                _log.info("capture %s: %s", id, what)
+            await asyncio.sleep(RECOVER_EVERY_S)
+
+    async def _clean(self) -> None:
+        while True:
+            for version in install.remove_old(self._host_dir):
+                _log.info("removed the old handler version %s", version)
+            await asyncio.sleep(CLEAN_EVERY_S)
+
+    async def _find_daemon_set(self) -> leaving.DaemonSet | None:
+        if self._api is None:
+            return None
+        while True:
+            try:
+                return await leaving.find(self._api)
+            except errors.CoredumpdError as error:
+                _log.info("not known yet which DaemonSet we belong to: %s", error)
+                await asyncio.sleep(FIND_EVERY_S)
+
+    async def _leave(self, finding: asyncio.Task[leaving.DaemonSet | None]) -> None:
+        """Restore and remove if this is the end of the installation."""
+        if self._kernel is None:
+            return
+        ending = self._options.restore
+        if not ending and self._api is not None and finding.done():
+            ours = finding.result()
+            ending = ours is not None and await leaving.uninstalled(self._api, ours)
+        if not ending:
+            _log.info("the handler stays in place and captures until the next agent comes")
+            return
+        _log.info("%s", self._kernel.restore())
+        left = install.remove_all(self._host_dir)
+        if left:
+            _log.warning("%d unshipped dumps stay in %s/spool", len(left), self._host_dir)
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def _connect(options: Options) -> client.Client | None:
+    if not options.kubernetes or not (options.kubeconfig or client.in_cluster()):
+        _log.info("without Kubernetes: attribution is the runtime's word, no Events")
+        return None
+    return await client.connect(options.kubeconfig)
+
+
+async def _sole_agent(host_dir: Path) -> contextlib.closing[Any]:
+    """Hold the node's lock while open; wait a while for an agent that is stopping.
+
+    Local disk, so flock(2) is honest here. Raises Conflict.
+    """
+    lock = (host_dir / "state" / "lock").open("w")
+    for _ in range(int(LOCK_WAIT_S)):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return contextlib.closing(lock)
+        except BlockingIOError:
+            _log.info("another agent still runs on %s, waiting", host_dir)
+            await asyncio.sleep(1)
+    lock.close()
+    raise errors.Conflict(f"another agent owns {host_dir}")

@@ -1,0 +1,38 @@
+"""What the agent counts. Label values come from our own vocabulary, so the sets are bounded."""
+
+from __future__ import annotations
+
+import prometheus_client
+
+from coredumpd import __version__
+
+
+class Metrics:
+    """One registry, made once per daemon."""
+
+    def __init__(self) -> None:
+        self.registry = registry = prometheus_client.CollectorRegistry()
+        prefix = "coredumpd_agent_"
+
+        def counter(name: str, doc: str, labels: tuple[str, ...] = ()) -> prometheus_client.Counter:
+            return prometheus_client.Counter(prefix + name, doc, labels, registry=registry)
+
+        def gauge(name: str, doc: str) -> prometheus_client.Gauge:
+            return prometheus_client.Gauge(prefix + name, doc, registry=registry)
+
+        self.pattern_ours = gauge("core_pattern_ours", "1 when core_pattern runs our handler")
+        self.corrections = counter("core_pattern_corrections", "core settings put back")
+        self.shipped = counter("shipped", "dumps committed to the store", ("attribution",))
+        self.shipped_bytes = counter("shipped_bytes", "bytes of core.gz committed")
+        self.failures = counter("ship_failures", "tries to ship that failed", ("error",))
+        self.set_aside = counter("set_aside", "spool entries that can never be shipped")
+        self.spool_entries = gauge("spool_entries", "dumps waiting in the spool")
+        self.stuck_s = gauge("ship_failing_seconds", "for how long a dump has failed to ship")
+        self.events_dropped = counter("events_dropped", "Kubernetes Events not sent")
+        prometheus_client.Info(prefix + "build", "this program", registry=registry).info(
+            {"version": __version__}
+        )
+
+    def text(self) -> bytes:
+        """The exposition format, version 0.0.4."""
+        return prometheus_client.generate_latest(self.registry)

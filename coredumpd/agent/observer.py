@@ -1,0 +1,52 @@
+"""What becomes of a dump, told to metrics and to the pod's owner. Never holds up shipping."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from coredumpd import errors, record
+from coredumpd.agent import events, metrics
+
+EVENTS_AT_ONCE_MAX = 100
+_log = logging.getLogger(__name__)
+
+
+class Observer:
+    """See `shipper.Observer`."""
+
+    def __init__(self, counters: metrics.Metrics, teller: events.Events) -> None:
+        self._metrics = counters
+        self._events = teller
+        self._telling: set[asyncio.Task[None]] = set()
+        self._failing_since_s: dict[str, float] = {}
+
+    def stuck_s(self) -> float:
+        """For how long the dump that fails longest has been failing."""
+        first_s = min(self._failing_since_s.values(), default=None)
+        return 0.0 if first_s is None else time.monotonic() - first_s
+
+    async def shipped(self, crash: record.CrashRecord) -> None:
+        """In the store, and out of the spool."""
+        self._failing_since_s.pop(crash.id, None)
+        self._metrics.shipped.labels(crash.raw["capture"]["attribution"]).inc()
+        self._metrics.shipped_bytes.inc(crash.raw["core"]["storedSize"])
+        _log.info("shipped %s", crash.key())
+        if len(self._telling) >= EVENTS_AT_ONCE_MAX:
+            self._metrics.events_dropped.inc()
+            return
+        task = asyncio.create_task(self._events.dumped(crash), name=f"event {crash.id}")
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def failed(self, id: str, error: errors.CoredumpdError) -> None:
+        """It stays in the spool and is tried again."""
+        self._failing_since_s.setdefault(id, time.monotonic())
+        self._metrics.failures.labels(type(error).__name__).inc()
+
+    async def set_aside(self, id: str, error: errors.CoredumpdError) -> None:
+        """It stays in the spool under another name, for a person; the log has said why."""
+        del error
+        self._failing_since_s.pop(id, None)
+        self._metrics.set_aside.inc()

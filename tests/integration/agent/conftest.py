@@ -1,0 +1,29 @@
+"""A node with an agent."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import agents, fakekube
+
+
+@pytest.fixture
+def node(tmp_path: Path, kind: str) -> Iterator[agents.Agent]:
+    """hostDir has a short path: core_pattern holds 127 bytes."""
+    host_dir = Path(tempfile.mkdtemp(prefix="cd-"))
+    with agents.node(tmp_path, host_dir, kind) as agent:
+        yield agent
+    shutil.rmtree(host_dir, ignore_errors=True)
+
+
+@pytest.fixture
+def kube(tmp_path: Path) -> Iterator[fakekube.FakeKube]:
+    """A Kubernetes API server over TLS."""
+    directory = tmp_path / "kube"
+    directory.mkdir()
+    with fakekube.FakeKube(directory) as server:
+        yield server
