@@ -14,16 +14,6 @@ from coredumpd.handler import describe, policy, process, runtime
 from coredumpd.spool import stream, writer
 
 
-class Begun:
-    """When the capture began, on both clocks: one to record, one to measure with."""
-
-    __slots__ = ("clock", "time")
-
-    def __init__(self) -> None:
-        self.time = time.time()
-        self.clock = time.monotonic()
-
-
 def run(
     source: int,
     first: bytes,
@@ -31,27 +21,29 @@ def run(
     crashed: process.Process,
     rules: policy.Policy,
     host_dir: str,
-    begun: Begun,
+    begun: tuple[float, float],
 ) -> None:
     """Store `first` and the rest of `source`, or skip by policy; closes `source`.
 
+    `begun` is the capture's start: seconds since the epoch, and on the monotonic clock.
     Raises the CoredumpdError that kept it from being stored. `source` is closed as soon as nothing
     more of it is wanted: that lets the kernel, and so the container, get on with dying.
     """
+    begun_at, begun_clock = begun
     reason = _reason_to_skip(crashed, rules)
     if reason:
         os.close(source)
         log.kmsg(log.INFO, f"skipped crash of pid {args.pid} ({crashed.comm}): {reason}")
         return
     owner = _owner(rules, crashed)
-    crash = describe.begun(args, crashed, owner, rules.node, begun.time)
+    crash = describe.begun(args, crashed, owner, rules.node, begun_at)
     entry = writer.Capture.create(_spool(host_dir), crash.id)
     entry.note(crash)
-    copier = stream.Copier(entry.core, rules.maxSize, begun.clock + rules.captureTimeout)
+    copier = stream.Copier(entry.core, rules.maxSize, begun_clock + rules.captureTimeout)
     stored = copier.copy(source, first)
     os.close(source)
     limit = rules.maxSize if stored.reason == stream.MAX_SIZE else None
-    describe.finish(crash, stored, limit, time.monotonic() - begun.clock)
+    describe.finish(crash, stored, limit, time.monotonic() - begun_clock)
     entry.commit(crash)
     whose = f"{owner.namespace}/{owner.pod_name}/{owner.container}" if owner else "an unnamed owner"
     cut = f", truncated: {stored.reason}" if stored.reason else ""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # `signal` itself imports enum
 import os
 import sys
+import time
 
 from coredumpd import errors, log, pattern
-from coredumpd.handler import capture, policy, process
 
 USAGE = """\
 usage: coredumpd handle {fields}
@@ -23,8 +23,10 @@ through core_pattern, from <hostDir>/versions/<digest>/coredumpd.
 fields, as core(5) names them:
 {table}"""
 
+PROC = "/proc"
 STDIN = 0
 FIRST_READ_BYTES = 64 * 1024  # a pipe's default capacity
+DEFAULT_TIMEOUT_S = 300  # until the policy is read
 GRACE_S = 30  # after captureTimeout, for fsync on a slow disk; then SIGALRM ends the handler
 
 
@@ -43,7 +45,7 @@ def main(words: list[str]) -> int:
     try:
         args = pattern.parse(words)
         host_dir = _host_dir(sys.executable if hasattr(sys, "frozen") else sys.argv[0])
-        _signal.setitimer(_signal.ITIMER_REAL, policy.Policy().captureTimeout + GRACE_S)
+        _signal.setitimer(_signal.ITIMER_REAL, DEFAULT_TIMEOUT_S + GRACE_S)
         _capture(args, host_dir)
     except errors.CoredumpdError as error:
         log.kmsg(log.ERROR, f"crash not stored: {error}")
@@ -56,35 +58,28 @@ def main(words: list[str]) -> int:
 
 
 def _capture(args: pattern.CrashArgs, host_dir: str) -> None:
-    begun = capture.Begun()
-    crashed, problem = _examined(args, process.PROC)
+    begun = (time.time(), time.monotonic())
+    directory = _pinned(PROC, args.pid)
     first = os.read(STDIN, FIRST_READ_BYTES)
-    rules = _policy(f"{host_dir}/policy.json")
-    if rules.procDir != process.PROC:
-        crashed, problem = _examined(args, rules.procDir)
-    if problem is not None or crashed is None:
-        raise problem or errors.NotFound(f"process {args.pid} is gone")
+    # The kernel fills the pipe again while these, and ISA-L, are loaded.
+    from coredumpd.handler import capture, policy, process
+
+    rules = policy.load_or_default(f"{host_dir}/policy.json")
     _signal.setitimer(_signal.ITIMER_REAL, rules.captureTimeout + GRACE_S)
+    if rules.procDir != PROC:
+        directory = _pinned(rules.procDir, args.pid)
+    if directory is None:
+        raise errors.NotFound(f"process {args.pid} is gone")
+    crashed = process.examine(args, directory)
     capture.run(STDIN, first, args, crashed, rules, host_dir, begun)
 
 
-def _examined(
-    args: pattern.CrashArgs, proc_dir: str
-) -> tuple[process.Process | None, errors.CoredumpdError | None]:
-    """`process.examine`, its error kept for later: the policy may name another directory."""
+def _pinned(proc_dir: str, pid: int) -> int | None:
+    """The process's directory, which names that process for ever; None when it is gone."""
     try:
-        return process.examine(args, proc_dir), None
-    except errors.CoredumpdError as error:
-        return None, error
-
-
-def _policy(path: str) -> policy.Policy:
-    """The snapshot; the defaults, said aloud, when it cannot be believed."""
-    try:
-        return policy.load(path)
-    except errors.CoredumpdError as error:
-        log.kmsg(log.WARNING, f"going on with the default policy: {error}")
-        return policy.Policy()
+        return os.open(f"{proc_dir}/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None  # reported once the policy has said which directory counts
 
 
 def _host_dir(executable: str) -> str:

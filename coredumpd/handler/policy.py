@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
-from coredumpd import errors
+from coredumpd import errors, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +42,15 @@ class Policy:
         ]
         self.node: str | None = None  # unknown until an agent says it
         self.procDir = "/proc"
+
+
+def load_or_default(path: str) -> Policy:
+    """The snapshot; the defaults, said aloud, when it cannot be believed."""
+    try:
+        return load(path)
+    except errors.CoredumpdError as error:
+        log.kmsg(log.WARNING, f"going on with the default policy: {error}")
+        return Policy()
 
 
 def load(path: str) -> Policy:

@@ -33,15 +33,11 @@ class Process:
     start_time: float  # seconds since the epoch
 
 
-def examine(args: pattern.CrashArgs, proc_dir: str) -> Process:
-    """Facts about the process that `args` names, below `proc_dir` (`/proc` but in tests).
+def examine(args: pattern.CrashArgs, directory: int) -> Process:
+    """Facts about the process that `args` names, below its `/proc/PID`, open as `directory`.
 
-    Raises NotFound when it is gone and Conflict when another one has its pid.
+    Raises NotFound when it is gone and Conflict when another one has its pid. Closes `directory`.
     """
-    try:
-        directory = os.open(f"{proc_dir}/{args.pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise errors.NotFound(f"process {args.pid} is gone: {error.strerror}") from error
     try:
         return _examine(args, directory)
     except OSError as error:

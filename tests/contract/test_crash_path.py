@@ -58,13 +58,24 @@ def modules(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+CRASH_PATH = "from coredumpd.handler import main, capture, policy, process"
+# Before the first byte is read.
+AT_THE_DOOR = {"__future__", "_signal", "coredumpd", "coredumpd.errors", "coredumpd.handler"} | {
+    f"coredumpd.{name}" for name in ("handler.main", "log", "pattern")
+}
+
+
 def test_the_crash_path_imports_nothing_it_does_not_need() -> None:
-    extra = modules("import coredumpd.handler.main") - modules("pass")
+    extra = modules(CRASH_PATH) - modules("pass")
     assert extra <= ALLOWED, f"not allowed on the crash path: {sorted(extra - ALLOWED)}"
 
 
+def test_the_first_byte_is_read_before_most_of_it_is_imported() -> None:
+    started = modules("import os, errno")
+    extra = modules("import coredumpd.handler.main") - started
+    assert extra <= AT_THE_DOOR, f"not allowed before the first read: {sorted(extra - AT_THE_DOOR)}"
+
+
 def test_the_front_door_adds_nothing_to_the_crash_path() -> None:
-    handler = modules("import coredumpd.handler.main")
-    assert modules("from coredumpd import cli; import coredumpd.handler.main") - handler == {
-        "coredumpd.cli"
-    }
+    handler = modules(CRASH_PATH)
+    assert modules(f"from coredumpd import cli; {CRASH_PATH}") - handler == {"coredumpd.cli"}
