@@ -13,6 +13,8 @@ from __future__ import annotations
 from coredumpd import errors
 
 CORE_PATTERN_BYTES_MAX = 127  # CORENAME_MAX_SIZE - 1; the kernel cuts longer ones silently
+SOCKET = "capture.sock"  # below hostDir
+_SOCKET_PATH_BYTES_MAX = 107  # unix(7): sun_path, without its NUL
 _U64_MAX = 2**64 - 1
 _PID_MAX = 2**22
 
@@ -70,6 +72,28 @@ def render(executable: str) -> str:
             (errors.Cause("executable", executable, problem),),
         )
     return line
+
+
+def render_socket(host_dir: str) -> str:
+    """The core_pattern line of the request and acknowledgement protocol, Linux 6.17 and newer.
+
+    Raises SettingsError if the path is unusable: the kernel walks it from the initial root and
+    follows no link (fs/coredump.c, net/unix/af_unix.c).
+    """
+    path = f"{host_dir}/{SOCKET}"
+    problem = None
+    if not path.startswith("/") or ".." in path:
+        problem = "must be an absolute path without '..'"
+    elif not path.isprintable() or any(char in path for char in " %"):
+        problem = "must not contain spaces, '%' or control characters"
+    elif len(path.encode()) > _SOCKET_PATH_BYTES_MAX:
+        problem = f"a socket's path has at most {_SOCKET_PATH_BYTES_MAX} bytes: shorten hostDir"
+    if problem:
+        raise errors.SettingsError(
+            "the capture socket's path cannot stand in core_pattern",
+            (errors.Cause("hostDir", host_dir, problem),),
+        )
+    return f"@@{path}"
 
 
 def parse(words: list[str]) -> CrashArgs:

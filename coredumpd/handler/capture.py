@@ -22,10 +22,12 @@ def run(
     rules: policy.Policy,
     host_dir: str,
     begun: tuple[float, float],
+    mode: str,
 ) -> None:
     """Store `first` and the rest of `source`, or skip by policy; closes `source`.
 
     `begun` is the capture's start: seconds since the epoch, and on the monotonic clock.
+    `mode` is how it came, for the record.
     Raises the CoredumpdError that kept it from being stored. `source` is closed as soon as nothing
     more of it is wanted: that lets the kernel, and so the container, get on with dying.
     """
@@ -36,7 +38,7 @@ def run(
         log.kmsg(log.INFO, f"skipped crash of pid {args.pid} ({crashed.comm}): {reason}")
         return
     owner = _owner(rules, crashed)
-    crash = describe.begun(args, crashed, owner, rules.node, begun_at)
+    crash = describe.begun(args, crashed, owner, rules.node, begun_at, mode)
     entry = writer.Capture.create(_spool(host_dir), crash.id)
     entry.note(crash)
     copier = stream.Copier(entry.core, rules.maxSize, begun_clock + rules.captureTimeout)

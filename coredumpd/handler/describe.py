@@ -40,8 +40,10 @@ def begun(
     owner: runtime.Container | None,
     node: str | None,
     now: float,
+    mode: str,
 ) -> record.CrashRecord:
-    """The record as far as it is known before the core is stored. `now` is seconds, epoch."""
+    """The record as far as it is known before the core is stored. `now` is seconds, epoch; `mode`
+    is `pipe` or `socket`."""
     # %t has whole seconds; while that second lasts, our own clock knows the milliseconds.
     when = now if int(now) == args.time else float(args.time)
     place = crashed.place
@@ -88,7 +90,7 @@ def begun(
             "members": 0,
         },
         "capture": {
-            "mode": "pipe",
+            "mode": mode,
             "startedAt": timestamp(now),
             "durationMs": None,
             "handlerVersion": __version__,

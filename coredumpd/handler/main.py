@@ -7,27 +7,27 @@ are closed, RLIMIT_CORE is 1, which keeps our own crash from being dumped (core(
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # `signal` itself imports enum
 import os
 import sys
-import time
 
 from coredumpd import errors, log, pattern
+from coredumpd.handler import crash
 
 USAGE = """\
 usage: coredumpd handle {fields}
+       coredumpd handle --listen WORKERS
 
 Capture one crash: the core is read from standard input. The kernel runs this
 through core_pattern, from <hostDir>/versions/<digest>/coredumpd.
 
+--listen: capture every crash for which the kernel connects to the socket on
+standard input, WORKERS at once. The agent starts this.
+
 fields, as core(5) names them:
 {table}"""
 
-PROC = "/proc"
 STDIN = 0
-FIRST_READ_BYTES = 64 * 1024  # a pipe's default capacity
-DEFAULT_TIMEOUT_S = 300  # until the policy is read
-GRACE_S = 30  # after captureTimeout, for fsync on a slow disk; then SIGALRM ends the handler
+LISTEN = "--listen"
 
 
 def main(words: list[str]) -> int:
@@ -43,10 +43,13 @@ def main(words: list[str]) -> int:
         print(USAGE.format(fields=names, table=table))
         return 0
     try:
-        args = pattern.parse(words)
         host_dir = _host_dir(sys.executable if hasattr(sys, "frozen") else sys.argv[0])
-        _signal.setitimer(_signal.ITIMER_REAL, DEFAULT_TIMEOUT_S + GRACE_S)
-        _capture(args, host_dir)
+        if words[:1] == [LISTEN]:
+            from coredumpd.handler import listener
+
+            return listener.main(words[1:], host_dir)
+        crash.set_deadline(crash.DEFAULT_TIMEOUT_S)
+        crash.take(STDIN, pattern.parse(words), host_dir, "pipe")
     except errors.CoredumpdError as error:
         log.kmsg(log.ERROR, f"crash not stored: {error}")
         raise
@@ -55,31 +58,6 @@ def main(words: list[str]) -> int:
         print(f"coredumpd: unexpected {type(error).__name__}: {error}", file=sys.stderr)
         return errors.CoredumpdError.exit_code
     return 0
-
-
-def _capture(args: pattern.CrashArgs, host_dir: str) -> None:
-    begun = (time.time(), time.monotonic())
-    directory = _pinned(PROC, args.pid)
-    first = os.read(STDIN, FIRST_READ_BYTES)
-    # The kernel fills the pipe again while these, and ISA-L, are loaded.
-    from coredumpd.handler import capture, policy, process
-
-    rules = policy.load_or_default(f"{host_dir}/policy.json")
-    _signal.setitimer(_signal.ITIMER_REAL, rules.captureTimeout + GRACE_S)
-    if rules.procDir != PROC:
-        directory = _pinned(rules.procDir, args.pid)
-    if directory is None:
-        raise errors.NotFound(f"process {args.pid} is gone")
-    crashed = process.examine(args, directory)
-    capture.run(STDIN, first, args, crashed, rules, host_dir, begun)
-
-
-def _pinned(proc_dir: str, pid: int) -> int | None:
-    """The process's directory, which names that process for ever; None when it is gone."""
-    try:
-        return os.open(f"{proc_dir}/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return None  # reported once the policy has said which directory counts
 
 
 def _host_dir(executable: str) -> str:

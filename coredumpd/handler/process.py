@@ -47,18 +47,18 @@ def examine(args: pattern.CrashArgs, directory: int) -> Process:
 
 
 def _examine(args: pattern.CrashArgs, directory: int) -> Process:
-    start_ticks = _start_ticks(_read(directory, "stat"))
-    status = _fields(_read(directory, f"task/{args.tid}/status"))
+    start_ticks = _start_ticks(read(directory, "stat"))
+    status = fields(read(directory, f"task/{args.tid}/status"))
     mismatch = _mismatch(args, status)
-    if start_ticks > _start_ticks(_read(None, f"{PROC}/self/stat")):
+    if start_ticks > _start_ticks(read(None, f"{PROC}/self/stat")):
         mismatch = "it started after this handler"
     if mismatch:
         raise errors.Conflict(f"process {args.pid} is not the one that crashed: {mismatch}")
     process = Process()
-    text = _read(directory, "cgroup")
+    text = read(directory, "cgroup")
     process.place = cgroup.place(text)
     process.cgroup_path = _escaped(cgroup.shown(text))
-    process.comm = _printable(_read(directory, "comm").removesuffix(b"\n"))
+    process.comm = _printable(read(directory, "comm").removesuffix(b"\n"))
     process.exe = _link(directory, "exe")
     process.cwd = _link(directory, "cwd")
     process.exe_inode = _inode(directory, "exe")
@@ -85,7 +85,8 @@ def _mismatch(args: pattern.CrashArgs, status: dict[str, list[str]]) -> str | No
     return None
 
 
-def _read(directory: int | None, name: str) -> bytes:
+def read(directory: int | None, name: str) -> bytes:
+    """A small file of /proc, below the descriptor `directory` if given; at most FILE_BYTES_MAX."""
     fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
     try:
         pieces = []
@@ -98,14 +99,14 @@ def _read(directory: int | None, name: str) -> bytes:
         os.close(fd)
 
 
-def _fields(status: bytes) -> dict[str, list[str]]:
+def fields(status: bytes) -> dict[str, list[str]]:
     """`Key: words` of a status file; the first wins. The kernel escapes newlines in `Name`."""
-    fields: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for line in status.decode("ascii", "replace").split("\n"):
         key, colon, value = line.partition(":")
         if colon:
-            fields.setdefault(key, value.split())
-    return fields
+            found.setdefault(key, value.split())
+    return found
 
 
 def _start_ticks(stat: bytes) -> int:
@@ -127,7 +128,7 @@ def _since_epoch(ticks: int) -> float:
 def _pid_of(pidfd: int) -> int | None:
     """The pid in `/proc/self/fdinfo/FD`; -1 once it was reaped, None if FD is no pidfd."""
     try:
-        words = _fields(_read(None, f"{PROC}/self/fdinfo/{pidfd}")).get("Pid", [])
+        words = fields(read(None, f"{PROC}/self/fdinfo/{pidfd}")).get("Pid", [])
         return int(words[0]) if words else None
     except (OSError, ValueError):
         return None  # not a descriptor of ours: the caller refuses

@@ -79,16 +79,7 @@ ENDPOINT = Kind(
     plural="coredumpendpoints",
     singular="coredumpendpoint",
     short_names=("cde",),
-    verbs=(
-        "create",
-        "delete",
-        "deletecollection",
-        "get",
-        "list",
-        "patch",
-        "update",
-        "watch",
-    ),
+    verbs=("create", "delete", "get", "list"),
     columns=(
         tables.Column("Name", "string", "The pod's name.", path("metadata", "name"), 0, "name"),
         tables.Column("Pod UID", "string", "The pod's uid.", path("spec", "podUID")),

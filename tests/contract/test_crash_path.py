@@ -18,6 +18,7 @@ ALLOWED = {
     "coredumpd.handler",
     "coredumpd.handler.capture",
     "coredumpd.handler.cgroup",
+    "coredumpd.handler.crash",
     "coredumpd.handler.describe",
     "coredumpd.handler.main",
     "coredumpd.handler.policy",
@@ -61,7 +62,7 @@ def modules(statement: str) -> set[str]:
 CRASH_PATH = "from coredumpd.handler import main, capture, policy, process"
 # Before the first byte is read.
 AT_THE_DOOR = {"__future__", "_signal", "coredumpd", "coredumpd.errors", "coredumpd.handler"} | {
-    f"coredumpd.{name}" for name in ("handler.main", "log", "pattern")
+    f"coredumpd.{name}" for name in ("handler.crash", "handler.main", "log", "pattern")
 }
 
 

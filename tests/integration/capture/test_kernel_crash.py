@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import subprocess
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import corepattern, crashers, installed, pods
+from support import capturing, crashers, installed, pods
 
-from coredumpd import pattern, record
+from coredumpd import record
 
-pytestmark = pytest.mark.skipif(not corepattern.writable(), reason="core_pattern is not writable")
-
-
-@contextlib.contextmanager
-def owning(handler: installed.Installed) -> Iterator[None]:
-    """The kernel runs `handler` while the block runs."""
-    with corepattern.borrowed():
-        corepattern.SYSCTLS[1].write_text("16")
-        corepattern.SYSCTLS[0].write_text(pattern.render(str(handler.executable)))
-        yield
+pytestmark = capturing.needs_core_pattern
 
 
-def crash(handler: installed.Installed, pod: pods.Pod, *command: object) -> Path:
+@pytest.fixture(params=["pipe", pytest.param("socket", marks=capturing.needs_sockets)])
+def mode(request: pytest.FixtureRequest) -> str:
+    """How the kernel hands cores over: what comes out must be the same."""
+    return str(request.param)
+
+
+def crash(handler: installed.Installed, mode: str, pod: pods.Pod, *command: object) -> Path:
     """The spool entry of `command`'s crash."""
-    with owning(handler):
+    with capturing.owning(handler, mode):
         process = pod.start([str(word) for word in command], cwd="/")
         assert process.wait(timeout=60) < 0, "the crasher did not die of a signal"
     return handler.wait_for_entry()
@@ -52,9 +47,9 @@ def unpacked(entry: Path, tmp_path: Path) -> Path:
 
 
 def test_a_crash_in_a_pod_is_recorded_with_its_owner(
-    handler: installed.Installed, pod: pods.Pod, crasher: Path
+    handler: installed.Installed, mode: str, pod: pods.Pod, crasher: Path
 ) -> None:
-    entry = crash(handler, pod, crasher, "segv")
+    entry = crash(handler, mode, pod, crasher, "segv")
     found = record.CrashRecord.parse((entry / "meta.json").read_bytes())
     assert str(found.key()) == f"shop/{pod.uid}/app/{entry.name}"
     assert found.raw["podName"] == "web-0"
@@ -65,12 +60,13 @@ def test_a_crash_in_a_pod_is_recorded_with_its_owner(
     assert found.raw["process"]["exe"] == str(crasher)
     assert found.raw["process"]["cgroup"] == pod.path
     assert found.raw["capture"]["attribution"] == "runtime"
+    assert found.raw["capture"]["mode"] == mode
 
 
 def test_the_stored_core_is_exactly_what_its_record_says(
-    handler: installed.Installed, pod: pods.Pod, crasher: Path
+    handler: installed.Installed, mode: str, pod: pods.Pod, crasher: Path
 ) -> None:
-    entry = crash(handler, pod, crasher, "abort")
+    entry = crash(handler, mode, pod, crasher, "abort")
     core = handler.record(entry)["core"]
     stored = (entry / "core.gz").read_bytes()
     data = gzip.decompress(stored)
@@ -87,22 +83,23 @@ def test_the_stored_core_is_exactly_what_its_record_says(
 )
 def test_gdb_names_the_signal_and_the_function(
     handler: installed.Installed,
+    mode: str,
     pod: pods.Pod,
     crasher: Path,
     tmp_path: Path,
     how: str,
     signal: str,
 ) -> None:
-    entry = crash(handler, pod, crasher, how)
+    entry = crash(handler, mode, pod, crasher, how)
     said = gdb(crasher, unpacked(entry, tmp_path), "bt")
     assert signal in said
     assert crashers.FUNCTION in said
 
 
 def test_the_thread_that_crashed_is_told_from_the_process(
-    handler: installed.Installed, pod: pods.Pod, thread_crasher: Path, tmp_path: Path
+    handler: installed.Installed, mode: str, pod: pods.Pod, thread_crasher: Path, tmp_path: Path
 ) -> None:
-    entry = crash(handler, pod, thread_crasher, "40")
+    entry = crash(handler, mode, pod, thread_crasher, "40")
     process = handler.record(entry)["process"]
     assert process["tid"] != process["pid"]
     said = gdb(thread_crasher, unpacked(entry, tmp_path), "bt 1", "info threads")
@@ -111,9 +108,9 @@ def test_the_thread_that_crashed_is_told_from_the_process(
 
 
 def test_a_python_crash_keeps_its_heap(
-    handler: installed.Installed, pod: pods.Pod, tmp_path: Path
+    handler: installed.Installed, mode: str, pod: pods.Pod, tmp_path: Path
 ) -> None:
-    entry = crash(handler, pod, *crashers.python_crasher("20"))
+    entry = crash(handler, mode, pod, *crashers.python_crasher("20"))
     core = handler.record(entry)["core"]
     assert core["size"] > 20_000_000
     assert core["storedSize"] * 5 < core["size"]
@@ -121,18 +118,18 @@ def test_a_python_crash_keeps_its_heap(
 
 
 def test_a_crash_on_the_host_is_ignored_by_default(
-    handler: installed.Installed, crasher: Path
+    handler: installed.Installed, mode: str, crasher: Path
 ) -> None:
-    with owning(handler):
+    with capturing.owning(handler, mode):
         assert subprocess.run([crasher, "abort"], cwd="/").returncode == -6
     assert not handler.spool.exists()
 
 
 def test_a_crash_on_the_host_is_kept_when_policy_says_so(
-    handler: installed.Installed, crasher: Path
+    handler: installed.Installed, mode: str, crasher: Path
 ) -> None:
     handler.policy(hostCrashes="store")
-    with owning(handler):
+    with capturing.owning(handler, mode):
         assert subprocess.run([crasher, "abort"], cwd="/").returncode == -6
     entry = handler.wait_for_entry()
     key = record.CrashRecord.parse((entry / "meta.json").read_bytes()).key()
@@ -140,11 +137,11 @@ def test_a_crash_on_the_host_is_kept_when_policy_says_so(
 
 
 def test_a_core_beyond_max_size_is_cut_marked_and_opens_in_gdb(
-    handler: installed.Installed, pod: pods.Pod, crasher: Path, tmp_path: Path
+    handler: installed.Installed, mode: str, pod: pods.Pod, crasher: Path, tmp_path: Path
 ) -> None:
     limit = 600_000
     handler.policy(runtimeStateDirs=[str(pod.state_dir)], maxSize=limit)
-    entry = crash(handler, pod, crasher, "segv", "0", "50000000")
+    entry = crash(handler, mode, pod, crasher, "segv", "0", "50000000")
     core = handler.record(entry)["core"]
     assert core["size"] == limit
     assert core["truncated"]["is"]
@@ -154,10 +151,10 @@ def test_a_core_beyond_max_size_is_cut_marked_and_opens_in_gdb(
 
 
 def test_without_runtime_state_the_pod_is_known_by_its_cgroup(
-    handler: installed.Installed, pod: pods.Pod, crasher: Path
+    handler: installed.Installed, mode: str, pod: pods.Pod, crasher: Path
 ) -> None:
     (pod.state_dir / pod.container_id / "config.json").unlink()
-    entry = crash(handler, pod, crasher, "segv")
+    entry = crash(handler, mode, pod, crasher, "segv")
     meta = handler.record(entry)
     assert meta["podUID"] == pod.uid
     assert meta["containerID"] == pod.container_id
