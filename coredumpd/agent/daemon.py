@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +57,19 @@ def make_kernel(host_dir: Path, chosen: settings.AgentSettings, line: str) -> ke
     return kernel.Kernel(host_dir, line, chosen.corePipeLimit, chosen.suidDumpable)
 
 
-async def run(
-    chosen: settings.AgentSettings, policy: settings.PolicySettings, options: Options
-) -> None:
-    """Until SIGTERM or SIGINT. Raises what makes starting impossible."""
+async def run(sections: Mapping[str, Any], options: Options) -> None:
+    """Until SIGTERM or SIGINT; `sections` as `settings.check` returns.
+
+    Raises what makes starting impossible.
+    """
+    chosen: settings.AgentSettings = sections["agent"]
     os.umask(0o007)  # the store is shared with the server through its group
     host_dir = Path(chosen.hostDir)
     install.prepare(host_dir)
     with await _sole_agent(host_dir):
-        policyfile.write(host_dir, policy, options.node)
+        policyfile.write(host_dir, sections["policy"], options.node)
         spool = entries.Spool(str(host_dir / "spool"))
-        target = store.open(chosen.store)
+        target = store.open(chosen.store, sections["bucket"])
         async with contextlib.AsyncExitStack() as stack:
             api = await _connect(options)
             if api is not None:

@@ -41,7 +41,7 @@ def _run(arguments: argparse.Namespace, sections: dict[str, Any]) -> int:
         restore=arguments.restore_on_exit,
         own_kernel=not arguments.no_core_pattern,
     )
-    asyncio.run(daemon.run(sections["agent"], sections["policy"], options))
+    asyncio.run(daemon.run(sections, options))
     return 0
 
 

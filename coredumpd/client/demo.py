@@ -13,7 +13,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -137,9 +136,11 @@ def crash_by_hand(work: Path, program: Path, config: Path) -> None:
     install = [*roles.myself(), "agent", "install", "--config", str(config), "--print-pattern"]
     pattern = subprocess.run(install, check=True, capture_output=True, text=True).stdout.strip()
     core = work / "gdb.core"
-    commands = ["run <<< x", f"generate-core-file {core}"]
+    go = work / "go"
+    go.write_text("!")
+    commands = [f"run < {go}", f"generate-core-file {core}"]
     script = [word for command in commands for word in ("-ex", command)]
-    subprocess.run(["gdb", "-batch", "-nx", *script, program], check=True, capture_output=True)
+    roles.run(["gdb", "-batch", "-nx", *script, program], capture_output=True)
     pid = os.getpid()
     values = {"%t": str(int(time.time())), "%s": str(int(signal.SIGFPE)), "%c": str(2**64 - 1)}
     values |= {"%P": str(pid), "%p": str(pid), "%I": str(pid), "%i": str(pid), "%d": "1", "%F": ""}
@@ -147,18 +148,17 @@ def crash_by_hand(work: Path, program: Path, config: Path) -> None:
     sample.write_proc(work / "proc", pid, program)
     handler = [values.get(word, word) for word in pattern.removeprefix("|").split()]
     with core.open("rb") as stdin:
-        subprocess.run(handler, stdin=stdin, check=True)
+        roles.run(handler, stdin=stdin)
     core.unlink()
     roles.say(f"the handler took the core of {program.name} from its standard input")
 
 
 def show(archive: Path, work: Path, program: Path) -> None:
     """Unpack, compare with the record, and let gdb say what happened."""
-    with tarfile.open(archive) as tar:
-        tar.extractall(work / "coredump-files", filter="data")
-        for member in tar:
-            roles.say(f"  {member.size:>12} {member.name}")
-    core = next((work / "coredump-files").rglob("core"))
+    files = work / "coredump-files"
+    files.mkdir()
+    roles.run(["tar", "-zxvf", archive, "-C", files])
+    core = next(files.rglob("core"))
     record = json.loads((core.parent / "meta.json").read_bytes())
     if core.stat().st_size != record["core"]["size"]:
         raise errors.StorageError(f"{core}: not the size that the handler counted")
@@ -167,6 +167,4 @@ def show(archive: Path, work: Path, program: Path) -> None:
     gdb = shutil.which("gdb")
     if gdb:
         roles.say("gdb says:")
-        subprocess.run(
-            [gdb, "-batch", "-nx", "-ex", "bt", program, core], stderr=subprocess.DEVNULL
-        )
+        roles.run([gdb, "-batch", "-nx", "-ex", "bt", program, core], stderr=subprocess.DEVNULL)

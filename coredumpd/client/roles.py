@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from coredumpd import errors
 
@@ -25,6 +26,25 @@ def myself() -> list[str]:
     if getattr(sys, "frozen", False):
         return [sys.executable]
     return [sys.executable, "-m", "coredumpd"]
+
+
+def run(words: Sequence[str | Path], **options: Any) -> subprocess.CompletedProcess[Any]:
+    """Run a program that is not ours; raises Unavailable, with its words, when it fails.
+
+    The frozen executable's own library path must not reach it: gdb would load our libpython
+    (PyInstaller's manual, "Launching external programs from the frozen application").
+    """
+    environment = {name: value for name, value in os.environ.items() if "_PYI" not in name}
+    original = environment.pop("LD_LIBRARY_PATH_ORIG", None)
+    if getattr(sys, "frozen", False):
+        environment.pop("LD_LIBRARY_PATH", None)
+    if original is not None:
+        environment["LD_LIBRARY_PATH"] = original
+    done = subprocess.run(words, env=environment, **options)
+    if done.returncode != 0:
+        said = f": {done.stderr}" if done.stderr else ""
+        raise errors.Unavailable(f"{words[0]} failed with {done.returncode}{said}")
+    return done
 
 
 @contextlib.contextmanager

@@ -10,8 +10,9 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
+
+from coredumpd.client import roles
 
 NAMESPACE, POD, CONTAINER = "demo", "sample", "app"
 POD_UID = "c0de0000-0000-4000-8000-00000000d0c5"
@@ -44,7 +45,7 @@ def build(directory: Path) -> Path | None:
     source = directory / "sample.c"
     source.write_text(_SOURCE)
     program = directory / "sample"
-    subprocess.run([compiler, "-g", "-O0", "-o", program, source], check=True)
+    roles.run([compiler, "-g", "-O0", "-o", program, source])
     return program
 
 

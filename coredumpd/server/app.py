@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 
 from tornado import web
@@ -43,6 +44,7 @@ class App:
         self.endpoints = endpoints.Endpoints(outside.engine, self.stored, outside.cluster)
         self.metrics = metrics.Metrics()
         self.stopping = False
+        self._compact_next = 0
         self._guard = base.Guard(outside.authenticator, outside.authorizer, self.metrics)
         self._checks = {
             "store": self.stored.check,
@@ -65,6 +67,22 @@ class App:
     def application(self) -> web.Application:
         """The Tornado application; every handler class in it has a policy."""
         return base.application(self.routes(), self._guard)
+
+    def start(self) -> None:
+        """Begin to follow what others write. Call on the event loop."""
+        self.endpoints.start()
+
+    def stop(self) -> None:
+        """Not ready from now on, and watches end: their clients find another server."""
+        self.stopping = True
+        self.endpoints.feed.close()
+
+    async def keep_short(self) -> None:
+        """Compact the history, so that it holds what happened since the last call but one."""
+        revisions = (self._compact_next, await self.endpoints.revision())
+        self._compact_next = revisions[1]
+        if revisions[0]:
+            await asyncio.to_thread(self.endpoints.compact, revisions[0])
 
     def close(self) -> None:
         """Free stores and threads."""

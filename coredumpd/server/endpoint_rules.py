@@ -7,7 +7,7 @@ from typing import Any
 
 from coredumpd import errors, record
 from coredumpd.server import kinds
-from coredumpd.web import metadata
+from coredumpd.web import lifecycle, metadata
 
 UID_PLACEHOLDER = "__UID__"  # what the template holds until somebody replaces it
 UID_RULE = "must match [A-Za-z0-9-]{1,128}, as `kubectl get pod NAME -o jsonpath={.metadata.uid}`"
@@ -49,6 +49,55 @@ def pod_uid(body: Mapping[str, Any]) -> str | None:
     spec = body.get("spec") or {}
     given = spec.get("podUID") or spec.get("poduid")
     return None if given in (None, "", UID_PLACEHOLDER) else str(given)
+
+
+def new(namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The object a create makes; its podUID may still be None. Raises Invalid, BadRequest."""
+    causes = problems(body)
+    given = body.get("metadata")
+    meta: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    name, prefix = meta.get("name") or "", meta.get("generateName")
+    if not name and isinstance(prefix, str) and prefix:
+        name = lifecycle.generated_name(prefix)
+    if not name:
+        causes.append(errors.Cause("metadata.name", None, "is required, or generateName"))
+    elif isinstance(name, str) and (cause := metadata.name_problem(name)):
+        causes.append(cause)
+    if not record.is_dns_label(namespace):
+        causes.append(errors.Cause("metadata.namespace", namespace, "must be a DNS label"))
+    if causes:
+        raise invalid(str(name), tuple(causes))
+    if meta.get("namespace") not in (None, "", namespace):
+        raise errors.BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    if meta.get("resourceVersion"):
+        raise errors.BadRequest("resourceVersion should not be set on objects to be created")
+    return {
+        "apiVersion": kinds.GROUP_VERSION,
+        "kind": kinds.ENDPOINT.kind,
+        "metadata": lifecycle.born(meta, namespace, str(name)),
+        "spec": {"podUID": pod_uid(body)},
+    }
+
+
+def replaced(old: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+    """The object that an update makes of `old`. Raises Invalid, BadRequest, Conflict."""
+    check_type(body)
+    causes = problems(body)
+    name = old["metadata"]["name"]
+    if causes:
+        raise invalid(name, tuple(causes))
+    lifecycle.check_identity(kinds.ENDPOINT.plural, old["metadata"], body["metadata"])
+    meta, causes = lifecycle.replaced(old["metadata"], body["metadata"])
+    uid = pod_uid(body)
+    if uid is not None and uid != old["spec"]["podUID"]:
+        rule = "is immutable; delete the object and create it again"
+        causes.append(errors.Cause("spec.podUID", uid, rule))
+    if causes:
+        raise invalid(name, tuple(causes))
+    meta["resourceVersion"] = old["metadata"]["resourceVersion"]
+    return {**old, "metadata": meta}
 
 
 def _spec_problems(spec: Any) -> list[errors.Cause]:

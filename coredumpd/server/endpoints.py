@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import datetime
 import json
-import secrets
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from coredumpd import errors, objects, record
-from coredumpd.server import cluster, inventory, kinds
+from coredumpd.server import cluster, inventory, kinds, pump
 from coredumpd.server import endpoint_rules as rules
-from coredumpd.web import metadata, options
+from coredumpd.web import feed, lifecycle, options
 
 PREFIX = f"/{kinds.ENDPOINT.plural}/"
 FIELDS = ("metadata.name", "metadata.namespace", "spec.podUID")
 THREADS = 4
 PAGE = 500
 _CAS_TRIES_MAX = 5
-_SUFFIX_CHARS = "bcdfghjklmnpqrstvwxz2456789"  # as Kubernetes: no vowels, no lookalikes
 _T = TypeVar("_T")
+Change = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # an object → what it should become
 Listing = tuple[list[dict[str, Any]], dict[str, Any]]  # objects, and the list's metadata
 
 
@@ -39,19 +36,17 @@ class Endpoints:
         self._stored = stored
         self._cluster = about
         self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, "objects")
+        self.feed = feed.Feed()
+        self._pump = pump.Pump(engine, PREFIX, self.feed)
+
+    def start(self) -> None:
+        """Begin to follow the engine. Call on the event loop."""
+        self._pump.start()
 
     async def get(self, namespace: str, name: str) -> dict[str, Any]:
         """The object with its status. Raises NotFound."""
         entry = await self.bare(namespace, name)
-        uids = None
-        try:
-            uid = await self._cluster.pod_uid(namespace, name)
-            uids = {} if uid is None else {name: uid}
-        except errors.Unavailable:
-            pass  # status.podExists is left out: unknown is not "no"
-        if isinstance(self._cluster, cluster.NoCluster):
-            uids = None
-        return await self._with_status(entry, uids)
+        return await self._with_status(entry, await self._living(namespace, name))
 
     async def bare(self, namespace: str, name: str) -> dict[str, Any]:
         """The object without a status. Raises NotFound."""
@@ -60,7 +55,7 @@ class Endpoints:
             item = await self._run(self._engine.get, _key(namespace, name))
         if item is None:
             raise not_found(name)
-        return _decode(item)
+        return pump.decode(item.value, item.revision)
 
     async def list(self, namespace: str | None, wanted: options.List) -> Listing:
         """The objects with their status."""
@@ -78,7 +73,7 @@ class Endpoints:
     ) -> dict[str, Any]:
         """The new object. Raises Invalid, AlreadyExists, BadRequest, Forbidden, Unavailable."""
         rules.check_type(body)
-        entry = _new(namespace, body)
+        entry = rules.new(namespace, body)
         name = entry["metadata"]["name"]
         await self._cluster.check_namespace(namespace)
         if entry["spec"]["podUID"] is None:
@@ -95,22 +90,58 @@ class Endpoints:
         entry["metadata"]["resourceVersion"] = str(revision)
         return await self._with_status(entry, None)
 
+    async def update(
+        self, namespace: str, name: str, change: Change, how: options.Write
+    ) -> dict[str, Any]:
+        """The object after `change`. Raises NotFound, Conflict, Invalid, BadRequest.
+
+        A change that names no resourceVersion is tried again when somebody else was faster.
+        """
+        for _ in range(_CAS_TRIES_MAX):
+            old = await self.bare(namespace, name)
+            new = rules.replaced(old, change(old))
+            if new == old or how.dry_run:
+                return await self._with_status(new, await self._living(namespace, name))
+            try:
+                new = await self._write(old, new)
+            except errors.Conflict:
+                continue
+            return await self._with_status(new, await self._living(namespace, name))
+        raise _busy(name)
+
     async def delete(
         self, namespace: str, name: str, body: Mapping[str, Any], how: options.Write
-    ) -> dict[str, Any]:
-        """The object as it was last. Raises NotFound, or Conflict for a failed precondition."""
+    ) -> tuple[dict[str, Any], bool]:
+        """(the object as it was last, is it gone). Raises NotFound, Conflict, Invalid."""
+        finalizer = lifecycle.finalizer_of(body)
+        if isinstance(self._cluster, cluster.NoCluster):
+            finalizer = None  # nobody is there to act on it and remove it
         for _ in range(_CAS_TRIES_MAX):
-            entry = await self.bare(namespace, name)
-            _check_preconditions(entry, body)
-            if how.dry_run:
-                return entry
-            revision = int(entry["metadata"]["resourceVersion"])
+            old = await self.bare(namespace, name)
+            lifecycle.check_preconditions(self.kind.plural, old["metadata"], body)
+            waiting = lifecycle.asked_to_go(old["metadata"], finalizer)
+            new = old if waiting is None else {**old, "metadata": waiting}
+            if how.dry_run or (waiting is not None and new == old):
+                return new, waiting is None
             try:
+                if waiting is not None:
+                    return await self._write(old, new), False
+                revision = int(old["metadata"]["resourceVersion"])
                 await self._run(self._engine.delete, _key(namespace, name), revision)
             except errors.Conflict:
                 continue  # somebody else wrote in between; look again
-            return entry
-        raise errors.Conflict(f'{kinds.ENDPOINT.plural} "{name}" is being written too often')
+            return old, True
+        raise _busy(name)
+
+    def matches(self, entry: Mapping[str, Any], wanted: options.List) -> bool:
+        """Do the selectors select this object?"""
+        meta = entry["metadata"]
+        fields = {
+            "metadata.name": meta["name"],
+            "metadata.namespace": meta["namespace"],
+            "spec.podUID": entry["spec"]["podUID"],
+        }
+        return wanted.labels.holds(meta.get("labels") or {}) and wanted.fields.holds(fields)
 
     async def dumps(
         self, namespace: str, name: str, container: str | None, id: str | None
@@ -126,8 +157,23 @@ class Endpoints:
         """Raises Unavailable or StorageError while the engine does not answer."""
         await self._run(self._engine.revision)
 
+    async def revision(self) -> int:
+        """The revision of the last write."""
+        return await self._run(self._engine.revision)
+
+    async def shown(self, change: feed.Change) -> dict[str, Any]:
+        """A change's object as watchers see it, with the status that is true now."""
+        meta = change.entry["metadata"]
+        uids = await self._cluster.pod_uids(meta["namespace"])
+        return await self._with_status(dict(change.entry), uids)
+
+    def compact(self, revision: int) -> None:
+        """Forget history below `revision`. Blocks."""
+        self._engine.compact(revision)
+
     def close(self) -> None:
         """Free the engine."""
+        self._pump.stop()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._engine.close()
 
@@ -141,8 +187,8 @@ class Endpoints:
             page = await self._run(self._page, prefix, size, after, revision)
             revision = page.revision
             for item in page.items:
-                entry = _decode(item)
-                if not filters or matches(entry, wanted):
+                entry = pump.decode(item.value, item.revision)
+                if not filters or self.matches(entry, wanted):
                     found.append(entry)
             if page.items:
                 after = page.items[-1].key
@@ -175,6 +221,29 @@ class Endpoints:
             status["podExists"] = uids.get(meta["name"]) == entry["spec"]["podUID"]
         return {**entry, "status": status}
 
+    async def _write(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+        """`new` in the place of `old`, or nothing if it was only waiting for its finalizers."""
+        meta = new["metadata"]
+        key, revision = (
+            _key(meta["namespace"], meta["name"]),
+            int(old["metadata"]["resourceVersion"]),
+        )
+        if "deletionTimestamp" in meta and not meta.get("finalizers"):
+            written = await self._run(self._engine.delete, key, revision)
+        else:
+            written = await self._run(self._engine.update, key, _encode(new), revision)
+        return {**new, "metadata": {**meta, "resourceVersion": str(written)}}
+
+    async def _living(self, namespace: str, name: str) -> dict[str, str] | None:
+        """uid by name of the one pod; None when that cannot be known: unknown is not "no"."""
+        if isinstance(self._cluster, cluster.NoCluster):
+            return None
+        try:
+            uid = await self._cluster.pod_uid(namespace, name)
+        except errors.Unavailable:
+            return None
+        return {} if uid is None else {name: uid}
+
     async def _run(self, call: Callable[..., _T], *arguments: Any) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
 
@@ -205,73 +274,6 @@ def not_found(name: str) -> errors.NotFound:
     return errors.NotFound(f'{kinds.ENDPOINT.plural}.{kinds.GROUP} "{name}" not found')
 
 
-def matches(entry: Mapping[str, Any], wanted: options.List) -> bool:
-    """Do the selectors select this object?"""
-    meta = entry["metadata"]
-    fields = {
-        "metadata.name": meta["name"],
-        "metadata.namespace": meta["namespace"],
-        "spec.podUID": entry["spec"]["podUID"],
-    }
-    return wanted.labels.holds(meta.get("labels") or {}) and wanted.fields.holds(fields)
-
-
-def _new(namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The object a create makes; its podUID may still be None. Raises Invalid, BadRequest."""
-    causes = rules.problems(body)
-    meta = body.get("metadata") if isinstance(body.get("metadata"), Mapping) else {}
-    assert isinstance(meta, Mapping)  # noqa: S101 (for mypy)
-    name = meta.get("name") or ""
-    if not name and isinstance(meta.get("generateName"), str) and meta["generateName"]:
-        suffix = "".join(secrets.choice(_SUFFIX_CHARS) for _ in range(5))
-        name = meta["generateName"][:248] + suffix
-    if not name:
-        causes.append(errors.Cause("metadata.name", None, "is required, or generateName"))
-    elif isinstance(name, str) and (cause := metadata.name_problem(name)):
-        causes.append(cause)
-    if not record.is_dns_label(namespace):
-        causes.append(errors.Cause("metadata.namespace", namespace, "must be a DNS label"))
-    if causes:
-        raise rules.invalid(str(name), tuple(causes))
-    if meta.get("namespace") not in (None, "", namespace):
-        raise errors.BadRequest(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
-    if meta.get("resourceVersion"):
-        raise errors.BadRequest("resourceVersion should not be set on objects to be created")
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    made = {
-        "name": name,
-        "namespace": namespace,
-        "uid": str(uuid.uuid4()),
-        "generation": 1,
-        "creationTimestamp": now,
-    }
-    kept = ("generateName", "labels", "annotations", "ownerReferences", "finalizers")
-    made |= {field: meta[field] for field in kept if meta.get(field)}
-    return {
-        "apiVersion": kinds.GROUP_VERSION,
-        "kind": kinds.ENDPOINT.kind,
-        "metadata": made,
-        "spec": {"podUID": rules.pod_uid(body)},
-    }
-
-
-def _check_preconditions(entry: Mapping[str, Any], body: Mapping[str, Any]) -> None:
-    wanted = body.get("preconditions") or {}
-    if not isinstance(wanted, Mapping):
-        raise errors.BadRequest("preconditions must be a mapping")
-    meta = entry["metadata"]
-    for field in ("uid", "resourceVersion"):
-        value = wanted.get(field)
-        if value is not None and value != meta[field]:
-            raise errors.Conflict(
-                f'Operation cannot be fulfilled on {kinds.ENDPOINT.plural} "{meta["name"]}": '
-                f"Precondition failed: {field} in precondition: {value}, "
-                f"{field} in object meta: {meta[field]}"
-            )
-
-
 def _already_exists(name: str) -> errors.AlreadyExists:
     return errors.AlreadyExists(f'{kinds.ENDPOINT.plural}.{kinds.GROUP} "{name}" already exists')
 
@@ -289,7 +291,8 @@ def _encode(entry: Mapping[str, Any]) -> bytes:
     return json.dumps(entry, separators=(",", ":")).encode()
 
 
-def _decode(item: objects.Item) -> dict[str, Any]:
-    entry: dict[str, Any] = json.loads(item.value)
-    entry["metadata"]["resourceVersion"] = str(item.revision)
-    return entry
+def _busy(name: str) -> errors.Conflict:
+    return errors.Conflict(
+        f'Operation cannot be fulfilled on {kinds.ENDPOINT.plural} "{name}": '
+        "it is written by others all the time; try again"
+    )

@@ -79,7 +79,16 @@ ENDPOINT = Kind(
     plural="coredumpendpoints",
     singular="coredumpendpoint",
     short_names=("cde",),
-    verbs=("create", "delete", "get", "list"),
+    verbs=(
+        "create",
+        "delete",
+        "deletecollection",
+        "get",
+        "list",
+        "patch",
+        "update",
+        "watch",
+    ),
     columns=(
         tables.Column("Name", "string", "The pod's name.", path("metadata", "name"), 0, "name"),
         tables.Column("Pod UID", "string", "The pod's uid.", path("spec", "podUID")),

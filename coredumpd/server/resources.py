@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from coredumpd import errors
-from coredumpd.server import endpoint_rules, kinds
-from coredumpd.web import base, media, options, status, tables
+from coredumpd.server import endpoint_rules, kinds, watching
+from coredumpd.web import base, media, options, patches, status, tables
+from coredumpd.web import feed as feeds
 from coredumpd.web import policy as policies
 
 _GENERATE_TRIES_MAX = 5
+_DELETIONS_AT_ONCE = 8
+Change = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # an object → what it should become
 Listing = tuple[list[dict[str, Any]], dict[str, Any]]  # objects, and the list's metadata
 
 
@@ -19,15 +24,22 @@ class Resource(Protocol):
 
     kind: kinds.Kind
     fields: tuple[str, ...]
+    feed: feeds.Feed
 
     async def get(self, namespace: str, name: str) -> dict[str, Any]: ...
     async def list(self, namespace: str | None, wanted: options.List) -> Listing: ...
     async def create(
         self, namespace: str, body: Mapping[str, Any], how: options.Write
     ) -> dict[str, Any]: ...
+    async def update(
+        self, namespace: str, name: str, change: Change, how: options.Write
+    ) -> dict[str, Any]: ...
     async def delete(
         self, namespace: str, name: str, body: Mapping[str, Any], how: options.Write
-    ) -> dict[str, Any]: ...
+    ) -> tuple[dict[str, Any], bool]: ...
+    async def revision(self) -> int: ...
+    async def shown(self, change: feeds.Change) -> dict[str, Any]: ...
+    def matches(self, entry: Mapping[str, Any], wanted: options.List) -> bool: ...
 
 
 class _ResourceHandler(base.Handler):
@@ -72,6 +84,11 @@ class _ResourceHandler(base.Handler):
     def checked_body(self, how: options.Write) -> dict[str, Any]:
         """The body; unknown fields are refused, warned about or dropped, as the client chose."""
         body = self.document()
+        self.check_fields(body, how)
+        return body
+
+    def check_fields(self, body: Mapping[str, Any], how: options.Write) -> None:
+        """Refuse unknown fields, warn about them or let them drop, as the client chose."""
         unknown = endpoint_rules.unknown_fields(body) if how.validation != "Ignore" else []
         if unknown and how.validation == "Strict":
             listed = ", ".join(f'unknown field "{field}"' for field in unknown)
@@ -84,7 +101,19 @@ class _ResourceHandler(base.Handler):
             if told.isprintable():
                 escaped = told.replace("\\", "\\\\").replace('"', '\\"')
                 self.add_header("Warning", f'299 - "{escaped}"')
-        return body
+
+    def delete_options(self) -> tuple[dict[str, Any], options.Write]:
+        """DeleteOptions of body and query; the body wins, as in k8s.io/apiserver."""
+        body = self.document() if self.body() else {}
+        query = dict(self.query)
+        dry_run = body.get("dryRun")
+        if dry_run is not None:
+            if not isinstance(dry_run, list) or not all(isinstance(name, str) for name in dry_run):
+                raise errors.BadRequest("dryRun must be a list of strings")
+            query["dryRun"] = ",".join(dry_run)
+        if "propagationPolicy" in query:
+            body.setdefault("propagationPolicy", query["propagationPolicy"])
+        return body, options.write(query)
 
 
 class Collection(_ResourceHandler):
@@ -94,10 +123,16 @@ class Collection(_ResourceHandler):
         """list."""
         if options.flag(self.query, "watch"):
             self.require("watch")
+            await watching.Watching(self, self.resource, namespace).run()
+            return
         self.require("list")
-        kind, version = self.negotiated(tables.OFFERED_FOR_LIST)
         wanted = options.list_(self.query, self.resource.fields)
-        entries, meta = await self.resource.list(namespace, wanted)
+        self.negotiated(tables.OFFERED_FOR_LIST)  # refuse before the work is done
+        self.answer_list(*await self.resource.list(namespace, wanted))
+
+    def answer_list(self, entries: list[dict[str, Any]], meta: dict[str, Any]) -> None:
+        """A list, as the client wants it shown."""
+        kind, version = self.negotiated(tables.OFFERED_FOR_LIST)
         if kind == "Table":
             self.answer(self.table(entries, meta, version))
         elif kind:
@@ -132,6 +167,24 @@ class Collection(_ResourceHandler):
             else:
                 return self.answer_object(entry, 201)
 
+    async def delete(self, namespace: str | None = None) -> None:
+        """deletecollection: what the selectors select, one by one; answers what it deleted."""
+        self.require("deletecollection")
+        if namespace is None:
+            raise errors.MethodNotAllowed("objects are deleted in one namespace")
+        body, how = self.delete_options()
+        wanted = options.list_(self.query, self.resource.fields)
+        entries, meta = await self.resource.list(namespace, wanted)
+        gate = asyncio.Semaphore(_DELETIONS_AT_ONCE)
+
+        async def delete(name: str) -> None:
+            async with gate:
+                with contextlib.suppress(errors.NotFound):  # gone is what was asked for
+                    await self.resource.delete(namespace, name, body, how)
+
+        await asyncio.gather(*(delete(entry["metadata"]["name"]) for entry in entries))
+        self.answer_list(entries, meta)
+
 
 class Object(_ResourceHandler):
     """`…/<plural>/<name>`."""
@@ -141,14 +194,36 @@ class Object(_ResourceHandler):
         self.require("get")
         self.answer_object(await self.resource.get(namespace, name))
 
+    async def put(self, namespace: str, name: str) -> None:
+        """update."""
+        self.require("update")
+        how = options.write(self.query)
+        body = self.checked_body(how)
+        meta = body.get("metadata")
+        if not isinstance(meta, dict) or not meta.get("name"):
+            raise errors.BadRequest("metadata.name is required in the body of an update")
+        self.answer_object(await self.resource.update(namespace, name, lambda _: body, how))
+
+    async def patch(self, namespace: str, name: str) -> None:
+        """patch."""
+        self.require("patch")
+        how = options.write(self.query)
+        change = patches.parse(self.body(), self.request.headers.get("Content-Type", ""))
+
+        def checked(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+            patched = change(entry)
+            self.check_fields(patched, how)
+            return patched
+
+        self.answer_object(await self.resource.update(namespace, name, checked, how))
+
     async def delete(self, namespace: str, name: str) -> None:
-        """delete."""
+        """delete: a Status once the object is gone, the object while finalizers hold it."""
         self.require("delete")
-        body = self.document() if self.body() else {}
-        query = dict(self.query)
-        if body.get("dryRun"):
-            query["dryRun"] = ",".join(map(str, body["dryRun"]))
-        entry = await self.resource.delete(namespace, name, body, options.write(query))
+        body, how = self.delete_options()
+        entry, gone = await self.resource.delete(namespace, name, body, how)
+        if not gone:
+            return self.answer_object(entry)
         details = {
             "name": name,
             "group": kinds.GROUP,

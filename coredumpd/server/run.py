@@ -16,6 +16,7 @@ from coredumpd.server import app as apps
 from coredumpd.web import listener, tls
 
 REFRESH_S = 10.0
+COMPACT_S = 300.0  # as kube-apiserver does with its etcd
 _BACKLOG = 1024
 _log = logging.getLogger(__name__)
 
@@ -54,14 +55,18 @@ async def serve(
     except OSError as error:
         cause = errors.Cause("port", where.port, f"cannot be listened on: {error.strerror}")
         raise errors.SettingsError("the server cannot listen:", (cause,)) from error
+    app.start()
     server.add_sockets(sockets)
     stop = _stop_on_signals()
-    keeper = asyncio.create_task(_keep_current(server, keys, client_bundle, refresh), name="keeper")
+    keepers = [
+        asyncio.create_task(_keep_current(server, keys, client_bundle, refresh), name="current"),
+        asyncio.create_task(_keep_short(app), name="compaction"),
+    ]
     _log.info("serving on port %d", sockets[0].getsockname()[1])
     ready(sockets[0].getsockname()[1])
     try:
         await stop.wait()
-        app.stopping = True
+        app.stop()
         _log.info("stopping: not ready from now on")
         await asyncio.sleep(where.shutdown_delay_s)
         server.stop()
@@ -69,9 +74,10 @@ async def serve(
         if left:
             _log.warning("%d requests are cut: the grace period is over", left)
     finally:
-        keeper.cancel()
-        with contextlib.suppress(asyncio.CancelledError):  # we have just asked for it
-            await keeper
+        for keeper in keepers:
+            keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):  # we have just asked for it
+                await keeper
         await server.close_all_connections()
         app.close()
 
@@ -94,6 +100,15 @@ async def _keep_current(
         if context is not None:
             server.use(context)
             _log.info("TLS certificate and trusted CAs reloaded")
+
+
+async def _keep_short(app: apps.App) -> None:
+    while True:
+        await asyncio.sleep(COMPACT_S)
+        try:
+            await app.keep_short()
+        except errors.CoredumpdError as error:
+            _log.warning("the history could not be compacted, later again: %s", error)
 
 
 def _stop_on_signals() -> asyncio.Event:

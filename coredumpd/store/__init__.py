@@ -8,9 +8,17 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Iterator
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from coredumpd import errors, record, settings
+
+
+class File(NamedTuple):
+    """One file or object of a store, whether it belongs to a dump or not."""
+
+    path: str  # below the root, joined by "/"; an empty directory's ends in "/"
+    size: int  # bytes
+    modified_s: float  # since 1970
 
 
 class Core(Protocol):
@@ -65,6 +73,20 @@ class Store(Protocol):
 
     def delete(self, key: record.DumpKey) -> None:
         """Remove the dump and its bytes. Raises NotFound."""
+
+    def files(
+        self,
+        namespace: str | None = None,
+        pod_uid: str | None = None,
+        container: str | None = None,
+    ) -> Iterator[File]:
+        """Every file below the prefix, sorted as text; those of one dump stand together."""
+
+    def open_file(self, path: str) -> Core:
+        """The file at `path`, as `files` names it. Raises NotFound."""
+
+    def discard(self, path: str) -> None:
+        """Remove the one file or empty directory at `path`, as `files` names it."""
 
 
 def open(url: str, bucket: settings.BucketSettings | None = None) -> Store:

@@ -20,7 +20,7 @@ from typing import BinaryIO
 import obstore
 from obstore import exceptions
 
-from coredumpd import errors, record
+from coredumpd import errors, record, store
 from coredumpd.store import clouds, keys, window
 
 CORE, META = "core.gz", "meta.json"
@@ -116,6 +116,30 @@ class BucketStore:
             obstore.delete(self._small, f"{key}/{META}")
             for page in obstore.list(self._small, str(key), chunk_size=_LIST_PAGE):
                 obstore.delete(self._small, [item["path"] for item in page])
+
+    def files(
+        self,
+        namespace: str | None = None,
+        pod_uid: str | None = None,
+        container: str | None = None,
+    ) -> Iterator[store.File]:
+        """See `store.Store.files`."""
+        prefix = "/".join(keys.prefix(namespace, pod_uid, container)) or None
+        with clouds.translated(self.name, None):
+            for page in obstore.list(self._small, prefix, chunk_size=_LIST_PAGE):
+                for item in page:
+                    modified = item["last_modified"].timestamp()
+                    yield store.File(item["path"], item["size"], modified)
+
+    def open_file(self, path: str) -> window.WindowedCore:
+        """See `store.Store.open_file`."""
+        with clouds.translated(self.name, path):
+            return window.WindowedCore(self.name, self._bulk, "/".join(keys.names(path)))
+
+    def discard(self, path: str) -> None:
+        """See `store.Store.discard`."""
+        with clouds.translated(self.name, path):
+            obstore.delete(self._small, "/".join(keys.names(path)))
 
     def _read_or_skip(self, key: record.DumpKey) -> record.CrashRecord | None:
         try:

@@ -15,8 +15,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
-from coredumpd import errors, record
-from coredumpd.store import keys, tree
+from coredumpd import errors, record, store
+from coredumpd.store import files, keys, tree
 
 CORE, META = "core.gz", "meta.json"
 _CHUNK_BYTES = 1024 * 1024
@@ -111,6 +111,30 @@ class DirectoryStore:
             except OSError:
                 return  # not empty, as usual; an empty one left behind is harmless
 
+    def files(
+        self,
+        namespace: str | None = None,
+        pod_uid: str | None = None,
+        container: str | None = None,
+    ) -> Iterator[store.File]:
+        """See `store.Store.files`."""
+        prefix = keys.prefix(namespace, pod_uid, container)
+        with self._translated(None):
+            with tree.directory(self.root):
+                pass  # as in `list`
+            yield from files.walk(self.root, prefix)
+
+    def open_file(self, path: str) -> CoreFile:
+        """See `store.Store.open_file`."""
+        *above, name = keys.names(path)
+        with self._translated(path), tree.directory(self.root, *above) as parent:
+            return CoreFile(tree.open_file(name, parent), path)
+
+    def discard(self, path: str) -> None:
+        """See `store.Store.discard`."""
+        with self._translated(path):
+            files.discard(self.root, keys.names(path))
+
     def _write(
         self, parent: int, key: record.DumpKey, entry: record.CrashRecord, core: BinaryIO
     ) -> None:
@@ -192,7 +216,7 @@ class DirectoryStore:
                 yield from self._walk(path)
 
     @contextlib.contextmanager
-    def _translated(self, key: record.DumpKey | None) -> Iterator[None]:
+    def _translated(self, key: record.DumpKey | str | None) -> Iterator[None]:
         """OSError → NotFound or StorageError, naming root and key."""
         try:
             yield

@@ -18,3 +18,12 @@ def prefix(namespace: str | None, pod_uid: str | None, container: str | None) ->
         "any",
     )
     return given
+
+
+def names(path: str) -> list[str]:
+    """The names in a path of `store.File`. Raises Invalid for one that could leave the root."""
+    found = path.removesuffix("/").split("/")
+    if any(name in ("", ".", "..") or "\0" in name for name in found):
+        cause = errors.Cause("path", path, "must be names joined by /, without '.' and '..'")
+        raise errors.Invalid(f"not a path in a store: {cause}", (cause,))
+    return found

@@ -6,6 +6,7 @@ blocks belongs in a thread.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import logging
@@ -61,6 +62,7 @@ class Handler(web.RequestHandler):
         self._body = bytearray()
         self._ended = False
         self.left = False
+        self.wake: asyncio.Event | None = None  # set when the client leaves, by who waits for it
         self.guard.observer.began(self)
 
     def policy_for(self, parts: Mapping[str, str]) -> policies.Policy:  # noqa: ARG002
@@ -184,6 +186,8 @@ class Handler(web.RequestHandler):
     def on_connection_close(self) -> None:
         """Tornado's: the client has left."""
         self.left = True
+        if self.wake is not None:
+            self.wake.set()
         super().on_connection_close()
         self._end()
 

@@ -74,6 +74,53 @@ def list_(query: Mapping[str, str], fields: Sequence[str]) -> List:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """Options of a watch. `revision` None: from what is there now; `initial`: tell that first."""
+
+    labels: selectors.Selector
+    fields: selectors.Selector
+    revision: int | None
+    initial: bool
+    end_marked: bool  # with a bookmark behind the initial events
+    bookmarks: bool
+    timeout_s: float | None
+
+
+def watch(query: Mapping[str, str], fields: Sequence[str]) -> Watch:
+    """Raises BadRequest; Invalid as k8s.io/apimachinery's ValidateListOptions is strict (KEP-3157).
+
+    Without a revision, or with 0, a watch begins with what is there.
+    """
+    bookmarks = flag(query, "allowWatchBookmarks")
+    match = query.get("resourceVersionMatch", "")
+    rule = None
+    if "sendInitialEvents" in query:
+        if match != "NotOlderThan":
+            rule = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        if query.get("continue"):
+            rule = "sendInitialEvents is forbidden with continue"
+    elif match:
+        rule = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+    if rule:
+        cause = errors.Cause("resourceVersionMatch", match, rule)
+        raise errors.Invalid("ListOptions.meta.k8s.io is invalid", (cause,))
+    revision = number(query, "resourceVersion", 2**63 - 1) or None
+    initial = revision is None
+    if "sendInitialEvents" in query:
+        initial = flag(query, "sendInitialEvents")
+    timeout = number(query, "timeoutSeconds", 2**31)
+    return Watch(
+        labels=selectors.labels(query.get("labelSelector", "")),
+        fields=selectors.fields(query.get("fieldSelector", ""), fields),
+        revision=revision,
+        initial=initial,
+        end_marked=initial and bookmarks and "sendInitialEvents" in query,
+        bookmarks=bookmarks,
+        timeout_s=timeout or None,
+    )
+
+
 def flag(query: Mapping[str, str], name: str) -> bool:
     """A boolean parameter, as Go parses it; given without a value it is true."""
     value = query.get(name, "false")

@@ -205,3 +205,42 @@ def test_two_committers_of_one_dump_leave_one_dump(store):
         thread.join()
     assert failures == []
     assert list(store.list()) == [dump[0]]
+
+
+def test_files_names_every_file_of_every_dump_in_order(store):
+    first, second = dumps.make(b"one", pid=1), dumps.make(b"second", pid=2, namespace="team-b")
+    for dump in (second, first):
+        store.commit(*dump)
+    found = list(store.files())
+    assert [file.path for file in found] == [
+        f"{key}/{name}" for key in (first[0], second[0]) for name in ("core.gz", "meta.json")
+    ]
+    assert found[0].size == len(first[2].getvalue())
+    assert found[0].modified_s > 1_500_000_000
+    assert list(store.files("team-b")) == found[2:]
+
+
+def test_any_file_is_opened_by_its_path(store):
+    key, entry, core = dumps.make()
+    store.commit(key, entry, core)
+    opened = store.open_file(f"{key}/meta.json")
+    assert record.CrashRecord.parse(opened.read_at(0, opened.size)).id == key.id
+    opened.close()
+    with pytest.raises(errors.NotFound):
+        store.open_file(f"{key}/nothing")
+
+
+def test_one_file_is_discarded_and_the_others_stay(store):
+    key, entry, core = dumps.make()
+    store.commit(key, entry, core)
+    store.discard(f"{key}/meta.json")
+    assert [file.path for file in store.files()] == [f"{key}/core.gz"]
+    store.discard(f"{key}/core.gz")
+    assert list(store.files()) == []
+
+
+@pytest.mark.parametrize("path", ["../x", "a//b", "/etc/passwd", "a/./b", "", "a\0b"])
+def test_a_path_that_leaves_the_root_is_refused(store, path):
+    for call in (store.discard, store.open_file):
+        with pytest.raises(errors.Invalid, match="path"):
+            call(path)

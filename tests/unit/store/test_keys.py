@@ -19,3 +19,8 @@ def test_a_gap_is_refused():
 def test_a_name_that_is_none_is_refused():
     with pytest.raises(errors.Invalid, match="namespace"):
         keys.prefix("..", None, None)
+
+
+def test_a_path_is_split_into_its_names():
+    assert keys.names("a/b/c") == ["a", "b", "c"]
+    assert keys.names("a/empty/") == ["a", "empty"]

@@ -1,0 +1,110 @@
+"""The recent changes of a resource, and everybody who watches them. Belongs to the event loop.
+
+One source pushes; a watcher holds no thread and no timer of its own here, only a place in a set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from coredumpd import errors
+
+CHANGES_MAX = 10_000
+BYTES_MAX = 64 * 1024 * 1024
+
+
+@dataclasses.dataclass
+class Change:
+    """One write: the object after it (or its last state), and before it; `size` in bytes."""
+
+    kind: Literal["ADDED", "MODIFIED", "DELETED"]
+    entry: Mapping[str, Any]
+    previous: Mapping[str, Any] | None
+    revision: int
+    size: int
+    # What every watcher will be shown; computed by the first who needs it.
+    shown: asyncio.Task[dict[str, Any]] | None = None
+
+
+class Feed:
+    """Changes above `since` are here; watchers wait for what comes above `latest`."""
+
+    def __init__(self) -> None:
+        self.since = 0
+        self.latest = 0
+        self.open = False
+        self.closed = False
+        self._changes: list[Change] = []
+        self._revisions: list[int] = []
+        self._bytes = 0
+        self._watchers: set[asyncio.Event] = set()
+
+    def start(self, revision: int) -> None:
+        """Changes above `revision` will follow; whoever stands below must list again."""
+        self.since = self.latest = revision
+        self._changes.clear()
+        self._revisions.clear()
+        self._bytes = 0
+        self.open = True
+        self._wake()
+
+    def push(self, changes: Sequence[Change]) -> None:
+        """Append changes, in the order of their revisions."""
+        for change in changes:
+            self._changes.append(change)
+            self._revisions.append(change.revision)
+            self._bytes += change.size
+            self.latest = max(self.latest, change.revision)
+        self._trim()
+        if changes:
+            self._wake()
+
+    def advance(self, revision: int) -> None:
+        """Nothing more will come at or below `revision`."""
+        self.latest = max(self.latest, revision)
+
+    def close(self) -> None:
+        """End every watch: this server stops."""
+        self.closed = True
+        self._wake()
+
+    def after(self, revision: int) -> Sequence[Change]:
+        """What happened above `revision`. Raises Expired when not all of it is here any more."""
+        if revision < self.since:
+            raise errors.Expired(
+                f"too old resource version: {revision} (kept since {self.since}); list again"
+            )
+        return self._changes[bisect.bisect_right(self._revisions, revision) :]
+
+    def join(self, wake: asyncio.Event) -> None:
+        """Set `wake` whenever something comes, until `leave`."""
+        self._watchers.add(wake)
+
+    def leave(self, wake: asyncio.Event) -> None:
+        """The opposite of `join`; may be called twice."""
+        self._watchers.discard(wake)
+
+    @property
+    def watchers(self) -> int:
+        """How many watch."""
+        return len(self._watchers)
+
+    def _wake(self) -> None:
+        for wake in self._watchers:
+            wake.set()
+
+    def _trim(self) -> None:
+        drop, left = 0, self._bytes
+        while drop < len(self._changes) and (
+            len(self._changes) - drop > CHANGES_MAX or left > BYTES_MAX
+        ):
+            left -= self._changes[drop].size
+            drop += 1
+        if drop:
+            self.since = self._changes[drop - 1].revision
+            self._bytes = left
+            del self._changes[:drop], self._revisions[:drop]
