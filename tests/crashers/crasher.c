@@ -1,22 +1,16 @@
 /* Crashes on purpose: crasher abort|segv|divide [SLEEP_SECONDS] [HEAP_BYTES]
  *
- * The heap block begins and ends with a 16-byte marker whose text is made at run time, so that it is
- * nowhere in the executable: a core that holds both ends holds the heap. `threads` crashers are in
- * crasher_threads.c. Compiled statically it runs in an empty container.
+ * Its heap is marked at both ends (heap.h). `threads` crashers are in crasher_threads.c. Compiled
+ * statically it runs in an empty container.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-volatile int zero = 0;
+#include "heap.h"
 
-static void marker(char *where, const char *end) {
-    char reversed[17];
-    snprintf(reversed, sizeof reversed, "%s-%s", end, "pmuderoc-yek"); /* read backwards */
-    for (int i = 0; i < 16; i++)
-        where[i] = reversed[15 - i];
-}
+volatile int zero = 0;
 
 __attribute__((noinline)) int crash_here(const char *how) {
     if (strcmp(how, "abort") == 0)
@@ -33,11 +27,6 @@ int main(int argc, char **argv) {
     if (argc > 2)
         usleep((useconds_t)(atof(argv[2]) * 1e6));
     size_t size = argc > 3 ? (size_t)atoll(argv[3]) : 1 << 20;
-    char *heap = malloc(size);
-    if (heap == NULL)
-        return 3;
-    memset(heap, 0x5a, size);
-    marker(heap, "tra");
-    marker(heap + size - 16, "dne");
+    char *heap = marked_heap(size);
     return crash_here(argc > 1 ? argv[1] : "abort") + heap[size / 2];
 }

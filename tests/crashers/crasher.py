@@ -12,4 +12,7 @@ def crash_here() -> None:
 
 if __name__ == "__main__":
     heap = [b"%d" % number * 1024 for number in range(int((sys.argv[1:] or ["1"])[0]) * 200)]
+    # The markers of heap.h, made at run time here too.
+    heap.insert(0, b"tra-pmuderoc-yek"[::-1] * 64)
+    heap.append(b"dne-pmuderoc-yek"[::-1] * 64)
     crash_here()

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "heap.h"
+
 volatile int *nowhere = NULL;
 
 __attribute__((noinline)) void crash_here(void) { *nowhere = 1; }
@@ -22,6 +24,7 @@ static void *victim(void *unused) {
 
 int main(int argc, char **argv) {
     int count = argc > 1 ? atoi(argv[1]) : 8;
+    char *heap = marked_heap(1 << 20);
     pthread_attr_t small;
     pthread_attr_init(&small);
     pthread_attr_setstacksize(&small, 64 * 1024);
@@ -36,5 +39,5 @@ int main(int argc, char **argv) {
     if (pthread_create(&thread, &small, victim, NULL) != 0)
         return 3;
     pthread_join(thread, NULL);
-    return 0;
+    return heap[0];
 }

@@ -32,9 +32,9 @@ class ControlPlane:
         self.front_authority = pki.Authority(self.pki, "front-proxy-ca")
         self.admin = self.kubeconfig("admin", "admin", ("system:masters",))
 
-    def kubeconfig(self, name: str, user: str | None, groups: tuple[str, ...] = ()) -> Path:
-        """A kubeconfig file of `user` (a client certificate), or of nobody when None."""
-        client = self.authority.issue(f"user-{name}", user, groups) if user else None
+    def kubeconfig(self, name: str, user: str, groups: tuple[str, ...] = ()) -> Path:
+        """A kubeconfig file of `user`, known by a client certificate."""
+        client = self.authority.issue(f"user-{name}", user, groups)
         path = self._directory / f"{name}.kubeconfig"
         return pki.kubeconfig(path, self.server, self.authority.pair.cert, client)
 

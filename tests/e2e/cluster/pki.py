@@ -75,14 +75,12 @@ def signing_key(directory: Path, name: str) -> Pair:
     return Pair(public, _write_key(directory / f"{name}.key", key))
 
 
-def kubeconfig(path: Path, server: str, authority: Path, client: Pair | None) -> Path:
-    """A kubeconfig with everything inline; without `client` it is the anonymous user's."""
-    user = {}
-    if client is not None:
-        user = {
-            "client-certificate-data": _base64(client.cert),
-            "client-key-data": _base64(client.key),
-        }
+def kubeconfig(path: Path, server: str, authority: Path, client: Pair) -> Path:
+    """A kubeconfig with everything inline."""
+    user = {
+        "client-certificate-data": _base64(client.cert),
+        "client-key-data": _base64(client.key),
+    }
     cluster = {"server": server, "certificate-authority-data": _base64(authority)}
     document = {
         "apiVersion": "v1",

@@ -1,0 +1,49 @@
+"""Who may read whose memory: RBAC of a real kube-apiserver decides, for every request."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.conftest import OTHER_NAMESPACE, TENANT_NAMESPACE
+from tests.e2e.kubectl import Kubectl
+from tests.e2e.target import Target
+
+API = "/apis/coredump.fujitsu.com/v1alpha1"
+ENDPOINTS = f"{API}/namespaces/{OTHER_NAMESPACE}/coredumpendpoints"
+
+
+@pytest.mark.parametrize(
+    "path", [ENDPOINTS, f"{ENDPOINTS}/x", f"{ENDPOINTS}/x/dump", f"{API}/coredumpendpoints"]
+)
+def test_a_tenant_is_refused_outside_the_own_namespace(tenant: Kubectl, path: str) -> None:
+    assert "Forbidden" in tenant.refused("get", f"--raw={path}")
+
+
+def test_a_tenant_cannot_create_an_endpoint_in_anothers_namespace(tenant: Kubectl) -> None:
+    manifest = f"""
+        apiVersion: coredump.fujitsu.com/v1alpha1
+        kind: CoredumpEndpoint
+        metadata: {{name: x, namespace: {OTHER_NAMESPACE}}}
+        spec: {{podUID: some-uid}}
+    """
+    assert "forbidden" in tenant.refused("create", "-f", "-", input=manifest).lower()
+
+
+@pytest.mark.parametrize("path", [f"{ENDPOINTS}/x/dump", f"{API}/coredumpendpoints"])
+def test_the_anonymous_user_is_refused(target: Target, tenant: Kubectl, path: str) -> None:
+    assert target.anonymous_status(path) in (401, 403)
+
+
+def test_the_role_view_sees_that_there_are_dumps_and_reads_none(
+    target: Target, admin: Kubectl, tenant: Kubectl
+) -> None:
+    viewer = target.user("victor")
+    words = ("--clusterrole=view", "--user=victor", "-n", TENANT_NAMESPACE)
+    admin("create", "rolebinding", "victor", *words)
+    try:
+        viewer("get", "coredumpendpoints", "-n", TENANT_NAMESPACE)
+        path = f"{API}/namespaces/{TENANT_NAMESPACE}/coredumpendpoints/x/dump"
+        assert "Forbidden" in viewer.refused("get", f"--raw={path}")
+        assert "Forbidden" in viewer.refused("get", f"--raw={path.replace('/dump', '/proxy')}")
+    finally:
+        admin("delete", "rolebinding", "victor", "-n", TENANT_NAMESPACE)

@@ -1,0 +1,48 @@
+"""Run shell commands as a user would type them, and keep what they printed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests.e2e.kubectl import Kubectl
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Transcript:
+    """A shell session of `user` in `directory`."""
+
+    def __init__(self, user: Kubectl, directory: Path) -> None:
+        self._user = user
+        self._directory = directory
+        self._lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        """Prose between the commands, in Markdown."""
+        self._lines.extend(["", text, ""])
+
+    def run(self, command: str, fails: bool = False, timeout_s: float = 120) -> str:
+        """Run `command` in bash; its output. It must succeed, or fail when `fails`."""
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self._directory,
+            env=self._user.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_s,
+            check=False,
+        )
+        output = done.stdout.decode(errors="replace")
+        assert (done.returncode != 0) is fails, f"$ {command}\n{output}"
+        self._lines.extend(["```console", f"$ {command}", *output.rstrip().splitlines(), "```"])
+        return output
+
+    def write(self, path: Path, title: str) -> None:
+        """The session as a page; blocks that follow one another become one."""
+        text = "\n".join([f"# {title}", *self._lines, ""]).replace("```\n```console\n", "")
+        for machine, reader in ((self._directory, "~"), (_ROOT, "~/coredumpd")):
+            text = text.replace(os.fspath(machine), reader)
+        path.write_text(text)
