@@ -88,6 +88,18 @@ def make_id(exe: str, time_s: int, pid: int, nonce: int) -> str:
     return slug(exe, _ID_BYTES_MAX - len(tail)) + tail
 
 
+def id_time(id: str) -> int:
+    """Seconds since the epoch that `make_id` put into `id`; 0 for an id it did not make."""
+    import calendar  # not for the crash path
+    import time
+
+    parts = id.rsplit("-", 3)
+    try:
+        return calendar.timegm(time.strptime(parts[1], "%Y%m%dt%H%M%Sz"))
+    except (IndexError, ValueError):
+        return 0
+
+
 class DumpKey:
     """Where a dump lives, below any store's root: `<namespace>/<podUID>/<container>/<id>`.
 

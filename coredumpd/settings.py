@@ -188,6 +188,25 @@ class ServerSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class RetentionSettings:
+    """What the leading server removes from the store."""
+
+    gcThreshold: float = setting(
+        "24h",
+        *_DURATION,
+        "dumps of a deleted pod are kept for so long; the namespace's annotation"
+        " coredump.fujitsu.com/retention overrides it",
+    )
+    quota: int = setting(
+        "10Gi",
+        *_SIZE,
+        "bytes of core.gz one namespace may keep; its annotation coredump.fujitsu.com/quota"
+        " overrides it. Over it, the oldest dump of the pod with the most dumps goes first",
+    )
+    interval: float = setting("1m", *_DURATION, "between two passes over the store")
+
+
+@dataclasses.dataclass(frozen=True)
 class BucketSettings:
     """How agent and server reach a bucket. Credentials are never here: see docs/store.md."""
 
@@ -245,6 +264,7 @@ SECTIONS = {
     "policy": PolicySettings,
     "agent": AgentSettings,
     "server": ServerSettings,
+    "retention": RetentionSettings,
     "bucket": BucketSettings,
     "etcd": EtcdSettings,
 }

@@ -247,18 +247,33 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: extension-apise
 subjects:
   - {kind: ServiceAccount, name: coredumpd-server, namespace: $namespace}
 ---
-# It looks up the uid of a live pod, and whether a namespace is there to create something in.
+# It looks up which pods and namespaces there are: whose dumps are whose, and which can go.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: "coredumpd:server"}
 rules:
   - {apiGroups: [""], resources: [pods], verbs: [get, list]}
-  - {apiGroups: [""], resources: [namespaces], verbs: [get]}
+  - {apiGroups: [""], resources: [namespaces], verbs: [get, list]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {name: "coredumpd:server"}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "coredumpd:server"}
+subjects:
+  - {kind: ServiceAccount, name: coredumpd-server, namespace: $namespace}
+---
+# One server of several collects garbage: the one that holds this lease.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: coredumpd-server, namespace: $namespace}
+rules:
+  - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}
+  - {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [coredumpd-collector], verbs: [get, update]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: coredumpd-server, namespace: $namespace}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: coredumpd-server}
 subjects:
   - {kind: ServiceAccount, name: coredumpd-server, namespace: $namespace}
 ---
@@ -268,7 +283,7 @@ kind: ClusterRole
 metadata: {name: "coredumpd:agent"}
 rules:
   - {apiGroups: [""], resources: [pods], verbs: [get, list, watch]}
-  - {apiGroups: [""], resources: [nodes], verbs: [get]}
+  - {apiGroups: [""], resources: [nodes, namespaces], verbs: [get]}
   - {apiGroups: [""], resources: [events], verbs: [create, patch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from coredumpd import objects, settings, store
 from coredumpd.kube import client
-from coredumpd.server import app, cluster, run, trust_source
+from coredumpd.server import app, cluster, inuse, inventory, keeper, run, trust_source
 from coredumpd.web import access, callers
 
 _log = logging.getLogger(__name__)
@@ -19,9 +19,10 @@ async def serve(sections: Mapping[str, Any], kubeconfig: str | None) -> None:
     chosen: settings.ServerSettings = sections["server"]
     async with await client.connect(kubeconfig) as kube:
         trust = trust_source.TrustSource(kube)
+        stored = inuse.Watched(store.open(chosen.store, sections["bucket"]))
         outside = app.Outside(
             engine=objects.open(chosen.objects, sections["etcd"]),
-            store=store.open(chosen.store, sections["bucket"]),
+            store=cast(inventory.Store, stored),
             authenticator=callers.ClusterAuthenticator(kube, lambda: trust.current),
             authorizer=access.SubjectAccessReviews(kube),
             cluster=cluster.KubeCluster(kube),
@@ -37,9 +38,11 @@ async def serve(sections: Mapping[str, Any], kubeconfig: str | None) -> None:
             shutdown_grace_s=chosen.shutdownGrace,
         )
         _log.info("Kubernetes is at %s", kube.server)
-        await run.serve(
-            app.App(outside),
-            where,
-            client_bundle=lambda: trust.current.bundle if trust.current else "",
-            refresh=trust.refresh,
-        )
+        serving = app.App(outside)
+        async with keeper.running(serving, stored, kube, sections["retention"]):
+            await run.serve(
+                serving,
+                where,
+                client_bundle=lambda: trust.current.bundle if trust.current else "",
+                refresh=trust.refresh,
+            )

@@ -65,6 +65,15 @@ class Store(Protocol):
     ) -> Iterator[tuple[record.DumpKey, record.CrashRecord]]:
         """As `list`, with each dump's record; one that cannot be read is logged and skipped."""
 
+    def read_note(self, namespace: str, pod_uid: str, name: str) -> bytes | None:
+        """What was noted about a pod, beside its dumps; None if nothing was."""
+
+    def write_note(self, namespace: str, pod_uid: str, name: str, data: bytes) -> None:
+        """Note something about a pod that has dumps; replaces. No listing shows it."""
+
+    def delete_note(self, namespace: str, pod_uid: str, name: str) -> None:
+        """Forget what was noted. May be called twice."""
+
     def read_record(self, key: record.DumpKey) -> record.CrashRecord:
         """Raises NotFound, or BadRecord when what is there is not a record."""
 

@@ -98,6 +98,32 @@ class BucketStore:
             for pair in reading:
                 yield from _settled(*pair)
 
+    def read_note(self, namespace: str, pod_uid: str, name: str) -> bytes | None:
+        """See `store.Store.read_note`."""
+        with clouds.translated(self.name, None):
+            try:
+                answer = obstore.get(self._small, _note(namespace, pod_uid, name))
+            except FileNotFoundError as error:
+                if not clouds.missing(error):
+                    raise
+                return None
+            return bytes(answer.bytes())[: keys.NOTE_BYTES_MAX]
+
+    def write_note(self, namespace: str, pod_uid: str, name: str, data: bytes) -> None:
+        """See `store.Store.write_note`."""
+        with clouds.translated(self.name, None):
+            obstore.put(self._small, _note(namespace, pod_uid, name), data)
+
+    def delete_note(self, namespace: str, pod_uid: str, name: str) -> None:
+        """See `store.Store.delete_note`."""
+        path = _note(namespace, pod_uid, name)
+        with clouds.translated(self.name, None):
+            try:
+                obstore.delete(self._small, path)
+            except FileNotFoundError as error:  # S3 answers success instead
+                if not clouds.missing(error):
+                    raise
+
     def read_record(self, key: record.DumpKey) -> record.CrashRecord:
         """See `store.Store.read_record`."""
         with clouds.translated(self.name, key):
@@ -201,6 +227,10 @@ class BucketStore:
         except FileNotFoundError as error:
             obstore.delete(self._small, f"{key}/{META}")
             raise errors.StorageError(f"{self.name}: {key}: deleted meanwhile") from error
+
+
+def _note(namespace: str, pod_uid: str, name: str) -> str:
+    return "/".join((*keys.prefix(namespace, pod_uid, None), f"{keys.NOTE}{name}"))
 
 
 def _settled(

@@ -84,6 +84,39 @@ class DirectoryStore:
             except (errors.BadRecord, errors.StorageError) as error:
                 _log.warning("unreadable dump skipped: %s: %s", key, error)
 
+    def read_note(self, namespace: str, pod_uid: str, name: str) -> bytes | None:
+        """See `store.Store.read_note`."""
+        where = keys.prefix(namespace, pod_uid, None)
+        try:
+            with (
+                self._translated(None, missing=False),
+                tree.directory(self.root, *where) as pod,
+                open(tree.open_file(f"{keys.NOTE}{name}", pod), "rb") as file,
+            ):
+                return file.read(keys.NOTE_BYTES_MAX)
+        except FileNotFoundError:
+            return None
+
+    def write_note(self, namespace: str, pod_uid: str, name: str, data: bytes) -> None:
+        """See `store.Store.write_note`."""
+        where = keys.prefix(namespace, pod_uid, None)
+        new = f"{keys.NOTE}{name}.{os.urandom(4).hex()}"
+        with self._translated(None), tree.made_directory(self.root, *where) as pod:
+            _write_file(new, pod, data)
+            os.rename(new, f"{keys.NOTE}{name}", src_dir_fd=pod, dst_dir_fd=pod)
+            os.fsync(pod)
+
+    def delete_note(self, namespace: str, pod_uid: str, name: str) -> None:
+        """See `store.Store.delete_note`."""
+        where = keys.prefix(namespace, pod_uid, None)
+        with (
+            contextlib.suppress(FileNotFoundError),  # deleted before
+            self._translated(None, missing=False),
+            tree.directory(self.root, *where) as pod,
+        ):
+            os.unlink(f"{keys.NOTE}{name}", dir_fd=pod)
+        self._remove_empty(where)
+
     def read_record(self, key: record.DumpKey) -> record.CrashRecord:
         """See `store.Store.read_record`."""
         with self._translated(key), tree.directory(self.root, *_parents(key), key.id) as dump:
@@ -104,6 +137,9 @@ class DirectoryStore:
             os.rename(key.id, gone, src_dir_fd=parent, dst_dir_fd=parent)
             os.fsync(parent)
             tree.remove(gone, parent)
+        self._remove_empty(parents)
+
+    def _remove_empty(self, parents: tuple[str, ...]) -> None:
         for depth in range(len(parents), 0, -1):
             try:
                 with tree.directory(self.root, *parents[: depth - 1]) as above:
@@ -216,11 +252,16 @@ class DirectoryStore:
                 yield from self._walk(path)
 
     @contextlib.contextmanager
-    def _translated(self, key: record.DumpKey | str | None) -> Iterator[None]:
-        """OSError → NotFound or StorageError, naming root and key."""
+    def _translated(self, key: record.DumpKey | str | None, missing: bool = True) -> Iterator[None]:
+        """OSError → NotFound or StorageError, naming root and key.
+
+        `missing` False: what is not there passes as FileNotFoundError, if the root is there.
+        """
         try:
             yield
         except FileNotFoundError as error:
+            if not missing and os.path.isdir(self.root):
+                raise
             if key is None or not os.path.isdir(self.root):
                 raise errors.StorageError(
                     f"the store {self.root} is not there; create the directory or mount it"

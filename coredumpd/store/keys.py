@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from coredumpd import errors, record
 
+# A note about a pod lies beside its containers; no container has such a name.
+NOTE = ".note-"
+NOTE_BYTES_MAX = 64 * 1024
+
 
 def prefix(namespace: str | None, pod_uid: str | None, container: str | None) -> tuple[str, ...]:
     """The names given, fit to be joined to a path. Raises Invalid, or BadRequest for a gap."""

@@ -244,3 +244,25 @@ def test_a_path_that_leaves_the_root_is_refused(store, path):
     for call in (store.discard, store.open_file):
         with pytest.raises(errors.Invalid, match="path"):
             call(path)
+
+
+def test_a_note_about_a_pod_is_kept_replaced_and_in_no_listing(store):
+    key, entry, core = dumps.make()
+    store.commit(key, entry, core)
+    place = (key.namespace, key.pod_uid)
+    assert store.read_note(*place, "deleted") is None
+    store.write_note(*place, "deleted", b"first")
+    store.write_note(*place, "deleted", b"second")
+    assert store.read_note(*place, "deleted") == b"second"
+    assert list(store.list()) == [key]
+    store.delete_note(*place, "deleted")
+    store.delete_note(*place, "deleted")
+    assert store.read_note(*place, "deleted") is None
+    assert list(store.list()) == [key]
+
+
+def test_a_note_about_a_pod_that_is_not_there_is_nothing(store):
+    assert store.read_note("team-z", "uid", "deleted") is None
+    store.delete_note("team-z", "uid", "deleted")
+    with pytest.raises(errors.Invalid):
+        store.read_note("..", "uid", "deleted")

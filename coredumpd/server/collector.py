@@ -1,0 +1,288 @@
+"""Garbage collection, by the one server that leads: deleted namespaces, deleted pods, quotas.
+
+What Kubernetes cannot be asked about stays. The time a pod was found deleted is noted beside its
+dumps, so that no restart forgets a deadline, and no server has to remember it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import itertools
+import json
+import logging
+import time
+import urllib.parse
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from typing import Any, Protocol, TypeVar
+
+import prometheus_client
+
+from coredumpd import errors, record, settings, store, units
+from coredumpd.server import vacuum
+from coredumpd.web import callers
+
+ANNOTATION = "coredump.fujitsu.com/"
+DELETED = "deleted.json"
+CONFIG_HASH = "kubernetes.io/config.hash"  # a static pod's uid, on its mirror pod
+WARN_SHARE = 0.9
+_PAGE = 500
+_SKEW_S = 300.0  # clocks of nodes and of the API server differ; nothing is removed by that
+_T = TypeVar("_T")
+_TIMEOUT_S = 30.0
+_log = logging.getLogger(__name__)
+
+
+class Store(Protocol):
+    """The part of `store.Store` that is needed here."""
+
+    def files(self, namespace: str | None = None) -> Iterator[store.File]: ...
+    def read_record(self, key: record.DumpKey) -> record.CrashRecord: ...
+    def delete(self, key: record.DumpKey) -> None: ...
+    def read_note(self, namespace: str, pod_uid: str, name: str) -> bytes | None: ...
+    def write_note(self, namespace: str, pod_uid: str, name: str, data: bytes) -> None: ...
+    def delete_note(self, namespace: str, pod_uid: str, name: str) -> None: ...
+
+
+class Stop(Exception):
+    """This server does not lead any more: the pass ends where it is."""
+
+
+class Collector:
+    """Passes over the store. `leads` is asked before every removal."""
+
+    def __init__(
+        self,
+        stored: Store,
+        kube: callers.Kube,
+        rules: settings.RetentionSettings,
+        leads: Callable[[], bool],
+        *,
+        forget: Callable[[str, str], Awaitable[None]],
+        in_use: Callable[[], Collection[record.DumpKey]],
+        registry: prometheus_client.CollectorRegistry,
+    ) -> None:
+        """`forget(namespace, podUID)` removes what refers to a pod whose dumps are gone."""
+        self._store = stored
+        self._kube = kube
+        self._rules = rules
+        self._leads = leads
+        self._forget = forget
+        self._in_use = in_use
+        self._removed = prometheus_client.Counter(
+            "coredumpd_server_removed_dumps", "Dumps removed.", ("reason",), registry=registry
+        )
+        self._passed_s = prometheus_client.Gauge(
+            "coredumpd_server_collected_time_seconds", "When a pass last ended.", registry=registry
+        )
+
+    async def run(self) -> None:
+        """A pass every interval while this server leads. A pass that fails is tried again."""
+        while True:
+            await asyncio.sleep(self._rules.interval)
+            if not self._leads():
+                continue
+            try:
+                await self.collect()
+            except Stop:
+                _log.info("another server leads, it goes on collecting")
+            except errors.CoredumpdError as error:
+                _log.warning("collecting garbage stopped, again later: %s", error)
+
+    async def collect(self) -> None:
+        """One pass. Memory: one namespace's keys. Raises StorageError, Unavailable, Stop."""
+        namespaces = {
+            item["metadata"]["name"]: item for item in await self._all("/api/v1/namespaces")
+        }
+        groups = await asyncio.to_thread(_Groups, self._store.files())
+        while (group := await asyncio.to_thread(groups.next)) is not None:
+            name, stored = group
+            if name == record.HOST_NAMESPACE:
+                await self._keep_quota(name, stored, {})
+            elif name in namespaces:
+                try:
+                    await self._of_namespace(namespaces[name], stored)
+                except (errors.Unavailable, errors.Forbidden) as error:
+                    _log.warning("nothing is removed in %s, it cannot be asked: %s", name, error)
+            elif await self._is_gone(name):
+                _log.info("namespace %s is deleted, so are its %d dumps", name, len(stored))
+                await self._remove_pods(name, stored, "namespace")
+        self._passed_s.set(time.time())
+
+    async def _of_namespace(self, namespace: dict[str, Any], stored: list[vacuum.Stored]) -> None:
+        meta = namespace["metadata"]
+        name, annotations = meta["name"], meta.get("annotations") or {}
+        foreign = await asyncio.to_thread(self._foreign, meta, stored)
+        await self._remove_pods(name, foreign, "namespace")
+        gone = {dump.key for dump in foreign}
+        left = [dump for dump in stored if dump.key not in gone]
+        keep_s = self._annotated(meta, "retention", units.parse_duration, self._rules.gcThreshold)
+        expired = await self._expired(name, left, keep_s)
+        await self._remove_pods(name, expired, "pod")
+        gone = {dump.key for dump in expired}
+        await self._keep_quota(name, [dump for dump in left if dump.key not in gone], annotations)
+
+    def _foreign(self, meta: dict[str, Any], stored: list[vacuum.Stored]) -> list[vacuum.Stored]:
+        """Dumps of an earlier namespace of the same name; only older ones are looked at."""
+        created_s = _seconds(meta["creationTimestamp"])
+        found = []
+        for dump in stored:
+            if dump.time_s < created_s and not self._is_of(dump, meta["uid"], created_s):
+                found.append(dump)
+        return found
+
+    def _is_of(self, dump: vacuum.Stored, uid: str, created_s: float) -> bool:
+        try:
+            recorded = self._store.read_record(dump.key).raw.get("namespaceUID")
+        except (errors.NotFound, errors.BadRecord):
+            return True  # gone, or for `store check`; nothing to remove here
+        return vacuum.is_of_namespace(recorded, dump.time_s, uid, created_s - _SKEW_S)
+
+    async def _expired(
+        self, namespace: str, stored: list[vacuum.Stored], keep_s: float
+    ) -> list[vacuum.Stored]:
+        """Dumps of pods that were deleted `keep_s` ago; notes what it finds deleted."""
+        if not stored:
+            return []
+        living = await self._living(namespace)
+        expired: list[vacuum.Stored] = []
+        for uid, dumps in _by_pod(stored).items():
+            place = (namespace, uid, DELETED)
+            noted = await asyncio.to_thread(self._store.read_note, *place)
+            if uid in living:
+                if noted is not None:  # seen as deleted once, by mistake
+                    await asyncio.to_thread(self._store.delete_note, *place)
+            elif (deleted_s := _deleted_s(noted)) is None:
+                data = json.dumps({"deletedAt": int(time.time())}).encode()
+                await asyncio.to_thread(self._store.write_note, *place, data)
+            elif time.time() - deleted_s >= keep_s:
+                expired += dumps
+        return expired
+
+    async def _keep_quota(
+        self, namespace: str, stored: list[vacuum.Stored], annotations: dict[str, str]
+    ) -> None:
+        meta = {"name": namespace, "annotations": annotations}
+        quota = self._annotated(meta, "quota", units.parse_quantity, self._rules.quota)
+        used = sum(dump.size for dump in stored)
+        if used >= WARN_SHARE * quota:
+            share = f"{units.format_quantity(used)} of {units.format_quantity(quota)}"
+            _log.warning("namespace %s uses %s of its quota", namespace, share)
+        sizes = {dump.key: dump for dump in stored}
+        victims = vacuum.choose_victims(stored, quota, self._in_use())
+        for key in victims:
+            _log.info("over quota, removed: %s (%d bytes)", key, sizes[key].size)
+            await self._remove(key, "quota")
+
+    async def _remove_pods(self, namespace: str, stored: list[vacuum.Stored], reason: str) -> None:
+        for uid, dumps in _by_pod(stored).items():
+            for dump in dumps:
+                await self._remove(dump.key, reason)
+            await asyncio.to_thread(self._store.delete_note, namespace, uid, DELETED)
+            await self._forget(namespace, uid)
+
+    async def _remove(self, key: record.DumpKey, reason: str) -> None:
+        if not self._leads():
+            raise Stop
+        try:
+            await asyncio.to_thread(self._store.delete, key)
+        except errors.NotFound:
+            return  # its owner was faster
+        self._removed.labels(reason).inc()
+
+    async def _is_gone(self, namespace: str) -> bool:
+        """Asked once more, by name: a list may have been made before the namespace was."""
+        try:
+            await self._kube.request("GET", f"/api/v1/namespaces/{namespace}", timeout_s=_TIMEOUT_S)
+        except errors.NotFound:
+            return True
+        return False
+
+    async def _living(self, namespace: str) -> set[str]:
+        """The uids of the pods there are, in both spellings of a static pod's."""
+        found = set()
+        for pod in await self._all(f"/api/v1/namespaces/{namespace}/pods"):
+            meta = pod["metadata"]
+            found |= {meta["uid"], (meta.get("annotations") or {}).get(CONFIG_HASH)}
+        return found
+
+    async def _all(self, path: str) -> list[dict[str, Any]]:
+        """Every object of a collection, page by page: half a list must never look like all."""
+        items: list[dict[str, Any]] = []
+        token = ""
+        while True:
+            query = urllib.parse.urlencode(
+                {"limit": _PAGE} | ({"continue": token} if token else {})
+            )
+            _, page = await self._kube.request("GET", f"{path}?{query}", timeout_s=_TIMEOUT_S)
+            items += page["items"]
+            token = (page.get("metadata") or {}).get("continue") or ""
+            if not token:
+                return items
+
+    def _annotated(
+        self, meta: dict[str, Any], name: str, parse: Callable[[str], Any], default: Any
+    ) -> Any:
+        """A namespace's own value. One that cannot be read is told, and keeps the default."""
+        text = (meta.get("annotations") or {}).get(ANNOTATION + name)
+        if text is None:
+            return default
+        try:
+            return parse(text)
+        except ValueError as error:
+            _log.warning(
+                "namespace %s: annotation %s%s: %r %s; the default stands",
+                meta["name"],
+                ANNOTATION,
+                name,
+                text,
+                error,
+            )
+            return default
+
+
+class _Groups:
+    """The store's dumps, one namespace after the other, read in threads."""
+
+    def __init__(self, files: Iterator[store.File]) -> None:
+        self._groups = itertools.groupby(_dumps(files), key=lambda dump: dump.key.namespace)
+
+    def next(self) -> tuple[str, list[vacuum.Stored]] | None:
+        """The next namespace with all its dumps; None at the end."""
+        for name, dumps in self._groups:
+            return name, list(dumps)
+        return None
+
+
+def _dumps(files: Iterator[store.File]) -> Iterator[vacuum.Stored]:
+    """Whole dumps: core.gz comes right before meta.json. No record is read: that would be slow."""
+    place, size = "", 0
+    for file in files:
+        where, _, name = file.path.rpartition("/")
+        if name == "core.gz":
+            place, size = where, file.size
+        elif name == "meta.json" and place == where:
+            try:
+                key = record.DumpKey(*where.split("/"))
+            except (errors.Invalid, TypeError):
+                continue  # `store check` tells
+            yield vacuum.Stored(key, size, record.id_time(key.id))
+
+
+def _by_pod(stored: list[vacuum.Stored]) -> dict[str, list[vacuum.Stored]]:
+    pods: dict[str, list[vacuum.Stored]] = {}
+    for dump in stored:
+        pods.setdefault(dump.key.pod_uid, []).append(dump)
+    return pods
+
+
+def _deleted_s(note: bytes | None) -> float | None:
+    """When the pod was found deleted; None without a note, or with one that cannot be read."""
+    try:
+        return float(json.loads(note or b"")["deletedAt"])
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def _seconds(timestamp: str) -> float:
+    return datetime.datetime.fromisoformat(timestamp).timestamp()

@@ -1,0 +1,76 @@
+"""The leading server's chores, next to serving: the store is kept within its rules."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+
+from coredumpd import errors, settings
+from coredumpd.kube import client
+from coredumpd.server import app, collector, endpoints, inuse, leader
+from coredumpd.web import options
+
+LEASE = "coredumpd-collector"
+_log = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    serving: app.App, stored: inuse.Watched, kube: client.Client, rules: settings.RetentionSettings
+) -> AsyncIterator[None]:
+    """Collect garbage while the block runs, whenever this server leads.
+
+    Outside of a cluster there is no namespace for the lease, and nothing is collected.
+    """
+    namespace = os.environ.get("POD_NAMESPACE") or client.own_namespace()
+    if namespace is None:
+        _log.info("not in a pod, and POD_NAMESPACE is not set: no garbage is collected here")
+        yield
+        return
+    identity = f"{socket.gethostname()}_{os.urandom(4).hex()}"
+    lease = leader.Leader(kube, namespace, LEASE, identity)
+    chores = collector.Collector(
+        stored,
+        kube,
+        rules,
+        lambda: lease.leads,
+        forget=Forgetter(serving.endpoints),
+        in_use=stored.in_use,
+        registry=serving.metrics.registry,
+    )
+    tasks = [
+        asyncio.create_task(lease.run(), name="lease"),
+        asyncio.create_task(chores.run(), name="collector"),
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await lease.resign()
+
+
+class Forgetter:
+    """Deletes the CoredumpEndpoints that refer to a pod whose dumps are gone."""
+
+    def __init__(self, resource: endpoints.Endpoints) -> None:
+        self._endpoints = resource
+
+    async def __call__(self, namespace: str, pod_uid: str) -> None:
+        wanted = options.list_({"fieldSelector": f"spec.podUID={pod_uid}"}, self._endpoints.fields)
+        found, _ = await self._endpoints.list(namespace, wanted)
+        for entry in found:
+            meta = entry["metadata"]
+            body = {"preconditions": {"uid": meta["uid"]}}
+            try:
+                await self._endpoints.delete(
+                    namespace, meta["name"], body, options.Write(dry_run=False, validation="")
+                )
+            except (errors.NotFound, errors.Conflict):
+                continue  # its owner was faster, or made a new one
+            _log.info("coredumpendpoint %s/%s went with its dumps", namespace, meta["name"])
