@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 
 from tornado import web
@@ -10,7 +9,9 @@ from tornado import web
 from coredumpd import errors, objects
 from coredumpd.objects import compaction
 from coredumpd.server import (
+    backtraces,
     cluster,
+    coredumps,
     discovery,
     downloads,
     endpoints,
@@ -42,9 +43,9 @@ class App:
         self._compactor = compaction.Compactor(outside.engine)
         self.stored = inventory.Inventory(outside.store)
         self.endpoints = endpoints.Endpoints(outside.engine, self.stored, outside.cluster)
+        self.coredumps = coredumps.Coredumps(self.stored)
         self.metrics = metrics.Metrics()
         self.stopping = False
-        self._compact_next = 0
         self._guard = base.Guard(outside.authenticator, outside.authorizer, self.metrics)
         self._checks = {
             "store": self.stored.check,
@@ -61,7 +62,10 @@ class App:
             *probes.routes(self._checks),
             *metrics.routes(self.metrics),
             *resources.routes(self.endpoints),
+            *resources.routes(self.coredumps),
             *downloads.routes(self.endpoints, self.stored),
+            *downloads.routes(self.coredumps, self.stored),
+            *backtraces.routes(self.coredumps, self.stored),
         ]
 
     def application(self) -> web.Application:
@@ -71,22 +75,18 @@ class App:
     def start(self) -> None:
         """Begin to follow what others write. Call on the event loop."""
         self.endpoints.start()
+        self.coredumps.start()
 
     def stop(self) -> None:
         """Not ready from now on, and watches end: their clients find another server."""
         self.stopping = True
         self.endpoints.feed.close()
-
-    async def keep_short(self) -> None:
-        """Compact the history, so that it holds what happened since the last call but one."""
-        revisions = (self._compact_next, await self.endpoints.revision())
-        self._compact_next = revisions[1]
-        if revisions[0]:
-            await asyncio.to_thread(self.endpoints.compact, revisions[0])
+        self.coredumps.feed.close()
 
     def close(self) -> None:
         """Free stores and threads."""
         self._compactor.close()
+        self.coredumps.close()
         self.stored.close()
         self.endpoints.close()
 

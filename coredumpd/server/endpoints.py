@@ -167,10 +167,6 @@ class Endpoints:
         uids = await self._cluster.pod_uids(meta["namespace"])
         return await self._with_status(dict(change.entry), uids)
 
-    def compact(self, revision: int) -> None:
-        """Forget history below `revision`. Blocks."""
-        self._engine.compact(revision)
-
     def close(self) -> None:
         """Free the engine."""
         self._pump.stop()

@@ -10,12 +10,13 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from coredumpd import errors, record
 from coredumpd.archive import plan as archives
 from coredumpd.archive import stream
+from coredumpd.server import records
 
 THREADS = 16
 DUMPS_MAX = 10_000  # in one archive; a pod that has more is downloaded by container or id
@@ -34,6 +35,7 @@ class Store(Protocol):
     def read_record(self, key: record.DumpKey) -> record.CrashRecord: ...
     def open_core(self, key: record.DumpKey) -> stream.Core: ...
     def delete(self, key: record.DumpKey) -> None: ...
+    def open_file(self, path: str) -> stream.Core: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Inventory:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, "store")
+        self._records = records.Records(store.read_record)
 
     async def run(self, call: Callable[..., _T], *arguments: Any) -> _T:
         """`call(*arguments)` in a thread of the store's pool."""
@@ -65,6 +68,7 @@ class Inventory:
     def close(self) -> None:
         """Start no further call."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._records.close()
 
     async def of_pod(self, pod: Pod, container: str | None = None) -> Found:
         """The pod's dumps, oldest first. Raises StorageError."""
@@ -87,6 +91,26 @@ class Inventory:
             )
         return archives.plan(self._measured(found))
 
+    def records(self, keys: Sequence[record.DumpKey]) -> dict[record.DumpKey, record.CrashRecord]:
+        """The records that can be read, perhaps from memory. Blocks."""
+        return self._records.read(keys)
+
+    def remembered(self, key: record.DumpKey) -> record.CrashRecord | None:
+        """A record that was read not long ago; never blocks."""
+        return self._records.remembered(key)
+
+    async def text(self, key: record.DumpKey, name: str, size_max: int) -> bytes:
+        """A file beside a dump. Raises NotFound, StorageError."""
+        return await self.run(self._text, f"{key}/{name}", size_max)
+
+    def _text(self, path: str, size_max: int) -> bytes:
+        with contextlib.closing(self.store.open_file(path)) as file:
+            return file.read_at(0, size_max)
+
+    def _of_pod_keys(self, pod: Pod, container: str | None) -> Found:
+        keys = list(self.store.list(pod.namespace, pod.uid, container))
+        return list(self._records.read(keys).items())
+
     def _measured(self, found: Found) -> Iterable[archives.Dump]:
         for key, crash in found:
             try:
@@ -98,7 +122,7 @@ class Inventory:
     def _of_pod(self, pod: Pod, container: str | None) -> Found:
         found = [
             (key, crash)
-            for key, crash in self.store.scan(pod.namespace, pod.uid, container)
+            for key, crash in self._of_pod_keys(pod, container)
             if crash.raw.get("podName") in (None, pod.name)
         ]
         return sorted(found, key=lambda pair: (archives.crash_time(pair[1]), str(pair[0])))

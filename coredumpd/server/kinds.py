@@ -108,4 +108,61 @@ ENDPOINT = Kind(
     ),
 )
 
-ALL = (ENDPOINT,)
+
+def _stored(entry: Mapping[str, Any]) -> str:
+    return units.format_quantity(path("status", "core", "storedSize")(entry) or 0)
+
+
+def _full_size(entry: Mapping[str, Any]) -> str:
+    return units.format_quantity(path("status", "core", "size")(entry) or 0)
+
+
+def _signal(entry: Mapping[str, Any]) -> str:
+    signal = path("status", "signal")(entry) or {}
+    return str(signal.get("name") or signal.get("number") or "<unknown>")
+
+
+def _shown(*names: str) -> Any:
+    read = path(*names)
+    return lambda entry: str(read(entry) or "<none>")
+
+
+def _truncated(entry: Mapping[str, Any]) -> str:
+    truncated = path("status", "core", "truncated")(entry) or {}
+    return str(truncated.get("reason") or "yes") if truncated.get("is") else "no"
+
+
+COREDUMP = Kind(
+    kind="Coredump",
+    plural="coredumps",
+    singular="coredump",
+    short_names=("core",),
+    verbs=("delete", "deletecollection", "get", "list", "watch"),
+    columns=(
+        tables.Column("Name", "string", "The dump's id.", path("metadata", "name"), 0, "name"),
+        tables.Column("Pod", "string", "The pod's name.", _shown("status", "podName")),
+        tables.Column("Container", "string", "Its container.", _shown("status", "container")),
+        tables.Column("Signal", "string", "What killed it.", _signal),
+        tables.Column("Executable", "string", "What crashed.", _shown("status", "process", "exe")),
+        tables.Column("Size", "string", "Bytes of memory in it.", _full_size),
+        tables.Column(
+            "Age",
+            "string",
+            "Since the crash.",
+            lambda entry: age(path("metadata", "creationTimestamp")(entry)),
+        ),
+        tables.Column("Node", "string", "Where it ran.", _shown("status", "node"), 1),
+        tables.Column("Stored", "string", "Bytes in the store.", _stored, 1),
+        tables.Column("Truncated", "string", "Cut short, and why.", _truncated, 1),
+        tables.Column("Image", "string", "Its image.", _shown("status", "image"), 1),
+        tables.Column("Pod UID", "string", "The pod's uid.", _shown("status", "podUID"), 1),
+        tables.Column("Top Frame", "string", "Where it crashed.", _shown("status", "topFrame"), 1),
+    ),
+    subresources=(
+        Subresource("dump", ("get",), _DUMP_DOC),
+        Subresource("proxy", ("get",), _PROXY_DOC),
+        Subresource("backtrace", ("get",), "The stack as text, once the dump was analysed."),
+    ),
+)
+
+ALL = (ENDPOINT, COREDUMP)

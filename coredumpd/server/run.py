@@ -16,7 +16,6 @@ from coredumpd.server import app as apps
 from coredumpd.web import listener, tls
 
 REFRESH_S = 10.0
-COMPACT_S = 300.0  # as kube-apiserver does with its etcd
 _BACKLOG = 1024
 _log = logging.getLogger(__name__)
 
@@ -58,10 +57,7 @@ async def serve(
     app.start()
     server.add_sockets(sockets)
     stop = _stop_on_signals()
-    keepers = [
-        asyncio.create_task(_keep_current(server, keys, client_bundle, refresh), name="current"),
-        asyncio.create_task(_keep_short(app), name="compaction"),
-    ]
+    keeper = asyncio.create_task(_keep_current(server, keys, client_bundle, refresh), name="keeper")
     _log.info("serving on port %d", sockets[0].getsockname()[1])
     ready(sockets[0].getsockname()[1])
     try:
@@ -74,10 +70,9 @@ async def serve(
         if left:
             _log.warning("%d requests are cut: the grace period is over", left)
     finally:
-        for keeper in keepers:
-            keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):  # we have just asked for it
-                await keeper
+        keeper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):  # we have just asked for it
+            await keeper
         await server.close_all_connections()
         app.close()
 
@@ -100,15 +95,6 @@ async def _keep_current(
         if context is not None:
             server.use(context)
             _log.info("TLS certificate and trusted CAs reloaded")
-
-
-async def _keep_short(app: apps.App) -> None:
-    while True:
-        await asyncio.sleep(COMPACT_S)
-        try:
-            await app.keep_short()
-        except errors.CoredumpdError as error:
-            _log.warning("the history could not be compacted, later again: %s", error)
 
 
 def _stop_on_signals() -> asyncio.Event:

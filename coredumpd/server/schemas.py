@@ -128,6 +128,80 @@ _ENDPOINT_STATUS = obj(
 )
 
 
+_PROCESS = obj(
+    "What crashed.",
+    {
+        "pid": whole("Process id, in the host's namespace."),
+        "nsPid": whole("Process id, in its own namespace."),
+        "tid": whole("The thread that crashed."),
+        "nsTid": whole("The same, in its own namespace."),
+        "uid": whole("Real user id."),
+        "gid": whole("Real group id."),
+        "comm": text("The thread's name."),
+        "exe": text("The executable's path."),
+        "cwd": text("The working directory."),
+        "startTime": text("When it was started."),
+        "rlimitCore": whole("Its soft limit of core size, bytes."),
+        "dumpMode": whole("0 not dumpable, 1 owner, 2 suidsafe."),
+        "cgroup": text("Its cgroup."),
+    },
+)
+
+_CORE = obj(
+    "The core itself.",
+    {
+        "size": whole("Bytes of memory."),
+        "storedSize": whole("Bytes in the store."),
+        "crc32": text("CRC-32 of the memory, hexadecimal."),
+        "storedCrc32": text("CRC-32 of the stored bytes, hexadecimal."),
+        "sparseBytes": whole("Bytes that were holes."),
+        "members": whole("gzip members."),
+        "truncated": obj(
+            "Was it cut short?",
+            {
+                "is": {"type": "boolean", "description": "Yes or no."},
+                "reason": text("Why."),
+                "limit": whole("At how many bytes."),
+            },
+        ),
+    },
+)
+
+_COREDUMP_STATUS = obj(
+    "What is known about the crash: the dump's meta.json.",
+    {
+        "time": {**_TIME, "description": "When it crashed."},
+        "node": text("Where."),
+        "kernel": text("The kernel's release."),
+        "boot": obj("That boot of the node.", {"id": text("Its boot id.")}),
+        "podName": text("The pod's name."),
+        "podUID": text("The pod's uid."),
+        "container": text("The container's name."),
+        "containerID": text("The container's id, as its runtime names it."),
+        "image": text("The container's image."),
+        "podLabels": {**_STRINGS, "description": "The pod's labels."},
+        "owner": obj("Who made the pod.", {"kind": text("Kind."), "name": text("Name.")}),
+        "restartCount": whole("How often the container had been restarted."),
+        "process": ref(f"{NAMESPACE}.Process", "What crashed."),
+        "signal": obj(
+            "What killed it.",
+            {
+                "number": whole("The signal's number."),
+                "name": text("The signal's name."),
+                "code": whole("si_code."),
+            },
+        ),
+        "core": ref(f"{NAMESPACE}.Core", "The core itself."),
+        "capture": obj(
+            "How it was captured.",
+            {"attribution": text("How the pod was found: runtime, api or cgroup-only.")},
+            **{"x-kubernetes-preserve-unknown-fields": True},
+        ),
+    },
+    **{"x-kubernetes-preserve-unknown-fields": True},
+)
+
+
 def _top(kind: kinds.Kind, doc: str, properties: Schema) -> dict[str, Schema]:
     """A kind and its list."""
     gvk = {"group": kinds.GROUP, "version": kinds.VERSION}
@@ -161,6 +235,14 @@ def all_schemas() -> dict[str, Schema]:
         f"{NAMESPACE}.Container": _CONTAINER,
         f"{NAMESPACE}.CoredumpEndpointSpec": _ENDPOINT_SPEC,
         f"{NAMESPACE}.CoredumpEndpointStatus": _ENDPOINT_STATUS,
+        f"{NAMESPACE}.Process": _PROCESS,
+        f"{NAMESPACE}.Core": _CORE,
+        f"{NAMESPACE}.CoredumpStatus": _COREDUMP_STATUS,
+        **_top(
+            kinds.COREDUMP,
+            "One stored core dump. Made by a crash; deleting it deletes its bytes.",
+            {"status": ref(f"{NAMESPACE}.CoredumpStatus", "What is known about the crash.")},
+        ),
         **_top(
             kinds.ENDPOINT,
             "The door to the core dumps of one pod, named as the pod is.",

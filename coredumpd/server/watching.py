@@ -55,9 +55,9 @@ class Watching:
     async def run(self) -> None:
         """Stream events. Raises Expired or Unavailable before the first byte, later sends them."""
         feed = self._resource.feed
+        now = await self._resource.revision()
         if not feed.open:
             raise errors.Unavailable("changes cannot be watched yet; try again")
-        now = await self._resource.revision()
         revision = self._asked.revision or now
         if revision > now:
             raise errors.Expired(f"resource version {revision} is to come, now is {now}")

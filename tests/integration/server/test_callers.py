@@ -79,7 +79,7 @@ def test_the_proxied_user_is_reviewed_with_groups_uid_and_extra(world):
         {
             "user": "alice",
             "uid": "u-1",
-            "groups": ["dev"],
+            "groups": ["dev", "system:authenticated"],
             "extra": {"authentication.kubernetes.io/credential-id": ["X509SHA256=1"]},
             "resourceAttributes": {
                 "verb": "get",
