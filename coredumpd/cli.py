@@ -16,6 +16,7 @@ roles:
   handle      capture one crash (the kernel runs this through core_pattern)
   agent       install the handler, own core_pattern, ship dumps to the store
   server      serve coredump.fujitsu.com/v1alpha1, the aggregated API
+  store       check, repair, measure and copy stores of dumps
   demo        the whole way on this machine, without Kubernetes
 
 `coredumpd ROLE --help` explains each. `coredumpd --version` prints the version.
@@ -51,6 +52,10 @@ def _dispatch(words: list[str]) -> int:
             from coredumpd.server import main as server
 
             return server.main(words[1:])
+        case ["store"]:
+            from coredumpd.storetool import main as storetool
+
+            return storetool.main(words[1:])
         case ["demo"]:
             from coredumpd.client import demo
 

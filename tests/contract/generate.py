@@ -22,6 +22,11 @@ COMMANDS = (
     ("agent", "install"),
     ("agent", "uninstall"),
     ("server",),
+    ("store",),
+    ("store", "check"),
+    ("store", "repair"),
+    ("store", "usage"),
+    ("store", "migrate"),
     ("demo",),
 )
 

@@ -1,0 +1,1 @@
+"""`coredumpd store`: look after a store by hand. The role of an administrator, not of a daemon."""

@@ -1,0 +1,79 @@
+"""`coredumpd store migrate`: every dump of one store committed to another.
+
+A commit that is there already is success, so running it again continues where it ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+from collections.abc import Iterable, Iterator
+
+from coredumpd import errors, record, store, units
+from coredumpd.storetool import inorder, reader, show, survey, usage
+
+_FAILURES_MAX = 20  # then it is the store that fails, not a dump
+
+
+def missing(source: Iterable[str], target: Iterable[str]) -> Iterator[str]:
+    """What is in `source` and not in `target`, both sorted; neither is held in memory."""
+    there = iter(target)
+    candidate = next(there, None)
+    for path in source:
+        while candidate is not None and candidate < path:
+            candidate = next(there, None)
+        if candidate != path:
+            yield path
+
+
+def run(source: store.Store, target: store.Store, chosen: argparse.Namespace) -> int:
+    """Copy; 1 when a dump could not be copied."""
+    shares, _, _ = usage.count(source, chosen.namespace, 1)
+    progress = show.Progress("copied", sum(share.bytes for share in shares))
+    report = show.Report(chosen.output, "failures")
+    waiting = missing(_dumps(source, chosen.namespace), _dumps(target, chosen.namespace))
+    copied = failed = size = 0
+    try:
+        work = functools.partial(_copy, source, target)
+        for path, answer in inorder.each(work, waiting, chosen.parallel):
+            if isinstance(answer, errors.CoredumpdError):
+                failed += 1
+                report.row(f"{path}: {answer}", {"dump": path, "error": str(answer)})
+                if failed >= _FAILURES_MAX:
+                    break
+                continue
+            copied, size = copied + 1, size + answer
+            progress.advance(answer)
+    finally:
+        progress.close()
+    already = sum(share.dumps for share in shares) - copied - failed
+    line = f"{copied} dumps copied, {units.format_quantity(size)}B; {already} there already"
+    if failed >= _FAILURES_MAX:
+        line = f"{copied} dumps copied, {units.format_quantity(size)}B; given up"
+    if failed:
+        line += f"; {failed} failed; run the same command again to continue"
+    fields = {"copied": copied, "bytes": size, "already": already, "failed": failed}
+    report.end(line, fields)
+    return 1 if failed else 0
+
+
+def _dumps(where: store.Store, namespace: str | None) -> Iterator[str]:
+    """Paths of what is a dump by its files, each ending in "/": so they sort as files do."""
+    for place in survey.places(where.files(namespace)):
+        if place.is_dump:
+            yield f"{place.path}/"
+
+
+def _copy(source: store.Store, target: store.Store, path: str) -> int | errors.CoredumpdError:
+    """Bytes copied, or why not."""
+    key = record.DumpKey(*path.removesuffix("/").split("/"))
+    try:
+        entry = source.read_record(key)
+        with contextlib.closing(source.open_core(key)) as core:
+            target.commit(key, entry, reader.of(core, entry.raw["core"].get("storedCrc32")))
+            return core.size
+    except errors.NotFound:
+        return 0  # deleted since it was listed
+    except errors.CoredumpdError as error:
+        return error

@@ -1,0 +1,123 @@
+"""Reading a dump to see whether it is what its record says."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from coredumpd import errors, record, store
+from coredumpd.storetool import survey
+
+_CHUNK_BYTES = 1024 * 1024
+_GZIP = 16 + zlib.MAX_WBITS  # a gzip header is expected
+
+
+def dump(
+    where: store.Store,
+    key: record.DumpKey,
+    place: survey.Place,
+    *,
+    quick: bool,
+    decompress: bool,
+) -> list[survey.Finding]:
+    """What is wrong with the dump `key` in `place`; empty when it is whole, or deleted meanwhile.
+
+    `quick` does not read the core; `decompress` verifies the kernel's CRC-32, too.
+    """
+    try:
+        entry = where.read_record(key)
+        problems = list(_against(where, key, place, entry, quick, decompress))
+    except errors.NotFound:
+        return []
+    except errors.BadRecord as error:
+        return [survey.Finding("bad-record", place.path, str(error))]
+    except errors.StorageError as error:
+        return [survey.Finding("unreadable", place.path, str(error))]
+    return problems
+
+
+def _against(
+    where: store.Store,
+    key: record.DumpKey,
+    place: survey.Place,
+    entry: record.CrashRecord,
+    quick: bool,
+    decompress: bool,
+) -> Iterator[survey.Finding]:
+    try:
+        placed = entry.key()
+    except errors.Invalid as error:
+        yield survey.Finding("wrong-place", place.path, str(error))
+    else:
+        if placed != key:
+            yield survey.Finding("wrong-place", place.path, f"its record says {placed}")
+    said, there = entry.raw["core"]["storedSize"], place.files[survey.CORE].size
+    if said != there:
+        yield survey.Finding("wrong-size", place.path, f"core.gz is {there} bytes, not {said}")
+    elif not quick:
+        expected = entry.raw["core"].get("storedCrc32")
+        yield from _crcs(where, key, place, entry, expected, decompress or expected is None)
+
+
+def _crcs(
+    where: store.Store,
+    key: record.DumpKey,
+    place: survey.Place,
+    entry: record.CrashRecord,
+    expected: str | None,
+    decompress: bool,
+) -> Iterator[survey.Finding]:
+    stored = 0
+    kernel = _Decompressed() if decompress else None
+    with contextlib.closing(where.open_core(key)) as core:
+        for offset in range(0, core.size, _CHUNK_BYTES):
+            chunk = core.read_at(offset, _CHUNK_BYTES)
+            stored = zlib.crc32(chunk, stored)
+            if kernel is not None:
+                kernel.feed(chunk)
+    if expected is not None and f"{stored:08x}" != expected:
+        detail = f"core.gz has CRC-32 {stored:08x}, not {expected}"
+        yield survey.Finding("bad-crc", place.path, detail)
+    elif kernel is not None and (problem := kernel.against(entry.raw["core"])) is not None:
+        yield survey.Finding("bad-crc", place.path, problem)
+
+
+class _Decompressed:
+    """Size and CRC-32 of gzip members as they come in, whatever they expand to."""
+
+    def __init__(self) -> None:
+        self.size = self.crc = 0
+        self._member = zlib.decompressobj(_GZIP)
+        self._problem: str | None = None
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes, at most `_CHUNK_BYTES` of output in memory at a time."""
+        while self._problem is None:
+            if self._member.eof:
+                if not data:
+                    return
+                self._member = zlib.decompressobj(_GZIP)
+            try:
+                out = self._member.decompress(data, _CHUNK_BYTES)
+            except zlib.error as error:
+                self._problem = f"core.gz does not decompress: {error}"
+                return
+            self.size, self.crc = self.size + len(out), zlib.crc32(out, self.crc)
+            data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
+            if not data and (self._member.eof or len(out) < _CHUNK_BYTES):
+                return
+
+    def against(self, said: dict[str, Any]) -> str | None:
+        """What does not agree with the record; None if all does."""
+        if self._problem is not None:
+            return self._problem
+        if not self._member.eof and not said["truncated"].get("is"):
+            return "core.gz ends in the middle of a gzip member"
+        if (self.size, f"{self.crc:08x}") != (said["size"], said["crc32"]):
+            return (
+                f"decompressed it is {self.size} bytes with CRC-32 {self.crc:08x},"
+                f" not {said['size']} with {said['crc32']}"
+            )
+        return None

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import dumps
+
+from coredumpd import cli, errors
+from coredumpd.store import directory
+from coredumpd.storetool import migrate
+
+
+@pytest.fixture
+def sides(tmp_path):
+    made = []
+    for name in ("from", "to"):
+        (tmp_path / name).mkdir()
+        made.append(directory.DirectoryStore(str(tmp_path / name)))
+    return made
+
+
+def told(sides, capsys, *words):
+    urls = [f"file://{side.root}" for side in sides]
+    code = cli.main(["store", "migrate", *urls, "-o", "json", *words])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def fill(store, count):
+    made = [dumps.make(bytes([pid]) * 2000, pid=pid) for pid in range(count)]
+    for dump in made:
+        store.commit(*dump)
+    return made
+
+
+def test_every_dump_arrives_whole(sides, capsys):
+    made = fill(sides[0], 7)
+    code, answer = told(sides, capsys)
+    assert (code, answer["copied"], answer["already"]) == (0, 7, 0)
+    for key, _, core in made:
+        assert sides[1].open_core(key).read_at(0, 10_000) == core.getvalue()
+        assert sides[1].read_record(key).raw == sides[0].read_record(key).raw
+
+
+def test_running_it_again_copies_only_what_is_missing(sides, capsys):
+    made = fill(sides[0], 7)
+    told(sides, capsys)
+    for key, _, _ in made[2:4]:
+        sides[1].delete(key)
+    assert told(sides, capsys)[1] | {"bytes": 0} == {
+        "failures": [],
+        "copied": 2,
+        "bytes": 0,
+        "already": 5,
+        "failed": 0,
+    }
+
+
+def test_rotten_bytes_are_not_copied_as_if_they_were_good(sides, capsys, tmp_path):
+    made = fill(sides[0], 3)
+    path = tmp_path / "from" / str(made[1][0]) / "core.gz"
+    data = bytearray(path.read_bytes())
+    data[12] ^= 1
+    path.write_bytes(data)
+    code, answer = told(sides, capsys)
+    assert (code, answer["copied"], answer["failed"]) == (1, 2, 1)
+    assert "CRC-32" in answer["failures"][0]["error"]
+    assert made[1][0] not in list(sides[1].list())
+
+
+def test_a_target_that_is_gone_is_given_up_on(sides, capsys, tmp_path):
+    fill(sides[0], 3)
+    (tmp_path / "to").rmdir()
+    urls = [f"file://{side.root}" for side in sides]
+    assert cli.main(["store", "migrate", *urls]) == errors.StorageError.exit_code
+    assert "is not there" in capsys.readouterr().err
+
+
+def test_the_same_store_twice_is_a_usage_error(sides, capsys):
+    url = f"file://{sides[0].root}"
+    assert cli.main(["store", "migrate", url, url + "/"]) == 2
+    assert "same store" in capsys.readouterr().err
+
+
+@given(st.sets(st.text("ab", max_size=3)), st.sets(st.text("ab", max_size=3)))
+def test_missing_is_the_difference_of_two_sorted_listings(source, target):
+    expected = sorted(source - target)
+    assert list(migrate.missing(sorted(source), sorted(target))) == expected
