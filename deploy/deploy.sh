@@ -30,15 +30,22 @@ Options, each with the environment variable that sets it too:
                              hostPath:/DIR       one node's own disk: clusters of one node, tests
                              pvc:CLAIM           a ReadWriteMany claim in NAMESPACE
                              nfs:SERVER:/PATH    an NFS export
+                             s3://BUCKET/PREFIX, gs://…, az://…   a bucket
+  --store-secret SECRET    COREDUMPD_STORE_SECRET       a Secret in NAMESPACE whose keys become environment
+                             variables: a bucket's credentials
   --objects WHERE          COREDUMPD_OBJECTS            where CoredumpEndpoints are kept (emptyDir)
                              emptyDir            lost when the server's pod is replaced
                              hostPath:/DIR       an existing directory that uid $NONROOT may write
                              pvc:CLAIM           a claim in NAMESPACE
+                             etcd://HOST:PORT,HOST:PORT/PREFIX    an etcd; two servers run then
+  --etcd-tls-secret SECRET COREDUMPD_ETCD_TLS_SECRET    a Secret in NAMESPACE with ca.crt, tls.crt, tls.key
+  --etcd-user-secret SECRET  COREDUMPD_ETCD_USER_SECRET   a Secret in NAMESPACE with username, password
   --host-dir DIR           COREDUMPD_HOST_DIR           handler and spool on each node (/var/lib/coredumpd);
                              must not be mounted noexec: COS wants /home/kubernetes/bin/coredumpd
   --runtime-state-dir DIR  COREDUMPD_RUNTIME_STATE_DIR  where the container runtime keeps one directory
                              per container on each node; asked before the usual places
   --max-size SIZE          COREDUMPD_MAX_SIZE           longer cores are truncated (8Gi)
+  --kubernetes RELEASE     COREDUMPD_KUBERNETES         1.20 is the one that needs saying (1.21 or newer)
   --help
 END
 }
@@ -64,9 +71,13 @@ image=${COREDUMPD_IMAGE:-local/coredumpd:$VERSION}
 pull_policy=${COREDUMPD_PULL_POLICY:-IfNotPresent}
 store=${COREDUMPD_STORE:-hostPath:/var/lib/coredump-store}
 objects=${COREDUMPD_OBJECTS:-emptyDir}
+store_secret=${COREDUMPD_STORE_SECRET:-}
+etcd_tls_secret=${COREDUMPD_ETCD_TLS_SECRET:-}
+etcd_user_secret=${COREDUMPD_ETCD_USER_SECRET:-}
 host_dir=${COREDUMPD_HOST_DIR:-/var/lib/coredumpd}
 runtime_state_dir=${COREDUMPD_RUNTIME_STATE_DIR:-}
 max_size=${COREDUMPD_MAX_SIZE:-8Gi}
+kubernetes=${COREDUMPD_KUBERNETES:-1.21}
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -74,16 +85,21 @@ while [ $# -gt 0 ]; do
         usage
         exit 0
         ;;
-    --image | --pull-policy | --store | --objects | --host-dir | --runtime-state-dir | --max-size)
+    --image | --pull-policy | --store | --store-secret | --objects | --etcd-tls-secret | \
+        --etcd-user-secret | --host-dir | --runtime-state-dir | --max-size | --kubernetes)
         [ $# -ge 2 ] || fail "$1 needs a value"
         case $1 in
         --image) image=$2 ;;
         --pull-policy) pull_policy=$2 ;;
         --store) store=$2 ;;
+        --store-secret) store_secret=$2 ;;
         --objects) objects=$2 ;;
+        --etcd-tls-secret) etcd_tls_secret=$2 ;;
+        --etcd-user-secret) etcd_user_secret=$2 ;;
         --host-dir) host_dir=$2 ;;
         --runtime-state-dir) runtime_state_dir=$2 ;;
         --max-size) max_size=$2 ;;
+        --kubernetes) kubernetes=$2 ;;
         esac
         shift 2
         ;;
@@ -110,12 +126,17 @@ check SERVICE "$service" "must be a DNS label that begins with a letter" "[a-z](
 check --image "$image" "must be an image reference" '[A-Za-z0-9][A-Za-z0-9._:/@-]*'
 check --pull-policy "$pull_policy" "must be Always, IfNotPresent or Never" 'Always|IfNotPresent|Never'
 check --host-dir "$host_dir" "must be an absolute path of letters, digits and '._-'" "$path"
+check --kubernetes "$kubernetes" "must be a release from 1.20 on, such as 1.31" '1\.[2-9][0-9]'
 check --max-size "$max_size" "must be a size such as 512Mi or 8Gi" '[0-9]+([KMGT]i?)?'
 [ -z "$runtime_state_dir" ] || check --runtime-state-dir "$runtime_state_dir" "must be an absolute path" "$path"
-check --store "$store" "must be hostPath:/DIR, pvc:CLAIM or nfs:SERVER:/PATH" \
-    "hostPath:$path|pvc:$label|nfs:[A-Za-z0-9.-]+:$path"
-check --objects "$objects" "must be emptyDir, hostPath:/DIR or pvc:CLAIM" \
-    "emptyDir|hostPath:$path|pvc:$label"
+check --store "$store" "must be hostPath:/DIR, pvc:CLAIM, nfs:SERVER:/PATH or a bucket's URL" \
+    "hostPath:$path|pvc:$label|nfs:[A-Za-z0-9.-]+:$path|(s3|gs|az)://[a-z0-9][a-z0-9.-]*(/[A-Za-z0-9._/-]*)?"
+check --objects "$objects" "must be emptyDir, hostPath:/DIR, pvc:CLAIM or an etcd's URL" \
+    "emptyDir|hostPath:$path|pvc:$label|etcd(\\+http)?://[A-Za-z0-9.:,-]+$path"
+for secret in --store-secret="$store_secret" --etcd-tls-secret="$etcd_tls_secret" \
+    --etcd-user-secret="$etcd_user_secret"; do
+    [ -z "${secret#*=}" ] || check "${secret%%=*}" "${secret#*=}" "must be a Secret's name" "$label"
+done
 command -v openssl >/dev/null || fail "openssl is needed for the certificates and is not installed"
 mkdir -p "$out/pki" || fail "OUTDIR: '$out': cannot be made"
 
@@ -160,8 +181,9 @@ base64_of() {
     base64 <"$1" | tr -d '\n'
 }
 
-# volume NAME WHERE: a volume of a pod, indented for `volumes:`
+# volume NAME WHERE TYPE: a volume of a pod, indented for `volumes:`; nothing for a URL
 volume() {
+    case $2 in *://*) return 0 ;; esac
     echo "        - name: $1"
     case $2 in
     emptyDir) echo "          emptyDir: {}" ;;
@@ -173,6 +195,38 @@ volume() {
     hostPath:*) echo "          hostPath: {path: ${2#hostPath:}, type: $3}" ;;
     esac
 }
+
+mount() { # mount NAME WHERE PATH: its place in a container; nothing for a URL
+    case $2 in *://*) return 0 ;; esac
+    echo "            - {name: $1, mountPath: $3}"
+}
+
+secret_volume() { # secret_volume NAME SECRET
+    [ -z "$2" ] || echo "        - {name: $1, secret: {secretName: $2}}"
+}
+
+secret_mount() { # secret_mount NAME SECRET
+    [ -z "$2" ] || echo "            - {name: $1, mountPath: /etc/coredumpd/$1, readOnly: true}"
+}
+
+store_environment() {
+    [ -z "$store_secret" ] || echo "          envFrom: [{secretRef: {name: $store_secret}}]"
+}
+
+case $store in *://*) store_url=$store ;; *) store_url=file://$STORE_DIR ;; esac
+[ "$kubernetes" = 1.20 ] && pdb_api=policy/v1beta1 || pdb_api=policy/v1
+case $objects in
+*://*)
+    objects_url=$objects
+    replicas=2
+    strategy='{type: RollingUpdate, rollingUpdate: {maxUnavailable: 0}}'
+    ;;
+*)
+    objects_url=sqlite:///$OBJECTS_DIR/objects.db
+    replicas=1
+    strategy='{type: Recreate} # SQLite has one writer'
+    ;;
+esac
 
 config() {
     cat <<END
@@ -191,11 +245,18 @@ END
     cat <<END
 agent:
   hostDir: $host_dir
-  store: file://$STORE_DIR
+  store: $store_url
 server:
-  store: file://$STORE_DIR
-  objects: sqlite:///$OBJECTS_DIR/objects.db
+  store: $store_url
+  objects: $objects_url
 END
+    [ -z "$etcd_tls_secret$etcd_user_secret" ] || echo "etcd:"
+    [ -z "$etcd_tls_secret" ] || cat <<END
+  caFile: /etc/coredumpd/etcd-tls/ca.crt
+  certFile: /etc/coredumpd/etcd-tls/tls.crt
+  keyFile: /etc/coredumpd/etcd-tls/tls.key
+END
+    [ -z "$etcd_user_secret" ] || echo "  credentialsDir: /etc/coredumpd/etcd-user"
 }
 
 digest() { # of standard input; in an annotation it restarts the pods when what it digests changes
@@ -412,8 +473,8 @@ metadata:
   namespace: $namespace
   labels: {app.kubernetes.io/name: coredumpd-server, app.kubernetes.io/part-of: coredumpd}
 spec:
-  replicas: 1
-  strategy: {type: Recreate} # SQLite has one writer
+  replicas: $replicas
+  strategy: $strategy
   selector: {matchLabels: {app.kubernetes.io/name: coredumpd-server}}
   template:
     metadata:
@@ -429,12 +490,20 @@ spec:
         runAsGroup: $NONROOT
         fsGroup: $NONROOT
         seccompProfile: {type: RuntimeDefault}
-      terminationGracePeriodSeconds: 60 # downloads finish
+      affinity: # not all servers on one node
+        podAntiAffinity:
+          preferredDuringSchedulingIgnoredDuringExecution:
+            - weight: 100
+              podAffinityTerm:
+                topologyKey: kubernetes.io/hostname
+                labelSelector: {matchLabels: {app.kubernetes.io/name: coredumpd-server}}
+      terminationGracePeriodSeconds: 75 # shutdownDelay and shutdownGrace: downloads finish
       containers:
         - name: server
           image: $image
           imagePullPolicy: $pull_policy
           args: [server, --config, /etc/coredumpd/config/config.yaml]
+$(store_environment)
           ports:
             - {name: https, containerPort: 8443, protocol: TCP}
           securityContext:
@@ -460,14 +529,32 @@ spec:
             - {name: tmp, mountPath: /tmp} # the executable unpacks itself here
             - {name: config, mountPath: /etc/coredumpd/config, readOnly: true}
             - {name: tls, mountPath: /etc/coredumpd/tls, readOnly: true}
-            - {name: store, mountPath: $STORE_DIR}
-            - {name: objects, mountPath: $OBJECTS_DIR}
+$(
+        mount store "$store" "$STORE_DIR"
+        mount objects "$objects" "$OBJECTS_DIR"
+        secret_mount etcd-tls "$etcd_tls_secret"
+        secret_mount etcd-user "$etcd_user_secret"
+    )
       volumes:
         - {name: tmp, emptyDir: {sizeLimit: 512Mi}}
         - {name: config, configMap: {name: coredumpd}}
         - {name: tls, secret: {secretName: coredumpd-server-tls}}
-$(volume store "$store" DirectoryOrCreate)
-$(volume objects "$objects" Directory)
+$(
+        volume store "$store" DirectoryOrCreate
+        volume objects "$objects" Directory
+        secret_volume etcd-tls "$etcd_tls_secret"
+        secret_volume etcd-user "$etcd_user_secret"
+    )
+---
+END
+    [ "$replicas" = 1 ] || cat <<END
+# Draining nodes leaves one server: an APIService without any blocks namespace deletion everywhere.
+apiVersion: $pdb_api
+kind: PodDisruptionBudget
+metadata: {name: coredumpd-server, namespace: $namespace}
+spec:
+  minAvailable: 1
+  selector: {matchLabels: {app.kubernetes.io/name: coredumpd-server}}
 ---
 END
 }
@@ -500,6 +587,7 @@ spec:
           image: $image
           imagePullPolicy: $pull_policy
           args: [agent, --config, /etc/coredumpd/config/config.yaml]
+$(store_environment)
           env:
             - {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
             - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
@@ -522,7 +610,7 @@ spec:
             - {name: tmp, mountPath: /tmp} # the executable unpacks itself here
             - {name: config, mountPath: /etc/coredumpd/config, readOnly: true}
             - {name: host, mountPath: $host_dir} # the same path as on the node
-            - {name: store, mountPath: $STORE_DIR}
+$(mount store "$store" "$STORE_DIR")
       volumes:
         - {name: tmp, emptyDir: {sizeLimit: 512Mi}}
         - {name: config, configMap: {name: coredumpd}}
@@ -538,7 +626,7 @@ part=$out/coredumpd.yaml.part
     config_yaml
     server_yaml
     agent_yaml
-} >"$part"
+} | sed '/^$/d' >"$part"
 mv "$part" "$out/coredumpd.yaml"
 echo "$out/coredumpd.yaml: apply it with: kubectl apply -f $out/coredumpd.yaml"
 openssl x509 -in "$pki/tls.crt" -noout -enddate |

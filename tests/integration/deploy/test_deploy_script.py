@@ -90,13 +90,13 @@ def test_who_may_view_a_namespace_may_not_read_its_memory(written):
     assert sorted(granted) == ["coredumpendpoints", "coredumps"]
 
 
-def test_no_service_account_may_use_a_wildcard_or_change_anything_but_events(written):
+def test_service_accounts_may_change_events_and_one_lease_only_and_have_no_wildcard(written):
     for (kind, name), document in written.items():
         if kind in ("ClusterRole", "Role") and not document["metadata"].get("labels"):
             for rule in document["rules"]:
                 assert "*" not in rule["resources"] + rule["verbs"] + rule["apiGroups"], name
                 if not {"get", "list", "watch"}.issuperset(rule["verbs"]):
-                    assert rule["resources"] == ["events"], name
+                    assert rule["resources"] in (["events"], ["leases"]), name
 
 
 def test_running_it_again_keeps_the_authority_and_the_certificate(tmp_path):
@@ -143,6 +143,42 @@ def test_agent_and_server_mount_the_same_store(tmp_path, store, volume):
         assert {"name": "store", **volume} in volumes
 
 
+def test_objects_in_etcd_are_served_by_two_servers_of_which_one_always_stays(tmp_path):
+    url = "etcd://etcd-0.etcd:2379,etcd-1.etcd:2379/coredumpd"
+    words = (
+        "--objects",
+        url,
+        "--etcd-tls-secret",
+        "etcd-client",
+        "--etcd-user-secret",
+        "etcd-user",
+    )
+    assert deploy(*words, "cores", "coreapi", tmp_path).returncode == 0
+    written = manifests(tmp_path)
+    deployment = written["Deployment", "coredumpd-server"]["spec"]
+    assert deployment["replicas"] == 2
+    assert deployment["strategy"]["type"] == "RollingUpdate"
+    assert written["PodDisruptionBudget", "coredumpd-server"]["spec"]["minAvailable"] == 1
+    config = yaml.safe_load(written["ConfigMap", "coredumpd"]["data"]["config.yaml"])
+    assert config["server"]["objects"] == url
+    mounted = {
+        mount["mountPath"]
+        for mount in deployment["template"]["spec"]["containers"][0]["volumeMounts"]
+    }
+    files = [config["etcd"][name] for name in ("caFile", "certFile", "keyFile")]
+    assert {os.path.dirname(file) for file in files} | {config["etcd"]["credentialsDir"]} <= mounted
+
+
+def test_a_bucket_needs_no_volume_and_takes_its_credentials_from_a_secret(tmp_path):
+    words = ("--store", "s3://dumps/prod", "--store-secret", "bucket")
+    assert deploy(*words, "cores", "coreapi", tmp_path).returncode == 0
+    written = manifests(tmp_path)
+    for key in (("Deployment", "coredumpd-server"), ("DaemonSet", "coredumpd-agent")):
+        pod = written[key]["spec"]["template"]["spec"]
+        assert "store" not in {volume["name"] for volume in pod["volumes"]}
+        assert pod["containers"][0]["envFrom"] == [{"secretRef": {"name": "bucket"}}]
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -152,6 +188,9 @@ def test_agent_and_server_mount_the_same_store(tmp_path, store, volume):
         (["cores", "1api", "out"], "SERVICE: '1api'"),
         (["--store", "s3:bucket", "cores", "coreapi", "out"], "--store: 's3:bucket': must be"),
         (["--store"], "--store needs a value"),
+        (["--objects", "etcd://user:pass@h/p", "cores", "coreapi", "out"], "--objects"),
+        (["--store-secret", "A b", "cores", "coreapi", "out"], "--store-secret: 'A b'"),
+        (["--kubernetes", "1.19", "cores", "coreapi", "out"], "--kubernetes: '1.19'"),
         (["--storage", "x", "cores", "coreapi", "out"], "--storage is not an option"),
         (["--host-dir", "/a/../b", "cores", "coreapi", "out"], "--host-dir: '/a/../b'"),
         (["--image", "a\nb", "cores", "coreapi", "out"], "--image"),
