@@ -55,18 +55,19 @@ class Attributor:
             return crash if crash.raw["namespace"] else unnamed(crash, self._node)
         if crash.raw["namespace"] and crash.raw["podName"]:
             try:
-                return confirmed(crash, await self._pod(self._api, crash))
+                found = confirmed(crash, await self._pod(self._api, crash))
             except errors.NotFound:
                 return crash  # deleted meanwhile; the node's word stands
             except errors.CoredumpdError as error:
                 _log.warning("%s is shipped unconfirmed: %s", crash.id, error)
                 return crash
+            return await self._of_namespace(self._api, found)
         pods = await self._pods_of_node(self._api)
         for pod in pods:
             completed = named(crash, pod)
             if completed is not None:
                 self._asked_since_s.pop(crash.id, None)
-                return completed
+                return await self._of_namespace(self._api, completed)
         return self._patiently_unnamed(crash)
 
     def _patiently_unnamed(self, crash: record.CrashRecord) -> record.CrashRecord:
@@ -77,6 +78,18 @@ class Attributor:
         self._asked_since_s.pop(crash.id)
         _log.warning("no pod %s on this node: %s goes to _host", crash.raw["podUID"], crash.id)
         return unnamed(crash, self._node)
+
+    async def _of_namespace(self, api: Api, crash: record.CrashRecord) -> record.CrashRecord:
+        """A confirmed `crash` with its namespace's uid: a later one may have the same name."""
+        if crash.raw["capture"]["attribution"] != "api":
+            return crash
+        path = f"/api/v1/namespaces/{urllib.parse.quote(crash.raw['namespace'], safe='')}"
+        try:
+            _, found = await api.request("GET", path, timeout_s=CONFIRM_TIMEOUT_S)
+        except errors.CoredumpdError as error:
+            _log.warning("%s is shipped without its namespace's uid: %s", crash.id, error)
+            return crash
+        return record.CrashRecord({**crash.raw, "namespaceUID": found["metadata"]["uid"]})
 
     async def _pod(self, api: Api, crash: record.CrashRecord) -> dict[str, Any]:
         namespace, name = (

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from coredumpd import objects, settings, store
 from coredumpd.kube import client
-from coredumpd.server import app, cluster, inuse, inventory, keeper, run, trust_source
+from coredumpd.server import app, cluster, inuse, inventory, keeper, run, tenancy, trust_source
 from coredumpd.web import access, callers
 
 _log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ async def serve(sections: Mapping[str, Any], kubeconfig: str | None) -> None:
         stored = inuse.Watched(store.open(chosen.store, sections["bucket"]))
         outside = app.Outside(
             engine=objects.open(chosen.objects, sections["etcd"]),
-            store=cast(inventory.Store, stored),
+            store=cast(inventory.Store, tenancy.OwnStore(stored, tenancy.Namespaces(kube))),
             authenticator=callers.ClusterAuthenticator(kube, lambda: trust.current),
             authorizer=access.SubjectAccessReviews(kube),
             cluster=cluster.KubeCluster(kube),

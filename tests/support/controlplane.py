@@ -29,8 +29,7 @@ class ControlPlane(fakekube.FakeKube):
         self.reviews: list[dict[str, Any]] = []
         self.publish_trust()
         for namespace in ("team-a", "team-b"):
-            path = f"/api/v1/namespaces/{namespace}"
-            self.objects[path] = {"metadata": {"name": namespace}, "status": {"phase": "Active"}}
+            self.namespace(namespace, f"{namespace}-uid")
 
     def publish_trust(self, **changed: str) -> None:
         """Write the ConfigMap that kube-apiserver writes."""
@@ -44,6 +43,12 @@ class ControlPlane(fakekube.FakeKube):
             "requestheader-uid-headers": '["X-Remote-Uid"]',
         }
         self.objects[TRUST] = {"kind": "ConfigMap", "data": data | changed}
+
+    def namespace(self, name: str, uid: str, created: str = "2026-01-01T00:00:00Z") -> None:
+        """A namespace, made anew if there was one of that name."""
+        meta = {"name": name, "uid": uid, "creationTimestamp": created}
+        path = f"/api/v1/namespaces/{name}"
+        self.objects[path] = {"metadata": meta, "status": {"phase": "Active"}}
 
     def pod(self, namespace: str, name: str, uid: str) -> None:
         """A living pod."""

@@ -128,6 +128,13 @@ class FakeKube:
                 if items:
                     return web.json_response({"kind": "List", "metadata": {}, "items": items})
             case "POST":
+                name = (body.get("metadata") or {}).get("name")
+                path = f"{request.path}/{name}"
+                if path in self.objects:
+                    exists = {"kind": "Status", "reason": "AlreadyExists", "code": 409}
+                    return web.json_response(exists, status=409)
+                if name:
+                    self.objects[path] = body
                 return web.json_response(body, status=201)
             case "PUT" | "PATCH" if request.path in self.objects:
                 self.objects[request.path] |= body

@@ -32,6 +32,8 @@ class Api:
     async def request(self, method: str, path: str, *args: Any, **named: Any) -> tuple[int, Any]:
         if isinstance(self.answer, Exception):
             raise self.answer
+        if path == "/api/v1/namespaces/default":
+            return 200, {"metadata": {"uid": "ns-1"}}
         return 200, self.answer
 
 
@@ -52,6 +54,7 @@ def test_a_record_that_the_api_confirms_says_so_and_knows_more() -> None:
     assert raw["owner"] == {"kind": "ReplicaSet", "name": "web-1"}
     assert raw["podLabels"] == {"app": "web"}
     assert raw["restartCount"] == 3
+    assert raw["namespaceUID"] == "ns-1"
 
 
 def test_a_new_pod_of_the_same_name_does_not_get_the_crash_of_the_old_one() -> None:
