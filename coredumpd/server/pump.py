@@ -63,6 +63,9 @@ class Pump:
                     continue
                 if events:
                     self._call(self._feed.push, changes(events))
+                elif watch.revision > revision:  # so that bookmarks keep up with compaction
+                    self._call(self._feed.advance, watch.revision)
+                revision = watch.revision
 
     def _call(self, function: Any, argument: Any) -> None:
         if self._loop is not None:
