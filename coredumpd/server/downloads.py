@@ -88,6 +88,10 @@ class Download(base.Handler):
         finally:
             await self.stored.run(_close, chunks)
 
+    def on_connection_close(self) -> None:
+        """Tornado's: the client has left, perhaps with all it wanted; `_send` knows which."""
+        self.left = True
+
     def _wanted(self) -> tuple[str | None, str | None, int]:
         unknown = sorted(set(self.query) - set(_PARAMETERS))
         if unknown:

@@ -54,6 +54,17 @@ class _ResourceHandler(base.Handler):
         """One class serves every kind; each has its own rights."""
         return policies.Resource(kinds.GROUP, kinds.VERSION, self.resource.kind.plural)
 
+    def details(self, error: errors.CoredumpdError) -> dict[str, Any]:
+        """As kube-apiserver does: what is invalid is a Kind, everything else a resource.
+
+        k8s.io/apimachinery/pkg/api/errors/errors.go: NewInvalid takes a GroupKind, and kubectl
+        prints 'The CoredumpEndpoint "x" is invalid'.
+        """
+        told = super().details(error)
+        if isinstance(error, errors.Invalid) and told:
+            told["kind"] = self.resource.kind.kind
+        return told
+
     def require(self, verb: str) -> None:
         """Raises MethodNotAllowed for a verb that this kind does not have."""
         if verb not in self.resource.kind.verbs:

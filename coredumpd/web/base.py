@@ -116,8 +116,8 @@ class Handler(web.RequestHandler):
         self.sent_bytes = len(data)
         self.finish(data if self.request.method != "HEAD" else None)
 
-    def details(self) -> dict[str, Any]:
-        """`details` of a Status: what the request was about."""
+    def details(self, error: errors.CoredumpdError) -> dict[str, Any]:  # noqa: ARG002
+        """`details` of the Status of `error`: what the request was about."""
         asked = self.asked
         if asked is None or not asked.resource:
             return {}
@@ -144,7 +144,7 @@ class Handler(web.RequestHandler):
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, errors.CoredumpdError):
             self.set_status(error.http_status)
-            document = status.of(error, self.details())
+            document = status.of(error, self.details(error))
             if isinstance(error, errors.Unauthorized):
                 self.set_header("WWW-Authenticate", 'Bearer realm="coredumpd"')
             if isinstance(error, errors.Unavailable):

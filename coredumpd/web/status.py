@@ -6,6 +6,7 @@ kubectl prints `message`; controllers act on `reason`; tools show `details.cause
 from __future__ import annotations
 
 import http
+import json
 from typing import Any
 
 from coredumpd import errors
@@ -80,7 +81,7 @@ def _cause_reason(cause: errors.Cause) -> str:
 def _cause_message(cause: errors.Cause) -> str:
     if cause.value is None:
         return cause.rule
-    shown = repr(cause.value)
+    shown = json.dumps(cause.value, default=str)  # quoted as kube-apiserver quotes
     if len(shown) > _VALUE_CHARS_MAX:
         shown = shown[:_VALUE_CHARS_MAX] + "…"
     return f"Invalid value: {shown}: {cause.rule}"
