@@ -6,6 +6,7 @@ Where the facts come from, the kernel's arguments or a socket's peer, makes no d
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` itself imports enum
+import fcntl
 import os
 import time
 
@@ -13,6 +14,7 @@ from coredumpd import errors, pattern
 
 PROC = "/proc"
 FIRST_READ_BYTES = 64 * 1024  # a pipe's default capacity
+PIPE_BYTES = 4 * 1024 * 1024
 DEFAULT_TIMEOUT_S = 300  # until the policy is read
 GRACE_S = 30  # after captureTimeout, for fsync on a slow disk; then SIGALRM ends the handler
 
@@ -31,6 +33,7 @@ def take(source: int, args: pattern.CrashArgs, host_dir: str, mode: str) -> None
     begun = (time.time(), time.monotonic())
     directory = _pinned(PROC, args.pid)
     first = os.read(source, FIRST_READ_BYTES)
+    _widen(source)
     # The kernel fills the pipe again while these, and ISA-L, are loaded.
     from coredumpd.handler import capture, policy, process
 
@@ -42,6 +45,16 @@ def take(source: int, args: pattern.CrashArgs, host_dir: str, mode: str) -> None
         raise errors.NotFound(f"process {args.pid} is gone")
     crashed = process.examine(args, directory)
     capture.run(source, first, args, crashed, rules, host_dir, begun, mode)
+
+
+def _widen(source: int) -> None:
+    """Let the kernel write ahead: at 64 KiB it and we only take turns, however many cores."""
+    for size in (PIPE_BYTES, PIPE_BYTES // 4):
+        try:
+            fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, size)
+        except OSError:
+            continue  # above fs.pipe-max-size without CAP_SYS_RESOURCE, or a socket: it works as is
+        return
 
 
 def _pinned(proc_dir: str, pid: int) -> int | None:

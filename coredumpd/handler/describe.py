@@ -108,6 +108,7 @@ def finish(
         "size": stored.size,
         "storedSize": stored.stored_size,
         "crc32": f"{stored.crc32:08x}",
+        "sparseBytes": stored.sparse_size,
         "truncated": {
             "is": stored.reason is not None,
             "reason": stored.reason,

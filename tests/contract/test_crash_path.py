@@ -61,9 +61,14 @@ def modules(statement: str) -> set[str]:
 
 CRASH_PATH = "from coredumpd.handler import main, capture, policy, process"
 # Before the first byte is read.
-AT_THE_DOOR = {"__future__", "_signal", "coredumpd", "coredumpd.errors", "coredumpd.handler"} | {
-    f"coredumpd.{name}" for name in ("handler.crash", "handler.main", "log", "pattern")
-}
+AT_THE_DOOR = {
+    "__future__",
+    "_signal",
+    "fcntl",
+    "coredumpd",
+    "coredumpd.errors",
+    "coredumpd.handler",
+} | {f"coredumpd.{name}" for name in ("handler.crash", "handler.main", "log", "pattern")}
 
 
 def test_the_crash_path_imports_nothing_it_does_not_need() -> None:
