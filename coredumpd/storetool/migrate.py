@@ -45,6 +45,7 @@ def run(source: store.Store, target: store.Store, chosen: argparse.Namespace) ->
                 continue
             copied, size = copied + 1, size + answer
             progress.advance(answer)
+        _copy_notes(source, target, chosen.namespace)
     finally:
         progress.close()
     already = sum(share.dumps for share in shares) - copied - failed
@@ -63,6 +64,13 @@ def _dumps(where: store.Store, namespace: str | None) -> Iterator[str]:
     for place in survey.places(where.files(namespace)):
         if place.is_dump:
             yield f"{place.path}/"
+
+
+def _copy_notes(source: store.Store, target: store.Store, namespace: str | None) -> None:
+    """What is noted about pods: when they were deleted, for one. Their dumps are there by now."""
+    for place in survey.places(source.files(namespace)):
+        if place.note is not None and (data := source.read_note(*place.note)) is not None:
+            target.write_note(*place.note, data)
 
 
 def _copy(source: store.Store, target: store.Store, path: str) -> int | errors.CoredumpdError:

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from coredumpd import errors, record, store
+from coredumpd.store import keys
 
 CORE, META = "core.gz", "meta.json"
 # A name of the directory engine that is no dump's: `.<id>.<nonce>.<why>`.
@@ -40,6 +41,14 @@ class Place:
         return max(file.modified_s for file in self.files.values())
 
     @property
+    def note(self) -> tuple[str, str, str] | None:
+        """Namespace, pod uid and name, if it is a note about a pod."""
+        names = self.path.split("/")
+        if len(names) != 3 or not names[2].startswith(keys.NOTE):
+            return None
+        return names[0], names[1], names[2].removeprefix(keys.NOTE)
+
+    @property
     def is_dump(self) -> bool:
         """Both files are there, under a name that is a dump's."""
         return self.key is not None and self.leftover is None and {CORE, META} <= set(self.files)
@@ -63,6 +72,8 @@ def places(files: Iterable[store.File]) -> Iterator[Place]:
 def by_name(place: Place, now_s: float, grace_s: float) -> Iterator[Finding]:
     """What the names in `place` tell. A dump tells nothing; it has to be read."""
     young = now_s - place.newest_s < grace_s
+    if place.note is not None:
+        return
     if place.key is None:
         yield Finding("stray", place.path, "no part of a dump; left alone")
     elif place.leftover is not None:

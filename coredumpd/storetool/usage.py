@@ -26,6 +26,8 @@ def count(where: store.Store, namespace: str | None, depth: int) -> tuple[list[S
     shares: dict[tuple[str, ...], Share] = {}
     other_bytes = other_files = 0
     for place in survey.places(where.files(namespace)):
+        if place.note is not None:
+            continue
         if place.key is None or not place.is_dump:
             other_bytes += place.size
             other_files += len(place.files)

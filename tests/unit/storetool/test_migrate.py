@@ -43,6 +43,13 @@ def test_every_dump_arrives_whole(sides, capsys):
         assert sides[1].read_record(key).raw == sides[0].read_record(key).raw
 
 
+def test_what_is_noted_about_a_pod_goes_with_it(sides, capsys):
+    fill(sides[0], 1)
+    sides[0].write_note("team-a", dumps.POD_UID, "deleted.json", b"{}")
+    assert told(sides, capsys)[0] == 0
+    assert sides[1].read_note("team-a", dumps.POD_UID, "deleted.json") == b"{}"
+
+
 def test_running_it_again_copies_only_what_is_missing(sides, capsys):
     made = fill(sides[0], 7)
     told(sides, capsys)

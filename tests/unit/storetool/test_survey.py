@@ -62,3 +62,7 @@ def test_a_leftover_knows_whose_it_was():
     (place,) = survey.places([file])
     assert place.key == KEY
     assert not place.is_dump
+
+
+def test_a_note_about_a_pod_is_no_finding():
+    assert judged(f"{KEY.namespace}/{KEY.pod_uid}/.note-deleted.json") == []
