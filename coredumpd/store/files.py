@@ -19,25 +19,43 @@ def walk(root: str, names: Sequence[str]) -> Iterator[store.File]:
     A directory that cannot be read is logged. Nothing there is nothing found.
     """
     try:
-        with tree.directory(root, *names) as directory, os.scandir(directory) as scanned:
-            entries = [
-                (f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name, entry)
-                for entry in scanned
-            ]
-            found = sorted((name, entry.stat(follow_symlinks=False)) for name, entry in entries)
-            modified = os.fstat(directory).st_mtime
+        with tree.directory(root, *names) as directory:
+            yield from _below(directory, "".join(f"{name}/" for name in names), len(names))
     except FileNotFoundError:
         return
+
+
+def _below(directory: int, path: str, depth: int) -> Iterator[store.File]:
+    """As `walk`, of an open directory at `path`; one open per directory, one stat per file."""
+    try:
+        with os.scandir(directory) as entries:
+            found = [
+                (f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name)
+                for entry in entries
+            ]
     except OSError as error:
-        _log.warning("unreadable, skipped: %s/%s: %s", root, "/".join(names), error)
+        _log.warning("unreadable, skipped: %s: %s", path, error)
         return
-    if not found and names:
-        yield store.File("/".join(names) + "/", 0, modified)
-    for name, status in found:
-        if not name.endswith("/"):
-            yield store.File("/".join((*names, name)), status.st_size, status.st_mtime)
-        elif len(names) < _DEPTH_MAX:
-            yield from walk(root, (*names, name[:-1]))
+    if not found and path:
+        yield store.File(path, 0, os.fstat(directory).st_mtime)
+    for name in sorted(found):
+        try:
+            if not name.endswith("/"):
+                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                yield store.File(path + name, status.st_size, status.st_mtime)
+                continue
+            if depth >= _DEPTH_MAX:
+                continue
+            child = os.open(name[:-1], tree.DIRECTORY, dir_fd=directory)
+        except FileNotFoundError:
+            continue  # removed since its parent was read
+        except OSError as error:
+            _log.warning("unreadable, skipped: %s: %s", path + name, error)
+            continue
+        try:
+            yield from _below(child, path + name, depth + 1)
+        finally:
+            os.close(child)
 
 
 def discard(root: str, names: Sequence[str]) -> None:

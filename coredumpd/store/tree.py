@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: a planted FIFO must not hang the open; regular files ignore it.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -24,7 +24,7 @@ def directory(root: str, *names: str) -> Iterator[int]:
     current = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in names:
-            current = _replace(current, os.open(name, _DIRECTORY, dir_fd=current))
+            current = _replace(current, os.open(name, DIRECTORY, dir_fd=current))
         yield current
     finally:
         os.close(current)
@@ -42,7 +42,7 @@ def made_directory(root: str, *names: str) -> Iterator[int]:
                 pass  # also the answer to a planted symlink, which the open below refuses
             else:
                 os.fsync(current)
-            current = _replace(current, os.open(name, _DIRECTORY, dir_fd=current))
+            current = _replace(current, os.open(name, DIRECTORY, dir_fd=current))
         yield current
     finally:
         os.close(current)
@@ -76,7 +76,7 @@ def names(directory: int) -> list[str]:
 def remove(name: str, parent: int) -> None:
     """Remove a directory of files; not recursive, since a dump never nests."""
     try:
-        child = os.open(name, _DIRECTORY, dir_fd=parent)
+        child = os.open(name, DIRECTORY, dir_fd=parent)
     except FileNotFoundError:
         return  # another remover was faster
     try:

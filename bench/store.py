@@ -1,0 +1,230 @@
+"""A store that grows: listing a namespace, adding up, a collecting pass, the memory they take.
+
+Dumps are simulated as metadata: real directories and names, one small core and record linked into
+each. A namespace always holds 1000 of them, so what a tenant waits for should not grow at all, and
+what a whole pass costs should grow with the number of dumps and no faster.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+from bench import report
+
+SIZES = (10_000, 100_000, 1_000_000)
+# RGW on this machine takes a few hundred puts a second: more would take hours, not minutes.
+BUCKET_SIZES = tuple(map(int, os.environ.get("BENCH_BUCKET_DUMPS", "1000,10000").split(",")))
+PER_NAMESPACE, PER_POD = 1000, 100
+LINKS_MAX = 60_000  # ext4 allows 65000 names of one file
+ROUNDS = 5
+GROWTH_MAX = 2.0
+MEMORY_GROWTH_MAX = 2.0
+FIND = ["find", ".", "-mindepth", "5", "-name", "core.gz", "-printf", "%s %P\\n"]
+_HERE = Path(__file__).parent
+
+
+def run() -> Iterator[report.Line]:
+    with tempfile.TemporaryDirectory(prefix="coredumpd-bench-") as directory:
+        yield from _directory(Path(directory))
+    yield from _bucket()
+
+
+def _directory(directory: Path) -> Iterator[report.Line]:
+    root = directory / "store"
+    root.mkdir()
+    measured = {}
+    made, began = 0, time.monotonic()
+    for size in SIZES:
+        template = _Template(directory)
+        for number in range(made, size):
+            template.link(root / place(number))
+        made = size
+        measured[size] = {name: child(root.as_uri(), name) for name in OPERATIONS}
+        found, find_s = timed(
+            lambda: subprocess.run(FIND, cwd=root, capture_output=True, check=True)
+        )
+        assert found.stdout.count(b"\n") == size
+        measured[size]["find"] = {"seconds": find_s}
+        yield from _lines(f"store file:// {size:.0e}".replace("e+0", "e"), size, measured[size])
+    took = time.monotonic() - began
+    yield report.Line("store file:// making and measuring took", f"{took:.0f} s")
+    yield from _growth("store file://", measured)
+    _, gone_s = timed(lambda: subprocess.run(["rm", "-rf", str(root)], check=True))
+    yield report.Line("store file:// rm -rf of it all took", f"{gone_s:.0f} s")
+
+
+def _bucket() -> Iterator[report.Line]:
+    from obstore import store as obstores
+    from support import ceph
+
+    why = ceph.missing()
+    if why is not None:
+        yield report.Line("store s3:// NOT MEASURED", why)
+        return
+    os.environ.update(AWS_ACCESS_KEY_ID=ceph.ACCESS_KEY, AWS_SECRET_ACCESS_KEY=ceph.SECRET_KEY)
+    with (
+        tempfile.TemporaryDirectory(prefix="coredumpd-bench-") as directory,
+        ceph.Ceph(Path(directory) / "ceph") as cluster,
+    ):
+        cluster.directory.mkdir()
+        cluster.start()
+        endpoint = cluster.gateway()
+        cluster.bucket("bench")
+        client = obstores.S3Store("bench", endpoint=endpoint, client_options={"allow_http": True})
+        core, meta = _Template(Path(directory)).contents
+
+        def put(number: int) -> None:
+            where = place(number)
+            client.put(f"{where}/core.gz", core, use_multipart=False)
+            client.put(f"{where}/meta.json", meta, use_multipart=False)
+
+        measured, made = {}, 0
+        for size in BUCKET_SIZES:
+            with futures.ThreadPoolExecutor(16) as pool:
+                _, put_s = timed(lambda: list(pool.map(put, range(made, size))))  # noqa: B023
+            rate = (size - made) / put_s
+            made = size
+            measured[size] = {name: child("s3://bench", name, endpoint) for name in OPERATIONS}
+            yield report.Line(f"store s3:// {size} dumps put", f"{rate:.0f} dumps/s")
+            yield from _lines(f"store s3:// {size}", size, measured[size])
+        yield from _growth("store s3://", measured)
+
+
+def _lines(name: str, size: int, measured: dict[str, Any]) -> Iterator[report.Line]:
+    for operation in OPERATIONS:
+        answer = measured[operation]
+        seconds, memory = answer["seconds"], answer["kib"] / 1024
+        value = f"{seconds * 1000:.0f} ms" if seconds < 10 else f"{seconds:.1f} s"
+        ratio = None
+        if operation != "namespace" and "find" in measured:
+            ratio = seconds / measured["find"]["seconds"]
+        yield report.Line(f"{name} {operation}", f"{value}, +{memory:.0f} MiB", ratio)
+    if "find" in measured:
+        yield report.Line(f"{name} (peer: find)", f"{measured['find']['seconds'] * 1000:.0f} ms")
+
+
+def _growth(name: str, measured: dict[int, Any]) -> Iterator[report.Line]:
+    """The largest against the smallest: for a namespace as it is, else per dump."""
+    least, most = min(measured), max(measured)
+    factor = most / least
+    for operation in OPERATIONS:
+        few, many = measured[least][operation], measured[most][operation]
+        ratio = many["seconds"] / few["seconds"]
+        what = "growth"
+        if operation != "namespace":
+            ratio, what = ratio / factor, "growth per dump"
+        yield report.Line(
+            f"{name} {operation} {what}", f"{least} to {most}", ratio, at_most=GROWTH_MAX
+        )
+    peaks = [
+        max(measured[size][operation]["peak_kib"] for operation in OPERATIONS)
+        for size in (least, most)
+    ]
+    line = f"{peaks[0] // 1024} to {peaks[1] // 1024} MiB"
+    yield report.Line(
+        f"{name} peak memory growth", line, peaks[1] / peaks[0], at_most=MEMORY_GROWTH_MAX
+    )
+
+
+def place(number: int) -> str:
+    """The path of a simulated dump: a thousand in a namespace, a hundred in a pod."""
+    namespace, rest = divmod(number, PER_NAMESPACE)
+    pod = f"{rest // PER_POD:04d}-{namespace:08d}"
+    return f"team-{namespace:06d}/{pod}/app/app-20261122t150000z-{number}-0000"
+
+
+class _Template:
+    """One core and one record, linked into every dump, renewed before the links run out."""
+
+    def __init__(self, directory: Path) -> None:
+        from support import dumps
+
+        _, entry, core = dumps.make()
+        self.contents = (core.getvalue(), entry.encode())
+        self._directory = directory
+        self._used = LINKS_MAX
+        self._serial = time.monotonic_ns()
+
+    def link(self, where: Path) -> None:
+        if self._used >= LINKS_MAX:
+            self._used, self._serial = 0, self._serial + 1
+            for name, data in zip(("core.gz", "meta.json"), self.contents, strict=True):
+                (self._directory / f"{name}.{self._serial}").write_bytes(data)
+        self._used += 1
+        try:
+            os.mkdir(where)
+        except FileNotFoundError:
+            os.makedirs(where)
+        for name in ("core.gz", "meta.json"):
+            os.link(self._directory / f"{name}.{self._serial}", where / name)
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    began = time.monotonic()
+    answer = work()
+    return answer, time.monotonic() - began
+
+
+def child(url: str, operation: str, endpoint: str = "") -> dict[str, Any]:
+    """One operation in a process of its own, so that its memory is its own."""
+    command = [sys.executable, "-m", "bench.store", url, operation, endpoint]
+    done = subprocess.run(command, cwd=_HERE.parent, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def _namespace(where: Any) -> None:
+    assert sum(1 for _ in where.list("team-000000")) == PER_NAMESPACE
+
+
+def _accounting(where: Any) -> None:
+    from coredumpd.storetool import usage
+
+    usage.count(where, None, 1)
+
+
+def _collect(where: Any) -> None:
+    """A collecting pass without the deletions: every dump grouped, victims chosen for each."""
+    from coredumpd.server import collector, vacuum
+
+    groups = collector._Groups(where.files())
+    while (group := groups.next()) is not None:
+        quota = sum(dump.size for dump in group[1]) * 9 // 10
+        assert vacuum.choose_victims(group[1], quota)
+
+
+OPERATIONS: dict[str, Callable[[Any], None]] = {
+    "namespace": _namespace,
+    "accounting": _accounting,
+    "collect": _collect,
+}
+
+
+def main(url: str, operation: str, endpoint: str) -> None:
+    from coredumpd import settings, store
+
+    where = store.open(url, settings.BucketSettings(endpoint=endpoint or None))
+    next(iter(where.files("team-000000")), None)  # imports and the first connection
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rounds = ROUNDS if operation == "namespace" else 1
+    seconds = [timed(lambda: OPERATIONS[operation](where))[1] for _ in range(rounds)]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    answer = {"seconds": statistics.median(seconds), "kib": peak - before, "peak_kib": peak}
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
