@@ -9,6 +9,7 @@ import http.client
 import json
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -120,6 +121,14 @@ class Server:
             return next((entry for entry in entries if entry.get("auditID") == audit_id), None)
 
         return waiting.until(f"audit line {audit_id}", find, 10) or {}
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @contextlib.contextmanager

@@ -1,0 +1,179 @@
+"""A 2 GiB stored core over TLS: our server, and nginx serving the same file with the same cipher.
+
+Beside it the ancestor's way, tar and gzip -6 for every download, in CPU seconds per GiB of memory
+dumped; we compressed once, at the crash. The client is curl for both, and costs both the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from isal import isal_zlib
+from support import dumps, servers, waiting
+
+from bench import report
+from coredumpd import record
+
+STORED_BYTES = 2 * 2**30
+BLOCK_BYTES = 64 * 2**20
+ROUNDS = 3
+CIPHER = "TLS_AES_256_GCM_SHA384"
+THROUGHPUT_BAR = 0.6
+CPU_BAR = 1 / 30
+FIRST_BYTE_MS_MAX = 50.0
+SAMPLE_BYTES = 256 * 2**20
+URL = servers.BASE + "/namespaces/team-a/coredumpendpoints"
+NGINX = """
+daemon off; worker_processes 1; pid {dir}/nginx.pid; error_log {dir}/nginx.log;
+events {{ worker_connections 64; }}
+http {{
+  access_log off; client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;
+  fastcgi_temp_path {dir}/fastcgi; uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
+  server {{
+    listen 127.0.0.1:{port} ssl; root {root};
+    ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;
+  }}
+}}
+"""
+
+
+def run() -> Iterator[report.Line]:
+    with tempfile.TemporaryDirectory(prefix="cd-bench-") as name:
+        directory = Path(name)
+        core = store_core(directory / "data" / "store")
+        kind = "frozen" if servers.installed.FROZEN.exists() else "source"
+        arguments = ["--standalone", "--data-dir", str(directory / "data"), "--port", "0"]
+        with (
+            servers.running(kind, arguments, directory / "log") as server,
+            nginx(directory, core.parent) as port,
+        ):
+            url = prepare(server, directory / "data")
+            peer_url = f"https://127.0.0.1:{port}/core.gz"
+            auth = f"Authorization: Bearer {(directory / 'data' / 'token').read_text().strip()}"
+            ca = directory / "data" / "tls.crt"
+            download(peer_url, ca, auth)  # both read from the page cache from now on
+            before = cpu_s(server.process.pid)
+            ours, peer = [], []
+            for _ in range(ROUNDS):
+                peer.append(download(peer_url, ca, auth))
+                ours.append(download(url, ca, auth))
+            spent = (cpu_s(server.process.pid) - before) / ROUNDS
+            peer_rate = statistics.median(size / took for size, took, _ in peer)
+            rate = statistics.median(size / took for size, took, _ in ours)
+            first = statistics.median(first for _, _, first in ours) * 1000
+        theirs, ratio = ancestor(directory)
+    per_gib = spent / (STORED_BYTES / 2**30) / ratio
+    yield report.Line("download nginx", f"{peer_rate / 2**20:.0f} MiB/s")
+    yield report.Line(
+        "download", f"{rate / 2**20:.0f} MiB/s", rate / peer_rate, at_least=THROUGHPUT_BAR
+    )
+    yield report.Line(
+        "download first byte", f"{first:.1f} ms", first / FIRST_BYTE_MS_MAX, at_most=1.0
+    )
+    yield report.Line("download CPU, tar + gzip -6", f"{theirs:.2f} s/GiB of memory")
+    yield report.Line(
+        "download CPU", f"{per_gib:.2f} s/GiB of memory", per_gib / theirs, at_most=CPU_BAR
+    )
+
+
+def store_core(root: Path) -> Path:
+    """A store with one dump whose core.gz has STORED_BYTES; returns that file."""
+    _, entry, _ = dumps.make(b"placeholder")
+    entry.raw["core"] |= {"storedSize": STORED_BYTES, "size": STORED_BYTES}
+    place = root / str(entry.key())
+    place.mkdir(parents=True)
+    block = os.urandom(BLOCK_BYTES)
+    with (place / "core.gz").open("wb") as file:
+        for _ in range(STORED_BYTES // BLOCK_BYTES):
+            file.write(block)
+    (place / "meta.json").write_bytes(record.CrashRecord(entry.raw).encode())
+    return place / "core.gz"
+
+
+def prepare(server: servers.Server, data: Path) -> str:
+    """Create the endpoint; the URL of its archive."""
+    token = (data / "token").read_text().strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    client = servers.Client(server.port, data / "tls.crt", headers=headers)
+    made = client.ask("POST", URL, {"metadata": {"name": "web-0"}, "spec": {}})
+    assert made.code == 201, made.body
+    return f"https://127.0.0.1:{server.port}{URL}/web-0/dump"
+
+
+@contextlib.contextmanager
+def nginx(directory: Path, root: Path) -> Iterator[int]:
+    """nginx on a port of its own, serving `root` with the standalone server's key pair."""
+    port = servers.free_port()
+    config = directory / "nginx.conf"
+    data = directory / "data"
+    text = NGINX.format(
+        dir=directory, port=port, root=root, cert=data / "tls.crt", key=data / "tls.key"
+    )
+    config.write_text("user root;\n" + text if os.geteuid() == 0 else text)
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    process = subprocess.Popen([program, "-c", str(config), "-e", str(directory / "nginx.log")])
+    try:
+        waiting.until("nginx", (directory / "nginx.pid").exists, 10)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def download(url: str, ca: Path, auth: str) -> tuple[int, float, float]:
+    """(bytes, seconds, seconds to the first byte)."""
+    out = subprocess.run(
+        ["curl", "-sS", "--fail", "--cacert", str(ca), "-H", auth, "--tls13-ciphers", CIPHER,
+         "--tlsv1.3", "-o", "/dev/null", "-w", "%{json}", url],
+        capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    told = json.loads(out)
+    return told["size_download"], told["time_total"], told["time_starttransfer"]
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process and its children: a frozen server is two processes."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(cpu_s(int(child)) for child in children)
+
+
+def real_memory(size: int) -> bytes:
+    """What a core holds: `size` bytes of this interpreter's own memory, full of small objects."""
+    kept = [{"id": n, "name": f"object {n}", "at": (n * 0.5, n)} for n in range(size // 400)]
+    parts, left = [], size
+    with open("/proc/self/mem", "rb", buffering=0) as memory:
+        for line in Path("/proc/self/maps").read_text().splitlines():
+            span, rights, *_, name = f"{line} -".split(maxsplit=5)
+            if not rights.startswith("rw") or name.startswith(("[v", "/dev")) or left <= 0:
+                continue
+            first, last = (int(number, 16) for number in span.split("-"))
+            memory.seek(first)
+            with contextlib.suppress(OSError):  # unmapped since
+                parts.append(memory.read(min(last - first, left)))
+                left -= len(parts[-1])
+    del kept
+    return b"".join(parts)
+
+
+def ancestor(directory: Path) -> tuple[float, float]:
+    """(CPU seconds of `tar c | gzip -6` per GiB of memory, memory per byte that we store)."""
+    memory = real_memory(SAMPLE_BYTES)
+    core = directory / "core"
+    core.write_bytes(memory)
+    begun = os.times()
+    subprocess.run(f"tar -C {directory} -c core | gzip -6 >/dev/null", shell=True, check=True)
+    ended = os.times()
+    spent = ended.children_user - begun.children_user
+    spent += ended.children_system - begun.children_system
+    stored = isal_zlib.compress(memory, 1)
+    return spent / (len(memory) / 2**30), len(memory) / len(stored)
