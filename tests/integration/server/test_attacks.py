@@ -1,0 +1,300 @@
+"""Hostile paths, queries and bodies: refused as Status, nothing outside the store is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import urllib.parse
+
+import asyncinotify
+import hypothesis
+import pytest
+from hypothesis import strategies
+from support import dumps, servers, waiting
+
+HEADERS = {"X-Remote-User": "mallory"}
+NAMES = (
+    "..",
+    "%2e%2e",
+    "..%2f..%2fcanary",
+    "%2e%2e%2f%2e%2e%2fcanary",
+    "..%5ccanary",
+    "%00",
+    "x%00y",
+    "%ff%fe",
+    "%c3%a9",
+    "%e2%80%ae",
+    "a" * 10_000,
+    "%252e%252e%252fcanary",
+    "canary%0d%0aX-Injected:%20yes",
+    "-",
+    "UPPER",
+    "_host",
+    ".hidden",
+)
+PATHS = (
+    "/namespaces/{}/coredumpendpoints",
+    "/namespaces/{}/coredumps",
+    "/namespaces/{}/coredumps/x/dump",
+    "/namespaces/team-a/coredumps/{}",
+    "/namespaces/team-a/coredumps/{}/dump",
+    "/namespaces/team-a/coredumps/{}/backtrace",
+    "/namespaces/team-a/coredumpendpoints/{}",
+    "/namespaces/team-a/coredumpendpoints/{}/dump",
+    "/namespaces/team-a/coredumps/x/dump?id={}",
+    "/namespaces/team-a/coredumpendpoints/x/dump?container={}",
+    "/{}",
+    "/namespaces/team-a/{}",
+)
+
+
+@contextlib.contextmanager
+def nobody_opens(directory):
+    """Fails when anything in `directory` is opened meanwhile."""
+    with asyncinotify.Inotify() as inotify:
+        inotify.add_watch(directory, asyncinotify.Mask.OPEN | asyncinotify.Mask.ACCESS)
+        yield
+
+        async def opened():
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(inotify.get(), 0.3)
+
+        event = asyncio.run(opened())
+        assert event is None, f"{event.path} was opened"
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_hostile_name_is_refused_and_nothing_outside_is_opened(world, path):
+    canary = world.directory / "canary"
+    canary.mkdir(exist_ok=True)
+    (canary / "meta.json").write_text("the canary sings")
+    client = world.proxied("mallory")
+    body = {"metadata": {"name": "x"}, "spec": {"podUID": "1"}}
+    with nobody_opens(canary):
+        for name in NAMES:
+            for method in ("GET", "DELETE", "POST"):
+                url = servers.BASE + path.format(name)
+                reply = client.ask(method, url, body if method == "POST" else None)
+                assert reply.code in (200, 400, 404, 405, 422), (method, name, reply.body)
+                assert b"sings" not in reply.body
+                assert "X-Injected" not in reply.headers
+                if reply.code >= 400:
+                    assert reply.json["code"] == reply.code
+
+
+def test_a_planted_symlink_is_not_followed(world):
+    outside = world.directory / "outside"
+    outside.mkdir()
+    (outside / "meta.json").write_text("{}")
+    place = world.directory / "store" / "team-a" / "uid-link" / "app"
+    place.mkdir(parents=True)
+    (place / "linked-1").symlink_to(outside)
+    (world.directory / "store" / "team-c").symlink_to(world.directory / "outside")
+    client = world.proxied("mallory")
+    with nobody_opens(outside):
+        assert client.ask("GET", servers.BASE + "/namespaces/team-a/coredumps").code == 200
+        assert client.ask("GET", servers.BASE + "/namespaces/team-c/coredumps").code == 200
+        reply = client.ask("GET", servers.BASE + "/namespaces/team-a/coredumps/linked-1/dump")
+        assert reply.code == 404
+
+
+def test_huge_headers_and_bodies_are_bounded(world):
+    client = world.proxied("mallory")
+    url = servers.BASE + "/namespaces/team-a/coredumpendpoints"
+    with pytest.raises((http.client.HTTPException, OSError)):
+        client.ask("GET", url, headers={"X-Big": "x" * 200_000})
+    connection = client.connect()
+    connection.putrequest("POST", url)
+    for name, value in {**client.headers, "Transfer-Encoding": "chunked"}.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    with contextlib.suppress(OSError):  # the server stops reading
+        for _ in range(64):
+            connection.send(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+    with contextlib.suppress(http.client.HTTPException, OSError):  # cut, or told
+        assert connection.getresponse().status in (400, 413)
+    connection.close()
+    assert client.ask("GET", "/livez").code == 200
+
+
+def test_connections_that_say_nothing_do_not_keep_others_out(world):
+    silent = [socket.create_connection(("127.0.0.1", world.server.port)) for _ in range(300)]
+    try:
+        assert world.proxied("somebody").ask("GET", "/livez").code == 200
+    finally:
+        for one in silent:
+            one.close()
+
+
+def test_two_hundred_downloads_at_once_are_all_whole_and_others_are_answered(world, stored):
+    client = world.proxied("many")
+    url = servers.BASE + "/namespaces/team-a/coredumps"
+    names = waiting.until(
+        "dumps", lambda: [i["metadata"]["name"] for i in client.ask("GET", url).json["items"]], 10
+    )
+    whole = client.ask("GET", f"{url}/{names[0]}/dump").body
+    wrong, gate = [], threading.Semaphore(0)
+
+    def download() -> None:
+        try:
+            if client.ask("GET", f"{url}/{names[0]}/dump").body != whole:
+                wrong.append("different bytes")
+        except OSError as error:
+            wrong.append(error)
+        gate.release()
+
+    threads = [threading.Thread(target=download) for _ in range(200)]
+    for thread in threads:
+        thread.start()
+    assert client.ask("GET", url).code == 200
+    for thread in threads:
+        thread.join(60)
+    assert wrong == []
+
+
+def test_a_client_that_leaves_stops_the_work(world):
+    key, entry, _ = dumps.make(b"", namespace="team-b")
+    entry.raw["core"] |= {"storedSize": 2**30, "size": 2**30}
+    place = world.directory / "store" / str(key)
+    place.mkdir(parents=True)
+    with (place / "core.gz").open("wb") as file:
+        file.truncate(2**30)  # a hole: sent as zeros, which is enough to be busy
+    (place / "meta.json").write_bytes(entry.encode())
+    client = world.proxied("hasty")
+    url = f"{servers.BASE}/namespaces/team-b/coredumps/{key.id}/dump"
+    connection = client.connect()
+    connection.request("GET", url, headers={**client.headers, "Audit-Id": "hasty-1"})
+    connection.getresponse().read(1000)
+    connection.sock.shutdown(socket.SHUT_RDWR)
+    connection.close()
+    entry = world.server.audited("hasty-1")
+    assert entry["outcome"] == "aborted"
+    assert entry["bytes"] < 2**29
+    client.ask("DELETE", url.removesuffix("/dump"))
+
+
+def test_a_core_that_shrinks_while_it_is_read_is_cut_never_padded(world):
+    key, entry, _ = dumps.make(b"", namespace="team-b", pid=99)
+    entry.raw["core"] |= {"storedSize": 2**28, "size": 2**28}
+    place = world.directory / "store" / str(key)
+    place.mkdir(parents=True)
+    with (place / "core.gz").open("wb") as file:
+        file.truncate(2**28)
+    (place / "meta.json").write_bytes(entry.encode())
+    client = world.proxied("unlucky")
+    connection = client.connect()
+    url = f"{servers.BASE}/namespaces/team-b/coredumps/{key.id}"
+    connection.request("GET", url + "/dump", headers=client.headers)
+    response = connection.getresponse()
+    response.read(1000)
+    with (place / "core.gz").open("r+b") as file:
+        file.truncate(2**20)
+    with pytest.raises((http.client.IncompleteRead, OSError)):
+        response.read()
+    connection.close()
+    client.ask("DELETE", url)
+
+
+# -- everything that our own OpenAPI document describes, with values that fit it and that do not --
+
+ANYTHING = strategies.recursive(
+    strategies.none()
+    | strategies.booleans()
+    | strategies.integers(-(2**70), 2**70)
+    | strategies.floats(allow_nan=False, allow_infinity=False)
+    | strategies.text(max_size=20),
+    lambda inner: (
+        strategies.lists(inner, max_size=3)
+        | strategies.dictionaries(strategies.text(max_size=10), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+TEXT = strategies.text(max_size=30) | strategies.sampled_from(
+    ["x", "team-a", "true", "0", "-1", "9" * 25, "All", "Exact", "NotOlderThan", "a=b", "a in (b)"]
+)
+
+
+def fitting(schema, schemas, depth=0):
+    """Values that fit a JSON schema, or now and then do not."""
+    schema = schemas[schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+    if "allOf" in schema:
+        return fitting(schema["allOf"][0], schemas, depth)
+    kind = schema.get("type")
+    if depth > 4 or kind is None:
+        return ANYTHING
+    if kind == "object":
+        known = {
+            name: fitting(part, schemas, depth + 1)
+            for name, part in schema.get("properties", {}).items()
+        }
+        made = strategies.fixed_dictionaries({}, optional=known)
+        if "additionalProperties" in schema:
+            made = strategies.dictionaries(TEXT, TEXT, max_size=3)
+    elif kind == "array":
+        made = strategies.lists(fitting(schema["items"], schemas, depth + 1), max_size=3)
+    else:
+        made = {"string": TEXT, "integer": strategies.integers(), "boolean": strategies.booleans()}[
+            kind
+        ]
+    return made | ANYTHING if depth else made
+
+
+def test_whatever_fits_our_openapi_gets_no_5xx_and_errors_are_status(world):
+    client = world.proxied("fuzzer")
+    root = client.ask("GET", "/openapi/v3").json["paths"]
+    document = client.ask("GET", next(iter(root.values()))["serverRelativeURL"]).json
+    schemas = document["components"]["schemas"]
+    operations = [
+        (method, path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    connection = client.connect()
+
+    @hypothesis.settings(
+        max_examples=400,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(strategies.data())
+    def attack(data):
+        method, path, operation = data.draw(strategies.sampled_from(operations))
+        query = []
+        for parameter in operation["parameters"]:
+            value = data.draw(TEXT | strategies.none())
+            if parameter["in"] == "path":
+                path = path.replace("{" + parameter["name"] + "}", quoted(value or "x"))
+            elif value is not None and parameter["name"] != "watch":
+                query.append(f"{parameter['name']}={quoted(value)}")
+        headers, body = dict(client.headers), None
+        if "requestBody" in operation:
+            content = operation["requestBody"]["content"]
+            kind = data.draw(strategies.sampled_from(sorted(content)))
+            value = data.draw(fitting(content[kind]["schema"], schemas))
+            if kind.endswith("json-patch+json"):
+                value = data.draw(strategies.lists(ANYTHING, max_size=3))
+            body = json.dumps(value).encode()
+            headers["Content-Type"] = kind
+        url = path + ("?" + "&".join(query) if query else "")
+        connection.request(method.upper(), url, body, headers)
+        response = connection.getresponse()
+        text = response.read()
+        assert response.status < 500, (method, url, body, text)
+        if response.status >= 400:
+            told = json.loads(text)
+            assert (told["kind"], told["code"]) == ("Status", response.status)
+
+    try:
+        attack()
+    finally:
+        connection.close()
+        client.ask("DELETE", servers.BASE + "/namespaces/team-a/coredumpendpoints")
+
+
+def quoted(text: str) -> str:
+    return urllib.parse.quote(text.encode("utf-8", "surrogatepass"), safe="") or "x"
