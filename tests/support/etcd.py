@@ -150,17 +150,28 @@ class Cluster:
         with urllib.request.urlopen(request, timeout=5, context=context) as response:
             return json.load(response)
 
+    def metric(self, name: str, member: int = 0) -> float:
+        """One of the numbers that etcd tells about itself."""
+        for line in self._get("metrics", member).decode().splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+        raise waiting.Failed(f"etcd has no metric {name}")
+
+    def _get(self, path: str, member: int) -> bytes:
+        context = ssl.create_default_context(cafile=str(self._authority.file))
+        context.load_cert_chain(self.certificate, self.key)
+        url = f"https://127.0.0.1:{self.ports[member]}/{path}"
+        with urllib.request.urlopen(url, timeout=2, context=context) as response:
+            body: bytes = response.read()
+            return body
+
     def _healthy(self, member: int) -> bool:
         process = self._processes[member]
         if process.poll() is not None:
             tail = (self._directory / f"m{member}.log").read_text()[-3000:]
             raise waiting.Failed(f"etcd ended with {process.returncode}; its log ends:\n{tail}")
-        context = ssl.create_default_context(cafile=str(self._authority.file))
-        context.load_cert_chain(self.certificate, self.key)
-        url = f"https://127.0.0.1:{self.ports[member]}/health"
         try:
-            with urllib.request.urlopen(url, timeout=2, context=context) as response:
-                return json.load(response)["health"] == "true"
+            return json.loads(self._get("health", member))["health"] == "true"
         except OSError:
             return False
 

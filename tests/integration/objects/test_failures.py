@@ -14,6 +14,7 @@ from coredumpd import errors
 from coredumpd.objects import etcd, etcd_watch, gateway
 
 UNTIL_S = 20.0
+WATCHERS = "etcd_debugging_mvcc_watcher_total"
 
 
 def drain(watch, last, timeout_s=UNTIL_S):
@@ -283,15 +284,17 @@ def test_a_value_that_etcd_cannot_take_is_too_large(single, open_on):
 
 def test_a_closed_watch_is_closed_in_etcd_and_frees_its_thread(single, open_on):
     engine = open_on(single)
-    threads = threading.active_count()
+    threads, in_etcd = threading.active_count(), single.metric(WATCHERS)
     watches = [engine.watch("/a/", engine.revision()) for _ in range(5)]
     for watch in watches:
         watch.next(0.05)
     assert threading.active_count() == threads + 5
+    assert single.metric(WATCHERS) == in_etcd + 5
     for watch in watches:
         watch.close()
         watch.close()
     waiting.until("threads", lambda: threading.active_count() == threads, UNTIL_S, 0.05)
+    waiting.until("etcd", lambda: single.metric(WATCHERS) == in_etcd, UNTIL_S, 0.1)
     assert list(watches[0].next(5)) == []
 
 
