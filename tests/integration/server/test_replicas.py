@@ -5,10 +5,10 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import json
-import signal
 import socket
 import threading
 
+import psutil
 import pytest
 import yaml
 from support import controlplane, etcd, pki, servers, waiting
@@ -235,6 +235,9 @@ def test_a_replica_that_is_killed_takes_nothing_along(replicas, two):
         client = replicas.client(third)
         until_ready(client)
         assert client.ask("POST", URL, endpoint("web-0")).code == 201
-        third.process.send_signal(signal.SIGKILL)
+        # The onefile executable runs in a child of its launcher.
+        for process in psutil.Process(third.process.pid).children(recursive=True):
+            process.kill()
+        third.process.kill()
         third.process.wait(10)
     assert two[0].ask("GET", f"{URL}/web-0").code == 200
