@@ -143,6 +143,12 @@ class PolicySettings:
         "must be a list of absolute paths",
         "where container runtimes keep one directory per container id, on the host",
     )
+    honourRlimit: bool = setting(
+        False, _boolean, "must be true or false", "RLIMIT_CORE of the process limits its core"
+    )
+    spoolMaxUse: int = setting("16Gi", *_SIZE, "the spool takes no more; then cores are truncated")
+    spoolKeepFree: int = setting("1Gi", *_SIZE, "left free on the spool's disk, as spoolMaxUse")
+    niceness: int = setting(5, *_integer(0, 19), "of the handler while it captures")
     procDir: str = setting("/proc", *_PATH, "where the handler reads the crashed process")
 
 

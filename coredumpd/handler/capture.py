@@ -10,7 +10,7 @@ import sys
 import time
 
 from coredumpd import errors, log, pattern
-from coredumpd.handler import describe, policy, process, runtime
+from coredumpd.handler import describe, limits, policy, process, runtime
 from coredumpd.spool import stream, writer
 
 
@@ -32,20 +32,25 @@ def run(
     more of it is wanted: that lets the kernel, and so the container, get on with dying.
     """
     begun_at, begun_clock = begun
-    reason = _reason_to_skip(crashed, rules)
+    limit = limits.of_core(rules, args.rlimit_core)
+    reason = _reason_to_skip(crashed, rules, limit)
     if reason:
         os.close(source)
         log.kmsg(log.INFO, f"skipped crash of pid {args.pid} ({crashed.comm}): {reason}")
         return
     owner = _owner(rules, crashed)
     crash = describe.begun(args, crashed, owner, rules.node, begun_at, mode)
-    entry = writer.Capture.create(_spool(host_dir), crash.id)
+    spool = _spool(host_dir)
+    room = limits.of_spool(spool, rules)
+    entry = writer.Capture.create(spool, crash.id)
     entry.note(crash)
-    copier = stream.Copier(entry.core, rules.maxSize, begun_clock + rules.captureTimeout)
+    copier = stream.Copier(entry.core, limit.size, begun_clock + rules.captureTimeout, room)
     stored = copier.copy(source, first)
     os.close(source)
-    limit = rules.maxSize if stored.reason == stream.MAX_SIZE else None
-    describe.finish(crash, stored, limit, time.monotonic() - begun_clock)
+    cut_at = None
+    if stored.reason == stream.MAX_SIZE:
+        stored.reason, cut_at = limit.reason, limit.size
+    describe.finish(crash, stored, cut_at, time.monotonic() - begun_clock)
     entry.commit(crash)
     whose = f"{owner.namespace}/{owner.pod_name}/{owner.container}" if owner else "an unnamed owner"
     cut = f", truncated: {stored.reason}" if stored.reason else ""
@@ -53,12 +58,16 @@ def run(
     log.kmsg(log.INFO, f"stored {crash.id} of {whose}: {sizes}{cut}")
 
 
-def _reason_to_skip(crashed: process.Process, rules: policy.Policy) -> str | None:
+def _reason_to_skip(
+    crashed: process.Process, rules: policy.Policy, limit: limits.Limit
+) -> str | None:
     own = os.stat(f"{process.PROC}/self/exe")
     if hasattr(sys, "frozen") and crashed.exe_inode == (own.st_dev, own.st_ino):
         return "it is this handler"
     if crashed.place is None and rules.hostCrashes == "ignore":
         return "it is in no pod (policy.hostCrashes: ignore)"
+    if limit.size == 0:
+        return f"it may dump nothing ({limit.reason})"
     return None
 
 

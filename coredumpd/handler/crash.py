@@ -39,6 +39,7 @@ def take(source: int, args: pattern.CrashArgs, host_dir: str, mode: str) -> None
 
     rules = policy.load_or_default(f"{host_dir}/policy.json")
     set_deadline(rules.captureTimeout)
+    os.nice(rules.niceness)
     if rules.procDir != PROC:
         directory = _pinned(rules.procDir, args.pid)
     if directory is None:

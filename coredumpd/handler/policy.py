@@ -24,11 +24,15 @@ class Policy:
 
     __slots__ = (
         "captureTimeout",
+        "honourRlimit",
         "hostCrashes",
         "maxSize",
+        "niceness",
         "node",
         "procDir",
         "runtimeStateDirs",
+        "spoolKeepFree",
+        "spoolMaxUse",
     )
 
     def __init__(self) -> None:
@@ -40,6 +44,10 @@ class Policy:
             "/run/containers/storage/overlay-containers",
             "/var/lib/docker/containers",
         ]
+        self.honourRlimit = False
+        self.spoolMaxUse = 16 * 1024**3  # bytes
+        self.spoolKeepFree = 1024**3  # bytes
+        self.niceness = 5
         self.node: str | None = None  # unknown until an agent says it
         self.procDir = "/proc"
 
@@ -112,6 +120,10 @@ _RULES: dict[str, tuple[Any, str]] = {
     "hostCrashes": (lambda value: value in ("ignore", "store"), "must be ignore or store"),
     "maxSize": (lambda value: _is_number(value) and isinstance(value, int), "must be bytes"),
     "captureTimeout": (_is_number, "must be seconds"),
+    "honourRlimit": (lambda value: isinstance(value, bool), "must be true or false"),
+    "spoolMaxUse": (lambda value: _is_number(value) and isinstance(value, int), "must be bytes"),
+    "spoolKeepFree": (lambda value: _is_number(value) and isinstance(value, int), "must be bytes"),
+    "niceness": (lambda value: isinstance(value, int) and 0 <= value <= 19, "must be 0 to 19"),
     "runtimeStateDirs": (
         lambda value: isinstance(value, list) and all(map(_is_path, value)),
         "must be a list of absolute paths",

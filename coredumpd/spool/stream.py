@@ -36,6 +36,8 @@ WRITEBACK_BYTES = 8 * CHUNK_BYTES
 EMPTY = "the kernel sent nothing"
 MAX_SIZE = "larger than maxSize"
 TIMEOUT = "captureTimeout passed"
+RLIMIT = "larger than RLIMIT_CORE"
+SPOOL_FULL = "the spool is full (spoolMaxUse, spoolKeepFree)"
 SHORT = "the stream ended before the size its headers state"
 
 
@@ -60,17 +62,23 @@ class Result:
         self.members += 1
 
 
+class _SpoolFullError(Exception):
+    """Policy gives the spool no more room."""
+
+
 class Copier:
     """Copies one stream into one file descriptor, which it may cut; closes neither."""
 
-    def __init__(self, sink: int, size_max: int, deadline: float) -> None:
-        """`size_max` in bytes of input; `deadline` on the monotonic clock."""
+    def __init__(self, sink: int, size_max: int, deadline: float, stored_max: int = 2**63) -> None:
+        """`size_max` in bytes of input, `stored_max` of output; `deadline` is monotonic time."""
         self._sink = sink
         self._size_max = size_max
         self._deadline = deadline
         self._expectation = coresize.Expectation()
         self._source = -1
         self._member = Member()
+        self._stored_max = stored_max
+        self._written = 0
         self._dirty = 0  # bytes written since the disk was last started on them
         self.result = Result()
 
@@ -84,11 +92,12 @@ class Copier:
         try:
             self._copy(first)
             self._end_member()
-            if not self.result.members:
-                self._write(self._member.end())  # of no input: a file that gunzip accepts
-                self.result.add(0, self._member.stored_size, 0)
+        except _SpoolFullError:
+            self._cut(SPOOL_FULL)
         except OSError as error:
             self._cut(f"the spool failed: {error.strerror}")
+        if not self.result.members:
+            self._store_nothing()
         self._judge()
         return self.result
 
@@ -147,8 +156,22 @@ class Copier:
             result.add(member.size, member.stored_size, member.crc32)
             self._member = Member(_level(self._source))
 
+    def _store_nothing(self) -> None:
+        """A gzip member of no input: a file that gunzip accepts."""
+        member = Member()
+        data = member.end()
+        try:
+            write_all(self._sink, data)
+        except OSError:
+            os.ftruncate(self._sink, 0)  # not even these: the record says storedSize 0
+            return
+        self.result.add(0, len(data), 0)
+
     def _write(self, data: bytes) -> None:
         """Write, and start the disk on what has piled up: the last fsync then finds little left."""
+        self._written += len(data)
+        if self._written > self._stored_max:
+            raise _SpoolFullError
         write_all(self._sink, data)
         self._dirty += len(data)
         if self._dirty >= WRITEBACK_BYTES:
@@ -160,6 +183,7 @@ class Copier:
         """Drop the member that could not be written whole. Shrinking a file needs no space."""
         self.result.reason = reason
         os.ftruncate(self._sink, self.result.stored_size)
+        os.lseek(self._sink, self.result.stored_size, os.SEEK_SET)
 
     def _judge(self) -> None:
         result, expected = self.result, self._expectation.size

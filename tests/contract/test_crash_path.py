@@ -20,6 +20,7 @@ ALLOWED = {
     "coredumpd.handler.cgroup",
     "coredumpd.handler.crash",
     "coredumpd.handler.describe",
+    "coredumpd.handler.limits",
     "coredumpd.handler.main",
     "coredumpd.handler.policy",
     "coredumpd.handler.process",

@@ -173,3 +173,61 @@ def test_a_core_that_trickles_in_is_cut_at_the_deadline(
     core = handler.record(handler.wait_for_entry())["core"]
     assert core["truncated"]["reason"] == "captureTimeout passed"
     assert 1 <= core["size"] < 600
+
+
+def test_a_spool_at_its_limit_keeps_the_record_and_says_why(
+    handler: installed.Installed, pod: pods.Pod, words: list[str]
+) -> None:
+    handler.policy(runtimeStateDirs=[str(pod.state_dir)], spoolMaxUse=100_000)
+    assert handle(handler, words, cores.elf(3_000_000)).returncode == 0
+    entry = handler.wait_for_entry()
+    core = handler.record(entry)["core"]
+    assert core["truncated"]["is"]
+    assert "spoolMaxUse" in core["truncated"]["reason"]
+    assert gzip.decompress((entry / "core.gz").read_bytes()) == b""
+    assert core["size"] == 0
+
+
+def test_a_disk_that_must_stay_free_is_not_filled(
+    handler: installed.Installed, pod: pods.Pod, words: list[str]
+) -> None:
+    handler.policy(runtimeStateDirs=[str(pod.state_dir)], spoolKeepFree=2**60)
+    assert handle(handler, words, cores.elf(3_000_000)).returncode == 0
+    assert (
+        "spoolKeepFree" in handler.record(handler.wait_for_entry())["core"]["truncated"]["reason"]
+    )
+
+
+def test_rlimit_core_is_honoured_when_policy_says_so(
+    handler: installed.Installed, pod: pods.Pod, victim: subprocess.Popen[bytes]
+) -> None:
+    handler.policy(runtimeStateDirs=[str(pod.state_dir)], honourRlimit=True)
+    pidfd = os.pidfd_open(victim.pid)
+    os.set_inheritable(pidfd, True)
+    none = installed.arguments(victim, rlimit_core=0, pidfd=pidfd)
+    some = installed.arguments(victim, rlimit_core=50_000, pidfd=pidfd)
+    assert handle(handler, none, cores.elf(3_000_000)).returncode == 0
+    assert handler.entries() == []
+    assert handle(handler, some, cores.elf(3_000_000)).returncode == 0
+    os.close(pidfd)
+    core = handler.record(handler.wait_for_entry())["core"]
+    assert core["size"] == core["truncated"]["limit"] == 50_000
+    assert core["truncated"]["reason"] == "larger than RLIMIT_CORE"
+
+
+def test_a_captures_niceness_is_the_policys(
+    handler: installed.Installed, pod: pods.Pod, words: list[str]
+) -> None:
+    handler.policy(runtimeStateDirs=[str(pod.state_dir)], niceness=7)
+    process = subprocess.Popen(
+        [handler.executable, "handle", *words], stdin=subprocess.PIPE, env={}, close_fds=False
+    )
+    assert process.stdin is not None
+    with process.stdin as pipe:
+        pipe.write(bytes(100_000))
+        pipe.flush()
+        end = time.monotonic() + 30
+        while os.getpriority(os.PRIO_PROCESS, process.pid) != 7 and time.monotonic() < end:
+            threading.Event().wait(0.02)
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == 7
+    assert process.wait(timeout=30) == 0

@@ -20,6 +20,10 @@ def test_the_defaults_are_those_of_the_settings() -> None:
         "hostCrashes",
         "maxSize",
         "captureTimeout",
+        "honourRlimit",
+        "spoolMaxUse",
+        "spoolKeepFree",
+        "niceness",
     ):
         assert getattr(ours, name) == getattr(theirs, name), name
     assert tuple(ours.runtimeStateDirs) == theirs.runtimeStateDirs
@@ -47,6 +51,9 @@ def test_a_snapshot_is_obeyed_and_newer_fields_are_passed_over(tmp_path: Path) -
         ("captureTimeout", float("inf")),
         ("runtimeStateDirs", "/run"),
         ("runtimeStateDirs", ["relative"]),
+        ("honourRlimit", 1),
+        ("spoolMaxUse", "16Gi"),
+        ("niceness", 20),
         ("node", 7),
         ("procDir", "proc"),
     ],

@@ -1,0 +1,49 @@
+"""How much of a core may be stored: by policy, the process's own limit, and the spool's disk."""
+
+from __future__ import annotations
+
+import os
+
+from coredumpd.handler import policy
+from coredumpd.spool import stream, writer
+
+PAGE_BYTES = 4096  # an RLIMIT_CORE below one page means "no core", as the kernel takes it for files
+
+
+class Limit:
+    """The most bytes of core, and why that is the limit."""
+
+    __slots__ = ("reason", "size")
+
+    def __init__(self, size: int, reason: str) -> None:
+        self.size = size
+        self.reason = reason
+
+
+def of_core(rules: policy.Policy, rlimit_core: int) -> Limit:
+    """The limit on the uncompressed core; size 0 when the process wants none."""
+    if rules.honourRlimit and rlimit_core < rules.maxSize:
+        return Limit(rlimit_core if rlimit_core >= PAGE_BYTES else 0, stream.RLIMIT)
+    return Limit(rules.maxSize, stream.MAX_SIZE)
+
+
+def of_spool(spool: int, rules: policy.Policy) -> int:
+    """Bytes of gzip that the spool still takes; 0 or less when it is full. Raises OSError."""
+    disk = os.fstatvfs(spool)
+    return room(rules, used_bytes(spool), disk.f_bavail * disk.f_frsize)
+
+
+def room(rules: policy.Policy, used: int, free: int) -> int:
+    """What `spoolMaxUse` and `spoolKeepFree` leave, given bytes in use and free."""
+    return min(rules.spoolMaxUse - used, free - rules.spoolKeepFree)
+
+
+def used_bytes(spool: int) -> int:
+    """The size of every core in the spool, captures in progress included."""
+    total = 0
+    for name in os.listdir(spool):
+        try:
+            total += os.stat(f"{name}/{writer.CORE}", dir_fd=spool, follow_symlinks=False).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # shipped meanwhile, or not a capture
+    return total
