@@ -77,6 +77,26 @@ def objects_url(value: object) -> str:
     return text.rstrip("/")
 
 
+def target_url(value: object) -> str:
+    """Where an agent ships to. Raises ValueError, in whose place TARGET_RULE is said."""
+    text = _text(value)
+    if not text.startswith("https:"):
+        return store_url(text)
+    parts = urllib.parse.urlsplit(text)
+    extra = parts.path.strip("/") or parts.query or parts.fragment or parts.username
+    if not parts.hostname or extra or (parts.port is None and ":" in parts.netloc):
+        raise ValueError
+    return text.rstrip("/")
+
+
+def _account(value: object) -> str:
+    text = _text(value)
+    words = text.split(":")
+    if len(words) != 4 or words[:2] != ["system", "serviceaccount"] or not all(words):
+        raise ValueError
+    return text
+
+
 def _endpoint(value: object) -> str:
     text = _text(value)
     parts = urllib.parse.urlsplit(text)
@@ -118,6 +138,7 @@ STORE_RULE = (
     " or az://CONTAINER/PREFIX, without credentials"
 )
 _STORE = (store_url, STORE_RULE)
+TARGET_RULE = f"{STORE_RULE}, or https://HOST:PORT of a coredumpd server"
 OBJECTS_RULE = (
     "must be a URL sqlite:////PATH, or etcd://HOST:PORT,HOST:PORT/PREFIX without credentials"
     " (etcd+http:// without TLS)"
@@ -159,7 +180,12 @@ class AgentSettings:
     hostDir: str = setting(
         "/var/lib/coredumpd", *_PATH, "versions, spool and state, the same path on host and in pod"
     )
-    store: str = setting("file:///var/lib/coredump-store", *_STORE, "where dumps are shipped to")
+    store: str = setting(
+        "file:///var/lib/coredump-store",
+        target_url,
+        TARGET_RULE,
+        "where dumps are shipped to; https: a server that commits them to its own store",
+    )
     corePipeLimit: int = setting(16, *_integer(1, 4096), "kernel.core_pipe_limit")
     suidDumpable: int | None = setting(
         None,
@@ -181,6 +207,12 @@ class ServerSettings:
         OBJECTS_RULE,
         "where CoredumpEndpoint objects live: SQLite for one replica, etcd for several",
     )
+    uploadAccount: str | None = setting(
+        None,
+        _account,
+        "must be system:serviceaccount:NAMESPACE:NAME",
+        "the agents' service account, which may send dumps; not set: nobody may",
+    )
     port: int = setting(8443, *_integer(0, 65535), "HTTPS port")
     tlsCertFile: str = setting("/etc/coredumpd/tls/tls.crt", *_PATH, "PEM certificate chain")
     tlsKeyFile: str = setting("/etc/coredumpd/tls/tls.key", *_PATH, "PEM private key")
@@ -190,6 +222,20 @@ class ServerSettings:
     )
     shutdownGrace: float = setting(
         "60s", *_DURATION, "then downloads in progress have so long to finish"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class UploadSettings:
+    """How an agent reaches a server that is its store (`agent.store: https://HOST:PORT`)."""
+
+    caFile: str = setting(
+        "/etc/coredumpd/tls/ca.crt", *_PATH, "who signed the server's certificate"
+    )
+    tokenFile: str = setting(
+        "/var/run/secrets/kubernetes.io/serviceaccount/token",
+        *_PATH,
+        "the service account's token, read anew for each dump",
     )
 
 
@@ -271,6 +317,7 @@ SECTIONS = {
     "agent": AgentSettings,
     "server": ServerSettings,
     "retention": RetentionSettings,
+    "upload": UploadSettings,
     "bucket": BucketSettings,
     "etcd": EtcdSettings,
 }

@@ -31,6 +31,8 @@ Options, each with the environment variable that sets it too:
                              pvc:CLAIM           a ReadWriteMany claim in NAMESPACE
                              nfs:SERVER:/PATH    an NFS export
                              s3://BUCKET/PREFIX, gs://…, az://…   a bucket
+                             server:CLAIM        the server's own claim, ReadWriteOnce is enough: the
+                                                 agents send dumps to the server over HTTPS
   --store-secret SECRET    COREDUMPD_STORE_SECRET       a Secret in NAMESPACE whose keys become environment
                              variables: a bucket's credentials
   --objects WHERE          COREDUMPD_OBJECTS            where CoredumpEndpoints are kept (emptyDir)
@@ -129,8 +131,8 @@ check --host-dir "$host_dir" "must be an absolute path of letters, digits and '.
 check --kubernetes "$kubernetes" "must be a release from 1.20 on, such as 1.31" '1\.[2-9][0-9]'
 check --max-size "$max_size" "must be a size such as 512Mi or 8Gi" '[0-9]+([KMGT]i?)?'
 [ -z "$runtime_state_dir" ] || check --runtime-state-dir "$runtime_state_dir" "must be an absolute path" "$path"
-check --store "$store" "must be hostPath:/DIR, pvc:CLAIM, nfs:SERVER:/PATH or a bucket's URL" \
-    "hostPath:$path|pvc:$label|nfs:[A-Za-z0-9.-]+:$path|(s3|gs|az)://[a-z0-9][a-z0-9.-]*(/[A-Za-z0-9._/-]*)?"
+check --store "$store" "must be hostPath:/DIR, pvc:CLAIM, nfs:SERVER:/PATH, server:CLAIM or a bucket's URL" \
+    "hostPath:$path|(pvc|server):$label|nfs:[A-Za-z0-9.-]+:$path|(s3|gs|az)://[a-z0-9][a-z0-9.-]*(/[A-Za-z0-9._/-]*)?"
 check --objects "$objects" "must be emptyDir, hostPath:/DIR, pvc:CLAIM or an etcd's URL" \
     "emptyDir|hostPath:$path|pvc:$label|etcd(\\+http)?://[A-Za-z0-9.:,-]+$path"
 for secret in --store-secret="$store_secret" --etcd-tls-secret="$etcd_tls_secret" \
@@ -213,7 +215,17 @@ store_environment() {
     [ -z "$store_secret" ] || echo "          envFrom: [{secretRef: {name: $store_secret}}]"
 }
 
+agent_store=$store
 case $store in *://*) store_url=$store ;; *) store_url=file://$STORE_DIR ;; esac
+agent_store_url=$store_url
+case $store in
+server:*)
+    case $objects in *://*) fail "--store server:CLAIM has one server, --objects in an etcd two" ;; esac
+    store=pvc:${store#server:}
+    agent_store_url=https://$host:443
+    agent_store=$agent_store_url
+    ;;
+esac
 [ "$kubernetes" = 1.20 ] && pdb_api=policy/v1beta1 || pdb_api=policy/v1
 case $objects in
 *://*)
@@ -245,10 +257,15 @@ END
     cat <<END
 agent:
   hostDir: $host_dir
-  store: $store_url
+  store: $agent_store_url
 server:
   store: $store_url
   objects: $objects_url
+END
+    [ "$agent_store_url" = "$store_url" ] || cat <<END
+  uploadAccount: system:serviceaccount:$namespace:coredumpd-agent
+upload:
+  caFile: /etc/coredumpd/config/ca.crt
 END
     [ -z "$etcd_tls_secret$etcd_user_secret" ] || echo "etcd:"
     [ -z "$etcd_tls_secret" ] || cat <<END
@@ -280,6 +297,11 @@ metadata:
     pod-security.kubernetes.io/audit: privileged
 ---
 END
+}
+
+upload_rule() { # the right to send dumps to the server, where that is the store
+    [ "$agent_store_url" = "$store_url" ] ||
+        echo '  - {nonResourceURLs: ["/agent/v1/*"], verbs: [get, update]}'
 }
 
 rbac_yaml() {
@@ -346,6 +368,7 @@ rules:
   - {apiGroups: [""], resources: [pods], verbs: [get, list, watch]}
   - {apiGroups: [""], resources: [nodes, namespaces], verbs: [get]}
   - {apiGroups: [""], resources: [events], verbs: [create, patch]}
+$(upload_rule)
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -430,6 +453,8 @@ metadata: {name: coredumpd, namespace: $namespace}
 data:
   config.yaml: |
 $(config | sed 's/^/    /')
+  ca.crt: | # who signed the server's certificate
+$(sed 's/^/    /' "$pki/ca.crt")
 ---
 apiVersion: v1
 kind: Secret
@@ -610,12 +635,12 @@ $(store_environment)
             - {name: tmp, mountPath: /tmp} # the executable unpacks itself here
             - {name: config, mountPath: /etc/coredumpd/config, readOnly: true}
             - {name: host, mountPath: $host_dir} # the same path as on the node
-$(mount store "$store" "$STORE_DIR")
+$(mount store "$agent_store" "$STORE_DIR")
       volumes:
         - {name: tmp, emptyDir: {sizeLimit: 512Mi}}
         - {name: config, configMap: {name: coredumpd}}
         - {name: host, hostPath: {path: $host_dir, type: DirectoryOrCreate}}
-$(volume store "$store" DirectoryOrCreate)
+$(volume store "$agent_store" DirectoryOrCreate)
 END
 }
 

@@ -69,7 +69,7 @@ async def run(sections: Mapping[str, Any], options: Options) -> None:
     with await _sole_agent(host_dir):
         policyfile.write(host_dir, sections["policy"], options.node)
         spool = entries.Spool(str(host_dir / "spool"))
-        target = store.open(chosen.store, sections["bucket"])
+        target = store.open_target(chosen.store, sections["bucket"], sections["upload"])
         async with contextlib.AsyncExitStack() as stack:
             api = await _connect(options)
             if api is not None:
@@ -84,7 +84,7 @@ class _Daemon:
         options: Options,
         host_dir: Path,
         spool: entries.Spool,
-        target: store.Store,
+        target: store.Target,
         api: client.Client | None,
     ) -> None:
         self._options = options

@@ -15,6 +15,7 @@ from coredumpd.server import (
     discovery,
     downloads,
     endpoints,
+    intake,
     inventory,
     metrics,
     openapi,
@@ -34,6 +35,7 @@ class Outside:
     authorizer: access.Authorizer
     cluster: cluster.Cluster
     checks: dict[str, probes.Check]
+    uploads: intake.Uploads | None = None  # agents may send dumps
 
 
 class App:
@@ -46,6 +48,7 @@ class App:
         self.coredumps = coredumps.Coredumps(self.stored)
         self.metrics = metrics.Metrics()
         self.stopping = False
+        self._uploads = outside.uploads
         self._guard = base.Guard(outside.authenticator, outside.authorizer, self.metrics)
         self._checks = {
             "store": self.stored.check,
@@ -66,6 +69,7 @@ class App:
             *downloads.routes(self.endpoints, self.stored),
             *downloads.routes(self.coredumps, self.stored),
             *backtraces.routes(self.coredumps, self.stored),
+            *intake.routes(self._uploads),
         ]
 
     def application(self) -> web.Application:

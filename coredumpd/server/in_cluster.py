@@ -8,7 +8,17 @@ from typing import Any, cast
 
 from coredumpd import objects, settings, store
 from coredumpd.kube import client
-from coredumpd.server import app, cluster, inuse, inventory, keeper, run, tenancy, trust_source
+from coredumpd.server import (
+    app,
+    cluster,
+    intake,
+    inuse,
+    inventory,
+    keeper,
+    run,
+    tenancy,
+    trust_source,
+)
 from coredumpd.web import access, callers
 
 _log = logging.getLogger(__name__)
@@ -27,6 +37,7 @@ async def serve(sections: Mapping[str, Any], kubeconfig: str | None) -> None:
             authorizer=access.SubjectAccessReviews(kube),
             cluster=cluster.KubeCluster(kube),
             checks={"trust": trust.check},
+            uploads=_uploads(stored, chosen.uploadAccount),
         )
         where = run.Listen(
             address=None,
@@ -46,3 +57,8 @@ async def serve(sections: Mapping[str, Any], kubeconfig: str | None) -> None:
                 client_bundle=lambda: trust.current.bundle if trust.current else "",
                 refresh=trust.refresh,
             )
+
+
+def _uploads(stored: inuse.Watched, account: str | None) -> intake.Uploads | None:
+    """Nobody may send where no account is named."""
+    return None if account is None else intake.Uploads(cast(intake.Store, stored), account)

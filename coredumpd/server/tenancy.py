@@ -22,6 +22,7 @@ from coredumpd.web import callers
 
 CACHE_S = 5.0
 CACHED_MAX = 1024
+SKEW_S = 300.0  # a node's clock may be so much ahead of the API server's
 _TIMEOUT_S = 5.0
 
 
@@ -87,10 +88,7 @@ class Namespaces:
 
 
 class OwnStore:
-    """A store whose records and cores are those of the namespaces that are; the rest is not there.
-
-    `list` passes as it is: it names keys, and what they name is asked for by the others.
-    """
+    """A store whose dumps are those of the namespaces that are; the rest is not there."""
 
     def __init__(self, engine: Any, namespaces: Namespaces) -> None:
         """`engine`: a `store.Store`."""
@@ -99,6 +97,20 @@ class OwnStore:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
+
+    def list(
+        self, namespace: str | None = None, pod_uid: str | None = None, container: str | None = None
+    ) -> Iterator[record.DumpKey]:
+        """See `store.Store.list`. Reads a record only where the time in the key does not decide."""
+        for key in self._engine.list(namespace, pod_uid, container):
+            if self._is_surely_shown(key):
+                yield key
+                continue
+            try:
+                self.read_record(key)
+            except (errors.NotFound, errors.BadRecord):
+                continue  # an earlier namespace's, or nobody's
+            yield key
 
     def scan(
         self, namespace: str | None = None, pod_uid: str | None = None, container: str | None = None
@@ -124,6 +136,12 @@ class OwnStore:
         """See `store.Store.delete`."""
         self.read_record(key)
         self._engine.delete(key)
+
+    def _is_surely_shown(self, key: record.DumpKey) -> bool:
+        if key.namespace == record.HOST_NAMESPACE:
+            return True
+        namespace = self._namespaces.current(key.namespace)
+        return namespace is not None and record.id_time(key.id) > namespace.created_s + SKEW_S
 
     def _shows(self, key: record.DumpKey, crash: record.CrashRecord) -> bool:
         if key.namespace == record.HOST_NAMESPACE:

@@ -98,6 +98,24 @@ class Store(Protocol):
         """Remove the one file or empty directory at `path`, as `files` names it."""
 
 
+class Target(Protocol):
+    """Where dumps can be shipped to: a store, or a server that has one."""
+
+    def commit(self, key: record.DumpKey, entry: record.CrashRecord, core: BinaryIO) -> None:
+        """See `Store.commit`."""
+
+
+def open_target(
+    url: str, bucket: settings.BucketSettings, upload: settings.UploadSettings
+) -> Target:
+    """As `open`, and `https://HOST:PORT` as well. Raises SettingsError."""
+    if not url.startswith("https:"):
+        return open(url, bucket)
+    from coredumpd.store import remote
+
+    return remote.RemoteStore(url, upload)
+
+
 def open(url: str, bucket: settings.BucketSettings | None = None) -> Store:
     """The engine for `url`, not touched yet. Raises SettingsError for a URL no engine takes.
 

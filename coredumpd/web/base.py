@@ -47,6 +47,7 @@ class Handler(web.RequestHandler):
 
     policy: ClassVar[policies.Policy]
     audited = False  # mutating methods are in any case
+    body_bytes_max = bodies.BODY_BYTES_MAX
 
     caller: callers.Caller | None = None
     asked: access.Attributes | None = None
@@ -83,8 +84,8 @@ class Handler(web.RequestHandler):
             self.caller = await self.guard.authenticator.authenticate(headers, certificate)
             await self.guard.authorizer.check(self.caller, self.asked)
         length = self.request.headers.get("Content-Length", "0")
-        if length.isdecimal() and int(length[:20]) > bodies.BODY_BYTES_MAX:
-            raise errors.TooLarge(f"the body is longer than {bodies.BODY_BYTES_MAX} bytes")
+        if length.isdecimal() and int(length[:20]) > self.body_bytes_max:
+            raise errors.TooLarge(f"the body is longer than {self.body_bytes_max} bytes")
 
     def data_received(self, chunk: bytes) -> None:
         """Tornado's: part of the body. What is beyond the limit is dropped, then refused."""

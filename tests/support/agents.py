@@ -44,6 +44,7 @@ class Agent:
         self.store.mkdir()
         self.kind = kind
         self.policy: dict[str, Any] = {}
+        self.extra: dict[str, Any] = {}  # more sections of the configuration
         self.settings: dict[str, Any] = {
             "hostDir": str(host_dir),
             "store": self.store.as_uri(),
@@ -55,7 +56,7 @@ class Agent:
     def config(self) -> Path:
         """The configuration file, written anew."""
         path = self.directory / "config.yaml"
-        path.write_text(json.dumps({"agent": self.settings, "policy": self.policy}))
+        path.write_text(json.dumps({"agent": self.settings, "policy": self.policy} | self.extra))
         return path
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:

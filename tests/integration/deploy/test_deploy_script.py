@@ -11,6 +11,8 @@ import pytest
 import yaml
 from cryptography import x509
 
+from coredumpd import conffile
+
 SCRIPT = Path(__file__).parents[3] / "deploy/deploy.sh"
 
 
@@ -58,8 +60,6 @@ def test_the_service_the_api_service_and_the_namespace_are_as_asked(written):
 
 
 def test_the_configuration_is_one_the_executable_accepts(written, tmp_path):
-    from coredumpd import conffile
-
     config = tmp_path / "config.yaml"
     config.write_text(written["ConfigMap", "coredumpd"]["data"]["config.yaml"])
     sections = conffile.load(str(config))
@@ -202,3 +202,32 @@ def test_a_wrong_argument_is_named_with_its_rule_and_nothing_is_written(tmp_path
     assert done.returncode == 2
     assert complaint in done.stderr
     assert not out.exists()
+
+
+def test_without_shared_storage_the_server_keeps_what_the_agents_send(tmp_path):
+    done = deploy("--store", "server:dumps", "cores", "coreapi", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    written = manifests(tmp_path / "out")
+    claim = {"name": "store", "persistentVolumeClaim": {"claimName": "dumps"}}
+    pods = {
+        kind: written[kind, name]["spec"]["template"]["spec"]
+        for kind, name in (("Deployment", "coredumpd-server"), ("DaemonSet", "coredumpd-agent"))
+    }
+    assert claim in pods["Deployment"]["volumes"]
+    assert "store" not in [volume["name"] for volume in pods["DaemonSet"]["volumes"]]
+    data = written["ConfigMap", "coredumpd"]["data"]
+    (tmp_path / "config.yaml").write_text(data["config.yaml"])
+    sections = conffile.load(str(tmp_path / "config.yaml"))
+    assert sections["agent"].store == "https://coreapi.cores.svc:443"
+    assert sections["server"].uploadAccount == "system:serviceaccount:cores:coredumpd-agent"
+    assert sections["upload"].caFile == "/etc/coredumpd/config/ca.crt"
+    x509.load_pem_x509_certificate(data["ca.crt"].encode())
+    rules = written["ClusterRole", "coredumpd:agent"]["rules"]
+    assert {"nonResourceURLs": ["/agent/v1/*"], "verbs": ["get", "update"]} in rules
+
+
+def test_a_store_of_one_server_does_not_go_with_two(tmp_path):
+    words = ("--store", "server:dumps", "--objects", "etcd://10.0.0.1:2379/coredumpd")
+    refused = deploy(*words, "cores", "coreapi", tmp_path / "out")
+    assert refused.returncode == 2
+    assert "one server" in refused.stderr

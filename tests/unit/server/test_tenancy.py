@@ -12,6 +12,7 @@ from coredumpd import errors, record, store
 from coredumpd.server import tenancy
 
 BORN = "2026-09-01T00:00:00Z"
+BORN_S = 1_788_220_800
 BEFORE, AFTER = 1_700_000_000, 1_790_000_000
 
 
@@ -54,13 +55,14 @@ def world(tmp_path: Path) -> World:
 
 def test_a_new_namespace_never_shows_the_dumps_of_the_old_one(world: World) -> None:
     by_time = world.put(1, time_s=BEFORE)
-    by_uid = world.put(2, time_s=AFTER, namespaceUID="old")
+    by_uid = world.put(2, time_s=BORN_S + 60, namespaceUID="old")  # that node's clock was early
     ours = [
         world.put(3, time_s=AFTER),
         world.put(4, time_s=BEFORE, namespaceUID="new"),  # a node whose clock is late
     ]
     found = world.ask(lambda own: [key for key, _ in own.scan("team-a")])
     assert sorted(found, key=str) == sorted(ours, key=str)
+    assert world.ask(lambda own: list(own.list("team-a"))) == sorted(ours, key=str)
     for key in (by_time, by_uid):
         for call in ("read_record", "open_core", "delete"):
             with pytest.raises(errors.NotFound):
@@ -85,7 +87,7 @@ def test_what_cannot_be_asked_is_not_shown(world: World, error: Exception) -> No
 def test_kubernetes_is_asked_once_for_a_listing(world: World) -> None:
     for pid in range(5):
         world.put(pid, time_s=AFTER)
-    assert len(world.ask(lambda own: list(own.scan()))) == 5
+    assert len(world.ask(lambda own: [*own.list(), *own.scan()])) == 10
     assert world.api.asked == 1
 
 
