@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def config(tmp_path: Path, s3_bucket) -> Path:
 def start(kind, *words) -> subprocess.Popen[str]:
     command = [*agents.program(kind), "store", *map(str, words)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=ENVIRONMENT, text=True, stdout=pipe, stderr=pipe)
+    return subprocess.Popen(
+        command, env=ENVIRONMENT, text=True, stdout=pipe, stderr=pipe, start_new_session=True
+    )
 
 
 def run(kind, *words) -> tuple[int, str, str]:
@@ -62,7 +65,8 @@ def test_a_migration_that_is_killed_continues_where_it_ended(
     try:
         waiting.until("some are there", lambda: len(list(through.list())) >= 3, 60)
     finally:
-        first.kill()
+        # A onefile executable is two processes; the second would finish the work.
+        os.killpg(first.pid, signal.SIGKILL)
         first.communicate()
     there = len(list(through.list()))
     assert there < 30
