@@ -11,15 +11,12 @@ import contextlib
 import errno
 import logging
 import os
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from coredumpd import errors, record, store
-from coredumpd.store import files, keys, tree
+from coredumpd.store import dumpfiles, files, keys, tree
 
-CORE, META = "core.gz", "meta.json"
-_CHUNK_BYTES = 1024 * 1024
 # A deletion may remove an empty parent between our mkdir and our write; a twin that was faster
 # removes our part.
 _TRIES_MAX = 3
@@ -102,7 +99,7 @@ class DirectoryStore:
         where = keys.prefix(namespace, pod_uid, None)
         new = f"{keys.NOTE}{name}.{os.urandom(4).hex()}"
         with self._translated(None), tree.made_directory(self.root, *where) as pod:
-            _write_file(new, pod, data)
+            dumpfiles.write_file(new, pod, data)
             os.rename(new, f"{keys.NOTE}{name}", src_dir_fd=pod, dst_dir_fd=pod)
             os.fsync(pod)
 
@@ -120,12 +117,14 @@ class DirectoryStore:
     def read_record(self, key: record.DumpKey) -> record.CrashRecord:
         """See `store.Store.read_record`."""
         with self._translated(key), tree.directory(self.root, *_parents(key), key.id) as dump:
-            return _read_record(dump)
+            return dumpfiles.read_record(dump)
 
-    def open_core(self, key: record.DumpKey) -> CoreFile:
+    def open_core(self, key: record.DumpKey) -> dumpfiles.CoreFile:
         """See `store.Store.open_core`."""
         with self._translated(key), tree.directory(self.root, *_parents(key), key.id) as dump:
-            return CoreFile(tree.open_file(CORE, dump), f"{key}/{CORE}")
+            return dumpfiles.CoreFile(
+                tree.open_file(dumpfiles.CORE, dump), f"{key}/{dumpfiles.CORE}"
+            )
 
     def delete(self, key: record.DumpKey) -> None:
         """See `store.Store.delete`: invisible by one rename, then the bytes, then empty parents."""
@@ -160,11 +159,11 @@ class DirectoryStore:
                 pass  # as in `list`
             yield from files.walk(self.root, prefix)
 
-    def open_file(self, path: str) -> CoreFile:
+    def open_file(self, path: str) -> dumpfiles.CoreFile:
         """See `store.Store.open_file`."""
         *above, name = keys.names(path)
         with self._translated(path), tree.directory(self.root, *above) as parent:
-            return CoreFile(tree.open_file(name, parent), path)
+            return dumpfiles.CoreFile(tree.open_file(name, parent), path)
 
     def discard(self, path: str) -> None:
         """See `store.Store.discard`."""
@@ -180,9 +179,9 @@ class DirectoryStore:
             with contextlib.ExitStack() as stack:
                 dump = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
                 stack.callback(os.close, dump)
-                crc = _copy_verified(core, dump, entry)
+                crc = dumpfiles.copy_verified(core, dump, entry)
                 stored = {**entry.raw, "core": {**entry.raw["core"], "storedCrc32": f"{crc:08x}"}}
-                _write_file(META, dump, record.CrashRecord(stored).encode())
+                dumpfiles.write_file(dumpfiles.META, dump, record.CrashRecord(stored).encode())
                 os.fsync(dump)
             self._publish(parent, part, key, entry)
         except BaseException:
@@ -221,7 +220,7 @@ class DirectoryStore:
         try:
             with tree.directory(self.root, *_parents(key), key.id) as dump:
                 try:
-                    core: dict[str, Any] = _read_record(dump).raw["core"]
+                    core: dict[str, Any] = dumpfiles.read_record(dump).raw["core"]
                     return core
                 except (FileNotFoundError, errors.BadRecord) as error:
                     problem = error
@@ -272,66 +271,5 @@ class DirectoryStore:
             raise errors.StorageError(f"store {where}: {error.strerror or error}") from error
 
 
-class CoreFile:
-    """See `store.Core`: one descriptor, read at offsets, so threads need no lock."""
-
-    def __init__(self, descriptor: int, name: str) -> None:
-        self._descriptor = descriptor
-        self._name = name
-        self.size = os.fstat(descriptor).st_size
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """See `store.Core.read_at`."""
-        try:
-            return os.pread(self._descriptor, min(size, max(0, self.size - offset)), offset)
-        except OSError as error:
-            raise errors.StorageError(f"{self._name}: {error.strerror}") from error
-
-    def close(self) -> None:
-        """See `store.Core.close`."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-
 def _parents(key: record.DumpKey) -> tuple[str, str, str]:
     return key.namespace, key.pod_uid, key.container
-
-
-def _read_record(dump: int) -> record.CrashRecord:
-    with open(tree.open_file(META, dump), "rb") as file:
-        return record.CrashRecord.parse(file.read(record.RECORD_BYTES_MAX + 1))
-
-
-def _write_file(name: str, parent: int, data: bytes) -> None:
-    with open(tree.create_file(name, parent), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _copy_verified(core: BinaryIO, dump: int, entry: record.CrashRecord) -> int:
-    """Copy to core.gz, fsync, drop the page cache, read back; returns the CRC-32 of the bytes."""
-    size = crc = 0
-    with open(tree.create_file(CORE, dump), "w+b", buffering=0) as file:
-        while chunk := core.read(_CHUNK_BYTES):
-            size, crc = size + len(chunk), zlib.crc32(chunk, crc)
-            view = memoryview(chunk)
-            while view:
-                view = view[file.write(view) :]
-        if size != entry.raw["core"]["storedSize"]:
-            rule = f"core.storedSize says {entry.raw['core']['storedSize']}"
-            raise errors.BadRecord(f"{entry.id}: the core is {size} bytes; {rule}")
-        os.fsync(file.fileno())
-        # What we read must come from the medium; a dump also has no business in the node's cache.
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        file.seek(0)
-        back_size = back_crc = 0
-        while chunk := file.read(_CHUNK_BYTES):
-            back_size, back_crc = back_size + len(chunk), zlib.crc32(chunk, back_crc)
-    if (back_size, back_crc) != (size, crc):
-        raise errors.StorageError(
-            f"{entry.id}: wrote {size} bytes with CRC {crc:08x},"
-            f" read back {back_size} with {back_crc:08x}"
-        )
-    return crc
