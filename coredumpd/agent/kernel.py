@@ -118,7 +118,7 @@ class Kernel:
     def _write(self, name: str, value: str) -> None:
         path = self._proc_sys / name
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
             try:
                 os.write(descriptor, value.encode("utf-8", "surrogateescape") + b"\n")
             finally:

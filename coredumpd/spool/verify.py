@@ -10,6 +10,7 @@ from coredumpd import errors, record
 from coredumpd.spool import stream
 
 _CHUNK_BYTES = 1024 * 1024
+_ISIZE_BYTES = 4
 
 
 def checked(core: BinaryIO, crash: record.CrashRecord) -> BinaryIO:
@@ -20,14 +21,16 @@ def checked(core: BinaryIO, crash: record.CrashRecord) -> BinaryIO:
 class _CheckedReader:
     """Reads `core` through; at its end, raises BadRecord unless it is what `crash` says."""
 
+    _tail: bytes
+    _member_size: int
+
     def __init__(self, core: BinaryIO, crash: record.CrashRecord) -> None:
         self._core = core
         self._crash = crash
         self._restart()
 
     def _restart(self) -> None:
-        self._inflate = isal_zlib.decompressobj(stream.GZIP_WINDOW)
-        self._fresh = True  # at a member's first byte
+        self._begin_member()
         self.size = 0
         self.crc32 = 0
         self.stored_size = 0
@@ -52,20 +55,36 @@ class _CheckedReader:
         return data
 
     def _feed(self, data: bytes) -> None:
-        while data:
+        pending = False  # the inflater has output that needs no more input
+        while data or pending:
             try:
                 chunk = self._inflate.decompress(data, _CHUNK_BYTES)
             except isal_zlib.error as error:  # type: ignore[misc]  # its stub declares an instance
                 raise errors.BadRecord(f"{self._crash.id}: core.gz is damaged: {error}") from error
-            self._fresh = False
+            pending = len(chunk) == _CHUNK_BYTES
             self.size += len(chunk)
             self.crc32 = isal_zlib.crc32(chunk, self.crc32)
-            if self._inflate.eof:
-                data = self._inflate.unused_data
-                self._inflate = isal_zlib.decompressobj(stream.GZIP_WINDOW)
-                self._fresh = True
-            else:
-                data = self._inflate.unconsumed_tail
+            over = self._inflate.eof
+            rest = self._inflate.unused_data if over else self._inflate.unconsumed_tail
+            self._member_size += len(chunk)
+            self._tail = (self._tail + data[: len(data) - len(rest)])[-_ISIZE_BYTES:]
+            data = rest
+            if over:
+                self._end_member()
+                pending = False
+
+    def _end_member(self) -> None:
+        """ISA-L has compared the member's CRC, not its length (RFC 1952: ISIZE, modulo 2^32)."""
+        if int.from_bytes(self._tail, "little") != self._member_size % 2**32:
+            raise errors.BadRecord(
+                f"{self._crash.id}: core.gz is damaged: a member's length is off"
+            )
+        self._begin_member()
+
+    def _begin_member(self) -> None:
+        self._inflate = isal_zlib.decompressobj(stream.GZIP_WINDOW)
+        self._member_size = 0
+        self._tail = b""  # the last bytes that were read of this member
 
     def _judge(self) -> None:
         said = self._crash.raw["core"]
@@ -75,7 +94,7 @@ class _CheckedReader:
             for name, value in found.items()
             if said[name] != value
         ]
-        if not self._fresh:
+        if self._tail:
             wrong.append("its last gzip member is cut")
         if wrong:
             raise errors.BadRecord(f"{self._crash.id}: core.gz is damaged: {'; '.join(wrong)}")
