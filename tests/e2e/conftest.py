@@ -44,11 +44,7 @@ def core_pattern_before(target: Target) -> Iterator[bytes]:
 @pytest.fixture(scope="session")
 def installation(target: Target, core_pattern_before: bytes) -> Iterator[Path]:
     """coredumpd, deployed by deploy.sh; the YAML."""
-    out = target.directory / "installation"
-    script = targets.ROOT / "deploy/deploy.sh"
-    argv = [script, *target.deploy_options(), NAMESPACE, SERVICE, out]
-    subprocess.run([str(word) for word in argv], check=True)
-    yaml = out / "coredumpd.yaml"
+    yaml = render(target)
     apply(target.admin, yaml)
     try:
         yield yaml
@@ -57,6 +53,15 @@ def installation(target: Target, core_pattern_before: bytes) -> Iterator[Path]:
         # The agent restores core_pattern as it leaves; the cluster may be gone a second later.
         target.admin.run("delete", "daemonset/coredumpd-agent", "-n", NAMESPACE, "--wait=true")
         until("the agent to leave", lambda: not agents(target.admin), 60)
+
+
+def render(target: Target, *options: str) -> Path:
+    """Run deploy.sh, as for any other run of this session but for `options`; the YAML."""
+    out = target.directory / "installation"
+    script = targets.ROOT / "deploy/deploy.sh"
+    argv = [script, *target.deploy_options(), *options, NAMESPACE, SERVICE, out]
+    subprocess.run([str(word) for word in argv], check=True)
+    return out / "coredumpd.yaml"
 
 
 def apply(admin: Kubectl, yaml: Path) -> None:

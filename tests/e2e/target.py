@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import shlex
 import shutil
@@ -94,7 +95,20 @@ def ready() -> Iterator[Target]:
         with tempfile.TemporaryDirectory(prefix="coredumpd-e2e-") as directory:
             yield Target(Path(directory), None)
         return
-    with single.running() as cluster:
+    policy = json.dumps(
+        {
+            "apiVersion": "abac.authorization.kubernetes.io/v1beta1",
+            "kind": "Policy",
+            "spec": {
+                "user": "abby",
+                "namespace": "default",
+                "apiGroup": "coredump.fujitsu.com",
+                "resource": "coredumpendpoints",
+                "readonly": True,
+            },
+        }
+    )
+    with single.running(abac_policy=policy) as cluster:
         cluster.node.import_image(IMAGE)
         cluster.node.import_image(images.programs(cluster.directory))
         yield Target(cluster.directory, cluster)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.e2e.conftest import OTHER_NAMESPACE, TENANT_NAMESPACE
+from tests.e2e.endpoints import API
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.target import Target
 
-API = "/apis/coredump.fujitsu.com/v1alpha1"
 ENDPOINTS = f"{API}/namespaces/{OTHER_NAMESPACE}/coredumpendpoints"
 
 
@@ -47,3 +47,18 @@ def test_the_role_view_sees_that_there_are_dumps_and_reads_none(
         assert "Forbidden" in viewer.refused("get", f"--raw={path.replace('/dump', '/proxy')}")
     finally:
         admin("delete", "rolebinding", "victor", "-n", TENANT_NAMESPACE)
+
+
+def test_abac_governs_as_well_as_rbac(target: Target, tenant: Kubectl) -> None:
+    if target.own is None:
+        pytest.skip("a cluster that is not ours has no ABAC policy for abby")
+    abby = target.user("abby")
+    abby("get", "coredumpendpoints", "-n", TENANT_NAMESPACE)
+    dump = f"{API}/namespaces/{TENANT_NAMESPACE}/coredumpendpoints/nobody/dump"
+    assert "NotFound" in abby.refused("get", f"--raw={dump}")
+    assert "Forbidden" in abby.refused(
+        "get", f"--raw={dump.replace(TENANT_NAMESPACE, 'kube-system')}"
+    )
+    assert "Forbidden" in abby.refused(
+        "delete", "coredumpendpoint", "nobody", "-n", TENANT_NAMESPACE
+    )

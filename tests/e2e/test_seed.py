@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import cores, pods
+from tests.e2e import cores, endpoints, pods
 from tests.e2e.conftest import OTHER_NAMESPACE, TENANT_NAMESPACE
 from tests.e2e.images import PYTHON
 from tests.e2e.kubectl import Kubectl
@@ -33,13 +33,6 @@ UNPACK = "mkdir coredump-files && tar -zxvf coredump.tar.gz -C ./coredump-files"
 _STORED_S = 90.0
 
 
-def dumps(kubectl: Kubectl, namespace: str, name: str) -> int:
-    """How many dumps an endpoint reports."""
-    found = kubectl.json("get", "coredumpendpoint", name, "-n", namespace)
-    count: int = found["status"]["dumps"]
-    return count
-
-
 def test_the_seeds_commands_download_the_core_of_a_pod_that_exists_and_of_one_that_does_not(
     tenant: Kubectl, target: Target, here: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -56,7 +49,11 @@ def test_the_seeds_commands_download_the_core_of_a_pod_that_exists_and_of_one_th
     session.run("kubectl get pod test-pod")
     session.say("## From exist pod")
     session.run(CREATE)
-    until("the dump to be stored", lambda: dumps(tenant, TENANT_NAMESPACE, "test-pod"), _STORED_S)
+    until(
+        "the dump to be stored",
+        lambda: endpoints.dumps(tenant, TENANT_NAMESPACE, "test-pod"),
+        _STORED_S,
+    )
     session.run("kubectl get coredumpendpoints")
     session.run(DOWNLOAD)
     session.run(UNPACK)
@@ -117,7 +114,9 @@ def test_every_kind_of_program_gives_a_whole_core(
     text = (here / "tests/coredumpendpoint_template.yaml").read_text()
     text = text.replace("__NAMESPACE__", TENANT_NAMESPACE).replace("__NAME__", "menagerie")
     tenant("create", "-f", "-", input=text)
-    until("four dumps", lambda: dumps(tenant, TENANT_NAMESPACE, "menagerie") >= 4, _STORED_S)
+    until(
+        "four dumps", lambda: endpoints.dumps(tenant, TENANT_NAMESPACE, "menagerie") >= 4, _STORED_S
+    )
     Transcript(tenant, here).run(
         DOWNLOAD.replace("test-pod", "menagerie").split("?")[0] + ">all.tar.gz"
     )

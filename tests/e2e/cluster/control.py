@@ -38,21 +38,23 @@ class ControlPlane:
         path = self._directory / f"{name}.kubeconfig"
         return pki.kubeconfig(path, self.server, self.authority.pair.cert, client)
 
-    def start(self, authorization_mode: str, extra: tuple[str, ...]) -> None:
+    def start(self, abac_policy: str, extra: tuple[str, ...]) -> None:
         """Start the four, in order, each ready before the next."""
         self._start_etcd()
-        self._start_apiserver(authorization_mode, extra)
+        self._start_apiserver((*self._authorization(abac_policy), *extra))
         self._start_controllers()
 
     def _start_etcd(self) -> None:
         client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+        pods = client.replace("127.0.0.1", self._slot.gateway)
         self.etcd = client
+        self.etcd_for_pods = pods.removeprefix("http://")
         self._daemons.start(
             "etcd",
             (
                 self._assets["etcd"],
                 f"--data-dir={self._directory / 'etcd'}",
-                f"--listen-client-urls={client}",
+                f"--listen-client-urls={client},{pods}",
                 f"--advertise-client-urls={client}",
                 f"--listen-peer-urls={peer}",
                 f"--initial-advertise-peer-urls={peer}",
@@ -60,7 +62,14 @@ class ControlPlane:
             ),
         )
 
-    def _start_apiserver(self, authorization_mode: str, extra: tuple[str, ...]) -> None:
+    def _authorization(self, abac_policy: str) -> tuple[str, ...]:
+        if not abac_policy:
+            return ("--authorization-mode=Node,RBAC",)
+        file = self._directory / "abac.jsonl"
+        file.write_text(abac_policy)
+        return ("--authorization-mode=Node,RBAC,ABAC", f"--authorization-policy-file={file}")
+
+    def _start_apiserver(self, extra: tuple[str, ...]) -> None:
         slot, certs = self._slot, self.pki
         names = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost")
         serving = self.authority.issue(
@@ -88,7 +97,6 @@ class ControlPlane:
                 f"--service-account-key-file={tokens.cert}",
                 f"--service-account-signing-key-file={tokens.key}",
                 "--service-account-issuer=https://kubernetes.default.svc",
-                f"--authorization-mode={authorization_mode}",
                 "--allow-privileged=true",
                 f"--requestheader-client-ca-file={self.front_authority.pair.cert}",
                 "--requestheader-allowed-names=front-proxy-client",

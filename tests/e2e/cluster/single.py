@@ -33,8 +33,11 @@ class Cluster:
         self._daemons = Daemons(directory, self.assets.path)
         self.node = Node(directory, slot, self.assets, self._daemons)
 
-    def start(self, authorization_mode: str = "Node,RBAC", extra: tuple[str, ...] = ()) -> None:
-        """Bring everything up. Raises Failed, naming the part and showing the end of its log."""
+    def start(self, abac_policy: str = "", extra: tuple[str, ...] = ()) -> None:
+        """Bring everything up. Raises Failed, naming the part and showing the end of its log.
+
+        `abac_policy`: lines of JSON that grant rights besides RBAC; `extra`: kube-apiserver flags.
+        """
         began = time.monotonic()
 
         def say(text: str) -> None:
@@ -44,7 +47,7 @@ class Cluster:
         say(f"Kubernetes {release} in {self.directory}, bridge {self.slot.bridge}")
         self.node.make_network()
         self.control = ControlPlane(self.directory, self.slot, self.assets, self._daemons)
-        self.control.start(authorization_mode, extra)
+        self.control.start(abac_policy, extra)
         say(f"control plane ready at {self.control.server}")
         self.node.start_containerd()
         self.node.import_image(images.pause(self.directory))
@@ -68,7 +71,7 @@ class Cluster:
 def running(
     say: Say = print,
     directory: Path | None = None,
-    authorization_mode: str = "Node,RBAC",
+    abac_policy: str = "",
     extra: tuple[str, ...] = (),
 ) -> Iterator[Cluster]:
     """A cluster for the length of a `with`; its directory is temporary unless given."""
@@ -76,7 +79,7 @@ def running(
     place = directory or Path(tempfile.mkdtemp(prefix="coredumpd-e2e-"))
     cluster = _claim(place, assets, say, detached=False)
     try:
-        cluster.start(authorization_mode, extra)
+        cluster.start(abac_policy, extra)
         yield cluster
     finally:
         cluster.stop()

@@ -1,0 +1,100 @@
+"""kubectl cannot tell our kinds from native ones: a session with every verb a person uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import pods
+from tests.e2e.conftest import TENANT_NAMESPACE
+from tests.e2e.kubectl import Kubectl
+from tests.e2e.target import ROOT
+from tests.e2e.transcript import Transcript
+from tests.support.waiting import until
+
+CREATE = (
+    "sed 's/__NAMESPACE__/default/g; s/__NAME__/web-0/g; /^#/d; /^spec/,$d'"
+    " tests/coredumpendpoint_template.yaml > web-0.yaml; cat web-0.yaml"
+)
+
+
+def test_kubectl_works_on_endpoints_as_on_any_other_resource(
+    tenant: Kubectl, here: Path, request: pytest.FixtureRequest
+) -> None:
+    pods.crash(tenant, TENANT_NAMESPACE, "web-0", {"app": ["/crash/crasher", "segv"]})
+    session = Transcript(tenant, here)
+    run = session.run
+    session.say(
+        "Run by `make e2e` on a real cluster, as a user with the role `edit` in the namespace"
+        " `default`, where the pod `web-0` has crashed."
+    )
+    session.say("## Discovery")
+    until("kube-apiserver to have fetched our OpenAPI", lambda: _explains(tenant), 90)
+    run("kubectl api-resources --api-group=coredump.fujitsu.com")
+    assert "immutable" in run("kubectl explain coredumpendpoint.spec.podUID").lower()
+    assert run("kubectl auth can-i get coredumpendpoints --subresource=dump") == "yes\n"
+    assert "no" in run("kubectl auth can-i list coredumpendpoints -A", fails=True)
+
+    session.say("## Create and look")
+    run(CREATE)
+    run("kubectl create -f web-0.yaml --dry-run=server")
+    assert "created" in run("kubectl apply -f web-0.yaml")
+    assert "unchanged" in run("kubectl apply -f web-0.yaml")
+    run("kubectl wait --for=jsonpath='{.status.dumps}'=1 coredumpendpoint/web-0 --timeout=60s")
+    assert "DUMPS" in run("kubectl get cde")
+    run("kubectl get cde -o wide --show-labels")
+    run("kubectl describe cde web-0")
+    assert run("kubectl get cde web-0 -o jsonpath={.status.containers[0].name}") == "app"
+
+    session.say(
+        "## The inventory\n\nEvery stored dump is an object too; nothing has to be created."
+    )
+    assert "SIGSEGV" in run("kubectl get coredumps")
+    run("kubectl get coredumps -o wide")
+    label = "-l coredump.fujitsu.com/pod=web-0,coredump.fujitsu.com/signal=SIGSEGV"
+    name = run(f"kubectl get coredumps {label} -o jsonpath={{.items[*].metadata.name}}")
+    assert name.startswith("crasher-")
+    assert name in run("kubectl get core --field-selector status.podName=web-0 -o name")
+    run(f"kubectl describe core {name}")
+    group = "/apis/coredump.fujitsu.com/v1alpha1/namespaces/default"
+    run(f"kubectl get --raw={group}/coredumps/{name}/proxy | tar -tz")
+    assert "NotFound" in run(f"kubectl get --raw={group}/coredumps/{name}/backtrace", fails=True)
+
+    session.say("## Change")
+    run("kubectl label cde web-0 team=a")
+    run("kubectl annotate cde web-0 ticket=4711")
+    patch = """kubectl patch cde web-0 --type=merge -p '{"metadata":{"labels":{"tier":"web"}}}'"""
+    run(patch)
+    remove = '[{"op":"remove","path":"/metadata/labels/tier"}]'
+    run(f"kubectl patch cde web-0 --type=json -p '{remove}'")
+    run("EDITOR='sed -i s/4711/4712/' kubectl edit cde web-0")
+    assert "web-0" in run("kubectl get cde -l team=a")
+    assert "No resources" in run("kubectl get cde -l team=b")
+    assert "web-0" in run("kubectl get cde --field-selector metadata.name=web-0 -o name")
+    assert "4712" in run("kubectl get cde web-0 -o yaml")
+    spec = """'{"spec":{"podUID":"another"}}'"""
+    assert "immutable" in run(f"kubectl patch cde web-0 --type=merge -p {spec}", fails=True)
+    assert "server-side apply" in run("kubectl apply --server-side -f web-0.yaml", fails=True)
+
+    session.say("## Watch\n\nThe label is written while the watch runs.")
+    watched = run(
+        "(sleep 2; kubectl label cde web-0 seen=yes >/dev/null) &"
+        " timeout 5 kubectl get cde -w --output-watch-events",
+        fails=True,  # timeout(1) says 124
+    )
+    assert "ADDED" in watched
+    assert "MODIFIED" in watched
+
+    session.say("## Delete")
+    assert "deleted" in run("kubectl delete -f web-0.yaml")
+    assert "NotFound" in run("kubectl get cde web-0", fails=True)
+    run(f"kubectl delete coredump {name}")
+    assert "No resources" in run(f"kubectl get coredumps {label}")
+    pods.delete(tenant, TENANT_NAMESPACE, "web-0")
+    if request.config.getoption("--update-walkthrough"):
+        session.write(ROOT / "docs/kubectl.md", "A kubectl session")
+
+
+def _explains(user: Kubectl) -> bool:
+    return user.run("explain", "coredumpendpoint").returncode == 0
