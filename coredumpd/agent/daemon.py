@@ -35,6 +35,7 @@ CLEAN_EVERY_S = 600.0
 RECOVER_EVERY_S = 60.0
 STUCK_S = 600.0  # a dump that fails longer makes /healthz fail
 FIND_EVERY_S = 10.0
+FIND_GRACE_S = 5.0
 LOCK_WAIT_S = 60.0
 _log = logging.getLogger(__name__)
 
@@ -177,8 +178,9 @@ class _Daemon:
         if self._kernel is None:
             return
         ending = self._options.restore
-        if not ending and self._api is not None and finding.done():
-            ours = finding.result()
+        if not ending and self._api is not None:
+            await asyncio.wait([finding], timeout=FIND_GRACE_S)  # a stop right after the start
+            ours = finding.result() if finding.done() else None
             ending = ours is not None and await leaving.uninstalled(self._api, ours)
         if not ending:
             _log.info("the handler stays in place and captures until the next agent comes")
