@@ -42,11 +42,15 @@ def borrowed() -> Iterator[None]:
     )
     assert guard.stdin is not None
     assert guard.stdout is not None
+    held = False
     try:
-        assert guard.stdout.readline() == b"held\n", "the core_pattern guard did not start"
+        held = guard.stdout.readline() == b"held\n"
+        assert held, "the core_pattern guard did not start"
         yield
     finally:
         guard.stdin.close()
+        if not held:
+            guard.kill()  # it still waits for the lock, and has nothing to put back
         guard.wait(timeout=30)
         guard.stdout.close()
 
