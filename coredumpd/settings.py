@@ -186,7 +186,15 @@ class AgentSettings:
         TARGET_RULE,
         "where dumps are shipped to; https: a server that commits them to its own store",
     )
-    corePipeLimit: int = setting(16, *_integer(1, 4096), "kernel.core_pipe_limit")
+    capture: str = setting(
+        "auto",
+        *_one_of("auto", "pipe", "socket"),
+        "how the kernel hands a core over: to a handler it runs, or (Linux 6.17) to a listener that"
+        " waits; auto is pipe",
+    )
+    corePipeLimit: int = setting(
+        16, *_integer(1, 4096), "captures at once; by pipe this is kernel.core_pipe_limit"
+    )
     suidDumpable: int | None = setting(
         None,
         *_integer(0, 2),

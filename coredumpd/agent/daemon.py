@@ -21,10 +21,12 @@ from coredumpd.agent import (
     install,
     kernel,
     leaving,
+    listening,
     metrics,
     observer,
     policyfile,
     shipper,
+    skipped,
     threads,
 )
 from coredumpd.kube import client
@@ -102,9 +104,15 @@ class _Daemon:
         self._port = chosen.port
         self._kernel: kernel.Kernel | None = None
         self._guard: guard.Guard | None = None
+        self._listening: listening.Listening | None = None
         if options.own_kernel:
             self._kernel = make_kernel(host_dir, chosen, install.install(host_dir))
             self._guard = guard.Guard(self._kernel, self._metrics, self._events)
+            if chosen.capture == "socket":
+                _require_sockets(host_dir)
+                self._listening = listening.Listening(
+                    host_dir, self._kernel, chosen.corePipeLimit, self._metrics
+                )
 
     async def run(self) -> None:
         stop = asyncio.Event()
@@ -115,23 +123,32 @@ class _Daemon:
             self._kernel.save_original()
             self._kernel.apply()
             _log.info("core_pattern is %s", self._kernel.pattern)
+        if self._listening is not None:
+            await self._listening.start()
         _log.info("agent of node %s ready, metrics on port %d", self._options.node, port)
         finding = asyncio.create_task(self._find_daemon_set(), name="daemonset")
         jobs = {"ship": self._shipper.run(), "tell": self._events.run(), "recover": self._recover()}
         if self._guard is not None:
-            jobs |= {"guard": self._guard.run(), "clean": self._clean()}
+            watcher = skipped.Watcher(self._metrics, self._events)
+            jobs |= {"guard": self._guard.run(), "clean": self._clean(), "skips": watcher.run()}
+        if self._listening is not None:
+            jobs["listen"] = self._listening.run()
         jobs["stop"] = _until(stop)
-        tasks = [asyncio.create_task(job, name=name) for name, job in jobs.items()]
+        tasks = {name: asyncio.create_task(job, name=name) for name, job in jobs.items()}
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()  # raises what broke a job; only `stop` returns
             _log.info("stopping")
+            if self._listening is not None:
+                tasks["listen"].cancel()
+                await asyncio.wait([tasks["listen"]])
+                await self._listening.stop()
             await self._shipper.stop(SHIP_GRACE_S)
             await self._leave(finding)
         finally:
             finding.cancel()
-            for task in tasks:
+            for task in tasks.values():
                 task.cancel()
             server.stop()
 
@@ -189,6 +206,13 @@ class _Daemon:
         left = install.remove_all(self._host_dir)
         if left:
             _log.warning("%d unshipped dumps stay in %s/spool", len(left), self._host_dir)
+
+
+def _require_sockets(host_dir: Path) -> None:
+    problem = listening.problem(host_dir)
+    if problem is not None:
+        cause = errors.Cause("agent.capture", "socket", problem)
+        raise errors.SettingsError("the configuration does not fit this node:", (cause,))
 
 
 async def _until(event: asyncio.Event) -> None:

@@ -88,9 +88,14 @@ def install(host_dir: Path) -> str:
     return pattern_line(host_dir)
 
 
+def in_first_pid_namespace() -> bool:
+    """Do we see every process of the host, by the pids the kernel uses?"""
+    return os.stat("/proc/self/ns/pid").st_ino == _PID_NS_INIT_INODE
+
+
 def remove_old(host_dir: Path) -> list[str]:
     """Remove the versions that are not current and that no process runs; returns their names."""
-    if os.stat("/proc/self/ns/pid").st_ino != _PID_NS_INIT_INODE:
+    if not in_first_pid_namespace():
         return []  # we would not see the handlers of the host
     current = os.path.basename(os.readlink(host_dir / "current"))
     running = _running()
@@ -113,8 +118,9 @@ def remove_all(host_dir: Path) -> list[str]:
         (host_dir / "current").unlink()
     for name in ("versions", "state"):
         shutil.rmtree(host_dir / name, ignore_errors=True)
-    with contextlib.suppress(FileNotFoundError):
-        (host_dir / "policy.json").unlink()
+    for name in ("policy.json", pattern.SOCKET):
+        with contextlib.suppress(FileNotFoundError):
+            (host_dir / name).unlink()
     spool = host_dir / "spool"
     left = sorted(entry.name for entry in spool.iterdir()) if spool.exists() else []
     for directory in (spool, host_dir):

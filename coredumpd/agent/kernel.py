@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from coredumpd import errors
-from coredumpd.agent import durable
+from coredumpd.agent import durable, hostns
 
 PROC_SYS = Path("/proc/sys")
 PATTERN, PIPE_LIMIT, SUID_DUMPABLE = (
@@ -22,7 +22,7 @@ PATTERN, PIPE_LIMIT, SUID_DUMPABLE = (
     "fs/suid_dumpable",
 )
 KERNEL_DEFAULT_PATTERN = "core"
-_OURS = re.compile(r"\|\S*/current/coredumpd handle ")
+_OURS = re.compile(r"\|\S*/current/coredumpd handle |@@\S*/capture\.sock\Z")
 
 
 def is_ours(pattern: str) -> bool:
@@ -50,6 +50,11 @@ class Kernel:
         self._wanted = {PIPE_LIMIT: str(pipe_limit), PATTERN: pattern}
         if suid_dumpable is not None:
             self._wanted[SUID_DUMPABLE] = str(suid_dumpable)
+
+    def use(self, pattern: str) -> None:
+        """Want another core_pattern from now on; `apply` sets it."""
+        self.pattern = pattern
+        self._wanted[PATTERN] = pattern
 
     def read(self, name: str) -> str:
         """One sysctl's value. Raises StorageError."""
@@ -88,7 +93,8 @@ class Kernel:
         """
         found = self.read(PATTERN)
         original = self._remembered()
-        if not found.startswith(f"|{self._host_dir}/current/coredumpd handle "):
+        lines = (f"|{self._host_dir}/current/coredumpd handle ", f"@@{self._host_dir}/")
+        if not found.startswith(lines):
             self._forget()
             return f"core_pattern is not ours, left as it is: {found!r}"
         if original is None:
@@ -118,11 +124,10 @@ class Kernel:
     def _write(self, name: str, value: str) -> None:
         path = self._proc_sys / name
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
-            try:
-                os.write(descriptor, value.encode("utf-8", "surrogateescape") + b"\n")
-            finally:
-                os.close(descriptor)
+            if value.startswith("@"):  # from no other mount namespace
+                hostns.call(_put, path, value)
+            else:
+                _put(path, value)
         except OSError as error:
             raise errors.Forbidden(
                 f"cannot write {path}: {error.strerror}; the agent must be root, in a privileged"
@@ -131,3 +136,11 @@ class Kernel:
         found = self.read(name)
         if found != value:
             raise errors.Forbidden(f"{path}: wrote {value!r}, read back {found!r}")
+
+
+def _put(path: Path, value: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, value.encode("utf-8", "surrogateescape") + b"\n")
+    finally:
+        os.close(descriptor)

@@ -22,6 +22,10 @@ class Metrics:
 
         self.pattern_ours = gauge("core_pattern_ours", "1 when core_pattern runs our handler")
         self.corrections = counter("core_pattern_corrections", "core settings put back")
+        self.listener_failures = counter(
+            "listener_failures", "listeners that ended or hung while capturing by socket"
+        )
+        self.skipped = counter("skipped", "crashes that left no dump", ("reason",))
         self.shipped = counter("shipped", "dumps committed to the store", ("attribution",))
         self.shipped_bytes = counter("shipped_bytes", "bytes of core.gz committed")
         self.failures = counter("ship_failures", "tries to ship that failed", ("error",))

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +69,13 @@ class Agent:
             timeout=DEADLINE_S,
         )
 
-    def start(self, *words: str) -> None:
-        """Start it and wait until it is ready."""
+    def start(self, *words: str, before: Sequence[str] = ()) -> None:
+        """Start it and wait until it is ready; `before`: a program that runs it."""
         words = ("run", "--config", str(self.config()), "--node-name", "node1", *words)
         already = len(self.logged())
         with self.log.open("ab") as sink:
             self.process = subprocess.Popen(
-                [*program(self.kind), "agent", *words], stderr=sink, env=environment()
+                [*before, *program(self.kind), "agent", *words], stderr=sink, env=environment()
             )
         waiting.until("the agent to be ready", lambda: self._ready(already), DEADLINE_S, 0.05)
 
@@ -93,12 +93,13 @@ class Agent:
         return code
 
     def kill(self) -> None:
-        """SIGKILL, to it and to the program that a onefile executable unpacks."""
+        """SIGKILL, to it and to the program that a onefile executable unpacks, not to handlers."""
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         for pid in [*map(int, children.split()), self.process.pid]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                if b"\0handle\0" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
         self.process.wait(timeout=DEADLINE_S)
         self.process = None
 

@@ -27,6 +27,9 @@ def core_pattern() -> str:
 def owned(handler: installed.Installed) -> Iterator[capturing.Listener]:
     """A listener with one worker, and core_pattern pointing at it."""
     with corepattern.borrowed():
+        corepattern.SYSCTLS[1].write_text(
+            "16"
+        )  # as the agent does: at 0 the kernel waits for no pipe
         listener = capturing.Listener(handler, workers=1)
         corepattern.SYSCTLS[0].write_text(pattern.render_socket(str(handler.host_dir)))
         with listener:

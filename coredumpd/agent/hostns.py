@@ -1,0 +1,82 @@
+"""Calls that must be made from the host's own mount namespace, PID 1's.
+
+The kernel takes a socket core_pattern from no other (fs/coredump.c, EINVAL), and what is started
+there resolves paths as the host does. A thread can move alone once it shares no file system state
+with the others (unshare(2) CLONE_FS, setns(2)); it is never used for anything else again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from coredumpd import errors
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+HOST = "1"  # the process whose namespaces are the host's
+_CLONE_FS = 0x200  # include/uapi/linux/sched.h
+_NAMESPACES = {"mnt": 0x20000, "cgroup": 0x2000000}  # CLONE_NEWNS, CLONE_NEWCGROUP
+
+
+def call(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """`function(…)` as the host sees the world; its result or exception. Blocks.
+
+    Raises Forbidden when the agent may not enter.
+    """
+    results: list[_T] = []
+    problems: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            _enter()
+            results.append(function(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 (carried over to the caller)
+            problems.append(error)
+
+    thread = threading.Thread(target=run, name="host namespace")
+    thread.start()
+    thread.join()
+    if problems:
+        raise problems[0]
+    return results[0]
+
+
+def _enter() -> None:
+    try:
+        foreign = [name for name in _NAMESPACES if _inode(name, HOST) != _inode(name, "self")]
+    except PermissionError:
+        # PID 1 has rights that we lack, so we cannot compare. On the host we are where we should
+        # be; anywhere else the kernel refuses the core_pattern that we are about to write.
+        return
+    try:
+        if foreign:
+            _check(_libc().unshare(_CLONE_FS))
+        for name in foreign:
+            descriptor = os.open(f"/proc/{HOST}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                _check(_libc().setns(descriptor, _NAMESPACES[name]))
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise errors.Forbidden(
+            f"cannot enter the host's namespaces: {error.strerror}; the agent must be root, in a"
+            " privileged container when it runs in one"
+        ) from error
+
+
+def _inode(name: str, pid: str) -> int:
+    return os.stat(f"/proc/{pid}/ns/{name}").st_ino
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
