@@ -59,21 +59,22 @@ class Guard:
         self._metrics = counters
         self._events = announcer
         self._fight = Fight()
+        self._telling: set[asyncio.Task[None]] = set()
         self.ours = False
 
     async def run(self) -> None:
         """For ever. A kernel that refuses is logged and asked again."""
         while True:
-            await self.check()
+            self.check()
             await asyncio.sleep(CHECK_EVERY_S)
 
-    async def check(self) -> None:
-        """One look, and one correction when it is needed and allowed."""
+    def check(self) -> None:
+        """One look, and one correction when it is needed and allowed. On the event loop."""
         try:
             drift = self._kernel.drift()
             now_s = time.monotonic()
             if drift and self._fight.may_correct(now_s):
-                await self._correct(drift, now_s)
+                self._correct(drift, now_s)
                 drift = {}
         except errors.CoredumpdError as error:
             _log.error("core settings: %s", error)  # and /healthz fails
@@ -81,12 +82,12 @@ class Guard:
         self.ours = not drift
         self._metrics.pattern_ours.set(self.ours)
 
-    async def _correct(self, drift: dict[str, str], now_s: float) -> None:
+    def _correct(self, drift: dict[str, str], now_s: float) -> None:
         self._kernel.apply()
         found = ", ".join(f"{name} was {value!r}" for name, value in sorted(drift.items()))
         _log.warning("core settings drifted, corrected: %s", found)
         self._metrics.corrections.inc()
-        await self._events.node("CorePatternDrift", f"core settings put back: {log.escape(found)}")
+        self._tell("CorePatternDrift", f"core settings put back: {log.escape(found)}")
         backoff_s = self._fight.corrected(now_s)
         if backoff_s:
             text = (
@@ -95,4 +96,10 @@ class Guard:
                 f" leaving them alone for {backoff_s:.0f} s"
             )
             _log.error("%s", text)
-            await self._events.node("CorePatternFight", log.escape(text))
+            self._tell("CorePatternFight", log.escape(text))
+
+    def _tell(self, reason: str, message: str) -> None:
+        """An Event, beside the checks: an API that hangs must not delay the next correction."""
+        task = asyncio.create_task(self._events.node(reason, message), name=reason)
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)

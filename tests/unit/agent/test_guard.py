@@ -44,6 +44,10 @@ def test_after_a_long_peace_a_fight_is_a_first_one_again() -> None:
     assert [fight.corrected(10_000 + second) for second in range(6)][-1] == 60
 
 
+async def look(keeper: guard.Guard) -> None:
+    keeper.check()
+
+
 @pytest.fixture
 def node(tmp_path: Path) -> tuple[guard.Guard, Path]:
     for name in (kernel.PATTERN, kernel.PIPE_LIMIT, kernel.SUID_DUMPABLE):
@@ -57,7 +61,7 @@ def node(tmp_path: Path) -> tuple[guard.Guard, Path]:
 def test_drift_is_put_back_and_the_value_found_is_logged(node, caplog) -> None:
     keeper, proc_sys = node
     (proc_sys / kernel.PATTERN).write_text("|/bin/evil\x1b[31m\n")
-    asyncio.run(keeper.check())
+    asyncio.run(look(keeper))
     assert (proc_sys / kernel.PATTERN).read_text() == OURS + "\n"
     assert keeper.ours
     assert "|/bin/evil\\x1b[31m" in caplog.text
@@ -66,7 +70,7 @@ def test_drift_is_put_back_and_the_value_found_is_logged(node, caplog) -> None:
 def test_what_cannot_be_read_is_not_ours_and_does_not_end_the_guard(node, caplog) -> None:
     keeper, proc_sys = node
     (proc_sys / kernel.PATTERN).unlink()
-    asyncio.run(keeper.check())
+    asyncio.run(look(keeper))
     assert not keeper.ours
     assert "core settings" in caplog.text
 
@@ -77,9 +81,32 @@ def test_a_fight_is_told_and_left_alone(node, caplog) -> None:
     async def fight() -> None:
         for _ in range(10):
             (proc_sys / kernel.PATTERN).write_text("theirs\n")
-            await keeper.check()
+            keeper.check()
 
     asyncio.run(fight())
     assert (proc_sys / kernel.PATTERN).read_text() == "theirs\n"
     assert not keeper.ours
     assert caplog.text.count("something else keeps changing the core settings") == 1
+
+
+def test_an_api_that_hangs_does_not_delay_the_next_correction(node, monkeypatch) -> None:
+    keeper, proc_sys = node
+    monkeypatch.setattr(guard, "CHECK_EVERY_S", 0.01)
+
+    class Hanging:
+        async def request(self, *args: object, **named: object) -> tuple[int, object]:
+            await asyncio.sleep(3600)
+            return 200, None
+
+    keeper._events = events.Events(Hanging(), "node1")
+
+    async def drift_twice() -> None:
+        task = asyncio.create_task(keeper.run())
+        async with asyncio.timeout(20):
+            for _ in range(2):
+                (proc_sys / kernel.PATTERN).write_text("theirs\n")
+                while (proc_sys / kernel.PATTERN).read_text() != OURS + "\n":
+                    await asyncio.sleep(0.01)
+        task.cancel()
+
+    asyncio.run(drift_twice())
