@@ -17,7 +17,8 @@ from coredumpd import errors, record
 from coredumpd.server import coredump_object, inventory
 from coredumpd.web import feed as feeds
 
-FRESH_S = 1.0
+FRESH_S = 0.5  # who lists right after a crash wants to see it
+_FRESH_FACTOR = 3  # of a scan's own length, so that listing cannot keep a slow store busy
 WATCH_S = 2.0
 _REST = 10  # a scan that takes long is repeated after so many times its own length
 _NEWS_MAX = 1000  # more at once than anybody wants as events: watchers list again
@@ -79,7 +80,7 @@ class Catalog:
             await self._compare(namespace, keys)
             if namespace is None:
                 self._fresh_until.clear()
-            self._fresh_until[namespace] = time.monotonic() + max(FRESH_S, took * _REST / 2)
+            self._fresh_until[namespace] = time.monotonic() + max(FRESH_S, took * _FRESH_FACTOR)
 
     def forget(self, key: record.DumpKey) -> None:
         """A dump was deleted here: say so without looking."""
