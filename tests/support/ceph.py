@@ -36,6 +36,8 @@ def missing() -> str | None:
     absent = [program for program in PROGRAMS if shutil.which(program) is None]
     if absent:
         return f"{', '.join(absent)} not installed (Debian packages: {PACKAGES})"
+    if not os.path.exists("/dev/fuse"):
+        return "this kernel has no FUSE"
     return None if os.geteuid() == 0 else "not root"
 
 

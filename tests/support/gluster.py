@@ -29,6 +29,8 @@ def missing() -> str | None:
         loopback = False
     if not loopback:
         return "the host's own name does not resolve to a loopback address"
+    if not os.path.exists("/dev/fuse"):
+        return "this kernel has no FUSE"
     return None if os.geteuid() == 0 else "not root"
 
 
