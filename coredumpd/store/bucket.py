@@ -4,6 +4,10 @@ The keys are a directory store's paths: `<prefix>/<namespace>/<podUID>/<containe
 `core.gz` and `meta.json`. A dump is there when its meta.json is: that object is written last, on
 the condition that there is none, and deleted first. A core without one is nobody's dump; it is
 overwritten by the next try, or found by `coredumpd store check`.
+
+A multipart upload cannot be conditional. So two different dumps sent under one key at the same
+moment could mix; a key holds second, pid and a nonce, and every core is verified again once its
+record is there.
 """
 
 from __future__ import annotations
@@ -57,9 +61,16 @@ class BucketStore:
                 chunk_size=sent.part_bytes,
                 max_concurrency=_PARTS_AT_ONCE,
             )
-            self._verify(key, sent)
+            etag = self._verify(key, sent)
             stored = {**entry.raw["core"], "storedCrc32": f"{sent.crc:08x}"}
-            self._publish(key, entry, record.CrashRecord({**entry.raw, "core": stored}))
+            if not self._publish(key, entry, record.CrashRecord({**entry.raw, "core": stored})):
+                return
+            try:
+                self._verify(key, sent, etag)
+            except (FileNotFoundError, errors.StorageError) as error:
+                obstore.delete(self._small, f"{key}/{META}")
+                message = f"{self.name}: {key}: the core was deleted or replaced meanwhile"
+                raise errors.StorageError(message) from error
 
     def list(
         self,
@@ -200,11 +211,15 @@ class BucketStore:
             return True
         raise errors.AlreadyExists(f"the store holds another dump under {key}")
 
-    def _verify(self, key: record.DumpKey, sent: _Sending) -> None:
-        """The store has the bytes we sent: by its ETag if that is their MD5, else by reading."""
+    def _verify(self, key: record.DumpKey, sent: _Sending, known: str | None = None) -> str | None:
+        """The store has the bytes we sent; returns their ETag. Raises StorageError if it has not.
+
+        By the ETag, if that is their MD5 or the one `known` from verifying before; else by reading.
+        """
         meta = obstore.head(self._small, f"{key}/{CORE}")
-        if (meta["e_tag"] or "").strip('"') == sent.etag and meta["size"] == sent.size:
-            return
+        etag = meta["e_tag"]
+        if meta["size"] == sent.size and etag and (etag == known or etag.strip('"') == sent.etag):
+            return etag
         size = crc = 0
         for chunk in obstore.get(self._bulk, f"{key}/{CORE}").stream(_READ_BYTES):
             size, crc = size + len(chunk), zlib.crc32(chunk, crc)
@@ -213,20 +228,19 @@ class BucketStore:
                 f"{self.name}: {key}: wrote {sent.size} bytes with CRC {sent.crc:08x},"
                 f" read back {size} with {crc:08x}"
             )
+        return etag
 
     def _publish(
         self, key: record.DumpKey, entry: record.CrashRecord, stored: record.CrashRecord
-    ) -> None:
+    ) -> bool:
+        """Put the record if there is none; False if this dump's is there already."""
         try:
             obstore.put(self._small, f"{key}/{META}", stored.encode(), mode="create")
         except exceptions.AlreadyExistsError:
             if not self._has_same(key, entry):
                 raise
-        try:
-            obstore.head(self._small, f"{key}/{CORE}")
-        except FileNotFoundError as error:
-            obstore.delete(self._small, f"{key}/{META}")
-            raise errors.StorageError(f"{self.name}: {key}: deleted meanwhile") from error
+            return False
+        return True
 
 
 def _note(namespace: str, pod_uid: str, name: str) -> str:

@@ -96,6 +96,59 @@ def test_a_core_replaced_while_it_is_open_fails_and_never_mixes(store, objects):
         opened.read_at(0, 10)
 
 
+def during_the_put_of(monkeypatch, name, act):
+    """`act` once, just before the first put of an object called `name`."""
+    put, left = obstore.put, [act]
+
+    def meddled(client, path, data, **options):
+        if left and path.endswith(name):
+            left.pop()()
+        return put(client, path, data, **options)
+
+    monkeypatch.setattr(bucket.obstore, "put", meddled)
+
+
+def rival(entry):
+    """Another dump under the key of `entry`."""
+    _, other, core = dumps.make(b"the rival's memory")
+    other.raw["id"] = entry.id
+    return other, core
+
+
+def test_a_rival_that_publishes_first_keeps_its_dump(store, monkeypatch):
+    key, entry, core = dumps.make(b"ours")
+    other, other_core = rival(entry)
+    during_the_put_of(monkeypatch, "meta.json", lambda: store.commit(key, other, other_core))
+    with pytest.raises(errors.AlreadyExists):
+        store.commit(key, entry, core)
+    assert store.read_record(key).raw["core"]["size"] == len(b"the rival's memory")
+    assert store.open_core(key).read_at(0, 1000) == other_core.getvalue()
+
+
+def test_a_record_is_withdrawn_when_its_core_was_replaced_meanwhile(store, objects, monkeypatch):
+    key, entry, core = dumps.make(b"ours")
+    theirs = rival(entry)[1].getvalue()
+    during_the_put_of(
+        monkeypatch,
+        "meta.json",
+        lambda: objects.put(f"{key}/core.gz", theirs),
+    )
+    with pytest.raises(errors.StorageError, match="replaced meanwhile"):
+        store.commit(key, entry, core)
+    assert list(store.list()) == []
+    core.seek(0)
+    store.commit(key, entry, core)
+    assert store.open_core(key).read_at(0, 1000) == core.getvalue()
+
+
+def test_a_record_is_withdrawn_when_its_core_was_deleted_meanwhile(store, objects, monkeypatch):
+    key, entry, core = dumps.make(b"ours")
+    during_the_put_of(monkeypatch, "meta.json", lambda: objects.delete(f"{key}/core.gz"))
+    with pytest.raises(errors.StorageError, match="deleted or replaced"):
+        store.commit(key, entry, core)
+    assert paths(objects) == []
+
+
 def test_scan_reads_many_records_in_order(store):
     keys = []
     for pid in range(100):
