@@ -43,7 +43,7 @@ class Catalog:
     def __init__(self, stored: inventory.Inventory) -> None:
         self._stored = stored
         self._known: dict[str, dict[str, Known]] = {}
-        self._fresh_until: dict[str | None, float] = {}
+        self._looked: dict[str | None, tuple[float, float]] = {}  # when it ended, how long it took
         self._scan = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self.feed = feeds.Feed()
@@ -69,18 +69,27 @@ class Catalog:
     async def refresh(self, namespace: str | None, *, at_once: bool = False) -> None:
         """Compare with the store, unless that was just done. Raises StorageError."""
         async with self._scan:
-            now = time.monotonic()
-            fresh = max(self._fresh_until.get(None, 0), self._fresh_until.get(namespace, 0))
-            if self.feed.open and now < fresh and not at_once:
+            if self.feed.open and not at_once and self._is_fresh(namespace):
                 return
             if not self.feed.open:
                 namespace = None  # the first look is at everything: events tell what is new
+            began = time.monotonic()
             keys = await self._stored.run(_keys, self._stored.store, namespace)
-            took = time.monotonic() - now
+            took = time.monotonic() - began
             await self._compare(namespace, keys)
             if namespace is None:
-                self._fresh_until.clear()
-            self._fresh_until[namespace] = time.monotonic() + max(FRESH_S, took * _FRESH_FACTOR)
+                self._looked.clear()
+            self._looked[namespace] = (time.monotonic(), took)
+
+    def _is_fresh(self, namespace: str | None) -> bool:
+        """Was just this looked at a short while ago, as looking goes? Or everything, right now?
+
+        A long look at everything is no reason to be behind with one namespace, a shorter look.
+        """
+        now = time.monotonic()
+        ended, took = self._looked.get(namespace, (0.0, 0.0))
+        of_all, _ = self._looked.get(None, (0.0, 0.0))
+        return now < of_all + FRESH_S or now < ended + max(FRESH_S, took * _FRESH_FACTOR)
 
     def forget(self, key: record.DumpKey) -> None:
         """A dump was deleted here: say so without looking."""
