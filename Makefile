@@ -19,7 +19,7 @@ if [ -n "$$missing" ]; then \
   else echo "these Debian packages are needed and you are not root:$$missing" >&2; exit 1; fi; fi
 endef
 
-.PHONY: help demo test e2e bench verify update dist image clean debian debian-etcd debian-e2e debian-storage
+.PHONY: help demo test e2e fuzz bench verify update dist image clean debian debian-etcd debian-e2e debian-storage
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -47,6 +47,10 @@ test: debian-etcd verify dist debian-e2e debian-storage ## everything: unit, con
 
 e2e: dist image debian-e2e ## real Kubernetes: KUBEBUILDER_ASSETS=dir, or a cluster by KUBECONFIG
 	$(PY) -m pytest tests/e2e --timeout 900
+
+SECONDS ?= 60
+fuzz: $(READY) ## fuzz every reader of hostile bytes: make fuzz [SECONDS=60]
+	$(PY) -m tests.fuzz $(SECONDS)
 
 bench: dist ## speed as ratios: make bench [BENCH="name ..."]
 	$(PY) -m bench $(BENCH)

@@ -166,6 +166,7 @@ class CrashRecord:
         causes = tuple(_problems(raw))
         if causes:
             raise errors.BadRecord(f"meta.json: {'; '.join(map(str, causes))}", causes)
+        _complete(raw)
         return cls(raw)
 
     def encode(self) -> bytes:
@@ -188,6 +189,14 @@ class CrashRecord:
             self.raw[part] or "" for part in ("namespace", "podUID", "container")
         )
         return DumpKey(namespace, pod_uid, container, self.id)
+
+
+def _complete(raw: dict[str, Any]) -> None:
+    """What may be null and is not there is null: readers index without asking."""
+    for path, _, nullable in _FIELDS:
+        if nullable:
+            parent, _, name = path.rpartition(".")
+            (raw[parent] if parent else raw).setdefault(name, None)
 
 
 def _problems(raw: dict[str, Any]) -> list[errors.Cause]:

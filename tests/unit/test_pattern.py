@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coredumpd import errors, pattern
 
@@ -52,3 +54,26 @@ def test_every_wrong_word_is_named_at_once() -> None:
 def test_missing_words_are_named() -> None:
     with pytest.raises(errors.UsageError, match="dump_mode"):
         pattern.parse(WORDS[:9])
+
+
+@given(st.lists(st.text(max_size=30), max_size=14))
+def test_any_words_are_numbers_within_their_bounds_or_refused(words: list[str]) -> None:
+    try:
+        args = pattern.parse(words)
+    except errors.UsageError:
+        return
+    for name, _, largest, _ in pattern.FIELDS:
+        value = getattr(args, name)
+        assert value is None or 0 <= value <= largest
+
+
+@given(st.text(max_size=130))
+def test_a_socket_path_that_cannot_stand_in_core_pattern_is_refused(host_dir: str) -> None:
+    try:
+        line = pattern.render_socket(host_dir)
+    except errors.SettingsError:
+        return
+    assert line.startswith("@@/")
+    assert len(line.encode()) <= pattern.CORE_PATTERN_BYTES_MAX
+    assert not set(" %") & set(line)
+    assert ".." not in line

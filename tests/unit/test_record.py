@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -28,7 +29,9 @@ def document(**changes: Any) -> dict[str, Any]:
 
 def test_a_record_reads_back_with_its_unknown_fields() -> None:
     raw = document(future={"kept": [1, 2]})
-    assert record.CrashRecord.parse(record.CrashRecord(raw).encode()).raw == raw
+    found = record.CrashRecord.parse(record.CrashRecord(raw).encode()).raw
+    assert {name: found[name] for name in raw} == raw
+    assert {value for name, value in found.items() if name not in raw} == {None}
 
 
 def test_every_wrong_field_is_named_at_once() -> None:
@@ -100,3 +103,14 @@ def test_a_host_crash_lives_where_no_namespace_can() -> None:
 def test_a_record_without_attribution_has_no_key() -> None:
     with pytest.raises(errors.Invalid, match="namespace"):
         record.CrashRecord(document(namespace=None)).key()
+
+
+@given(
+    st.sets(st.sampled_from(["namespace", "podName", "podUID", "container", "containerID", "node"]))
+)
+def test_what_may_be_null_and_is_missing_is_read_as_null(missing: set[str]) -> None:
+    raw = {name: value for name, value in document().items() if name not in missing}
+    found = record.CrashRecord.parse(json.dumps(raw).encode())
+    assert all(found.raw[name] is None for name in missing)
+    with contextlib.suppress(errors.Invalid):  # not attributed: said, not a KeyError
+        found.key()

@@ -1,0 +1,1 @@
+"""Fuzzing, guided by coverage (atheris): `make fuzz [SECONDS=60]`."""

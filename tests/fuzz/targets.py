@@ -1,0 +1,133 @@
+"""What is fuzzed: each target takes bytes, may raise what its parser promises, and nothing else.
+
+A target is (seeds, function). The seeds are valid: mutations of them get past the first check.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Callable
+
+from coredumpd import errors, pattern, record
+from coredumpd.agent import skipped
+from coredumpd.handler import cgroup, handshake, policy, runtime
+
+UID = "4a7f1c2e-0c5d-4b0e-9a6b-0123456789ab"
+ID = "0123456789abcdef" * 4
+PLACE = cgroup.Place(UID, ID)
+CGROUPS_PATH = f"/kubepods/burstable/pod{UID}/{ID}"
+STATE = {
+    "annotations": {
+        "io.kubernetes.cri.sandbox-namespace": "shop",
+        "io.kubernetes.cri.sandbox-name": "web-0",
+        "io.kubernetes.cri.sandbox-uid": UID,
+        "io.kubernetes.cri.container-name": "app",
+    },
+    "linux": {"cgroupsPath": CGROUPS_PATH},
+}
+META = {
+    "version": 1,
+    "id": "app-20260102t030405z-7-00ff",
+    "time": "2026-01-02T03:04:05.000Z",
+    "namespace": "shop",
+    "podUID": UID,
+    "container": "app",
+    "process": {"pid": 7},
+    "signal": {"number": 11},
+    "core": {"size": 1, "storedSize": 1, "crc32": "00000000", "truncated": {"is": False}},
+    "capture": {"attribution": "runtime"},
+}
+POLICY = {
+    "version": 1,
+    "node": "n1",
+    "maxSize": 4096,
+    "captureTimeout": 5,
+    "runtimeStateDirs": ["/r"],
+}
+
+
+def cgroup_text(data: bytes) -> None:
+    """`/proc/PID/cgroup`: a place is a real uid and a real container id."""
+    cgroup.shown(data)
+    with contextlib.suppress(errors.Conflict):
+        found = cgroup.place(data)
+        if found is not None:
+            assert record.is_uid(found.pod_uid)
+            assert len(found.container_id) == 64
+            assert found.container_id.isalnum()
+
+
+def handler_arguments(data: bytes) -> None:
+    """argv: every number within its bounds, or UsageError."""
+    with contextlib.suppress(errors.UsageError):
+        args = pattern.parse(data.decode("utf-8", "surrogateescape").split("\0"))
+        for name, _, largest, _ in pattern.FIELDS:
+            value = getattr(args, name)
+            assert value is None or 0 <= value <= largest
+
+
+def runtime_state(data: bytes) -> None:
+    """A runtime's state file: valid Kubernetes names, or BadRecord."""
+    with contextlib.suppress(errors.BadRecord):
+        found = runtime.parse(data, PLACE)
+        assert record.is_dns_label(found.namespace)
+        assert record.is_dns_label(found.container)
+        assert record.is_dns_subdomain(found.pod_name)
+
+
+def meta_json(data: bytes) -> None:
+    """meta.json: survives being written and read again; a key that is safe, or Invalid."""
+    with contextlib.suppress(errors.BadRecord):
+        crash = record.CrashRecord.parse(data)
+        with contextlib.suppress(errors.BadRecord):  # escaping may carry it over the size limit
+            assert record.CrashRecord.parse(crash.encode()).raw.keys() == crash.raw.keys()
+        with contextlib.suppress(errors.Invalid):
+            parts = str(crash.key()).split("/")
+            assert len(parts) == 4
+            assert not {"", ".", ".."} & set(parts)
+
+
+def policy_snapshot(data: bytes) -> None:
+    """policy.json: limits that are numbers of the right sign, or BadRecord."""
+    with contextlib.suppress(errors.BadRecord):
+        rules = policy.parse(data)
+        assert rules.maxSize >= 0
+        assert rules.captureTimeout >= 0
+        assert all(path.startswith("/") for path in rules.runtimeStateDirs)
+
+
+def socket_words(data: bytes) -> None:
+    """What precedes a core on a socket: agreed, or refused, and never waited for."""
+    theirs, ours = socket.socketpair()
+    with theirs, ours:
+        theirs.sendall(data[:8192])
+        theirs.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(errors.BadRequest, errors.Unavailable):
+            handshake.accept(ours.fileno())
+
+
+def kernel_log(data: bytes) -> None:
+    """A record of /dev/kmsg: a known reason and a count, or nothing."""
+    told = skipped.judge(data)
+    assert told is None or told[0] in {*skipped.ADVICE, skipped.POLICY}
+
+
+def _json(document: object) -> bytes:
+    return json.dumps(document).encode()
+
+
+_REQUEST = bytes([16, 0, 0, 0, 16, 0, 0, 0, 15, 0, 0, 0, 0, 0, 0, 0])
+TARGETS: dict[str, tuple[tuple[bytes, ...], Callable[[bytes], None]]] = {
+    "cgroup": ((f"0::{CGROUPS_PATH}\n".encode(), b"1:name=systemd:/user.slice\n"), cgroup_text),
+    "argv": (
+        (b"7\x001\x007\x001\x000\x000\x0011\x001700000000\x000\x001\x003",),
+        handler_arguments,
+    ),
+    "runtime": ((_json(STATE),), runtime_state),
+    "record": ((_json(META),), meta_json),
+    "policy": ((_json(POLICY),), policy_snapshot),
+    "handshake": ((_REQUEST + bytes(4), _REQUEST + b"\1\0\0\0"), socket_words),
+    "kmsg": ((b"4,1,2,-;coredump: 7(x): over core_pipe_limit, skipping core dump\n",), kernel_log),
+}
