@@ -158,7 +158,7 @@ class CrashRecord:
         if len(data) > RECORD_BYTES_MAX:
             raise errors.BadRecord(f"meta.json: {len(data)} bytes; at most {RECORD_BYTES_MAX}")
         try:
-            raw = json.loads(data)
+            raw = json.loads(data.decode())
         except (ValueError, RecursionError) as error:
             raise errors.BadRecord(f"meta.json: not JSON: {error}") from error
         if not isinstance(raw, dict):

@@ -90,7 +90,7 @@ def parse(data: bytes) -> Policy:
     import json  # costs `re`; kept off the way to the first byte
 
     try:
-        raw = json.loads(data)
+        raw = json.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise errors.BadRecord(f"policy: not JSON: {error}") from error
     if not isinstance(raw, dict) or raw.get("version") != VERSION:

@@ -67,7 +67,7 @@ def parse(data: bytes, place: cgroup.Place) -> Container:
     import json  # costs `re`; kept off the way to the first byte
 
     try:
-        document = json.loads(data)
+        document = json.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise errors.BadRecord(f"runtime state: not JSON: {error}") from error
     labels = _dict(document, "annotations") or _dict(_dict(document, "Config"), "Labels")
