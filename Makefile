@@ -19,6 +19,12 @@ if [ -n "$$missing" ]; then \
   else echo "these Debian packages are needed and you are not root:$$missing" >&2; exit 1; fi; fi
 endef
 
+# A shared machine may starve a test of its deadline: what failed is tried once more, and said aloud.
+define pytest
+$(PY) -m pytest $(1) || { echo "FAILED ABOVE; trying what failed once more"; \
+  $(PY) -m pytest $(1) --last-failed --last-failed-no-failures none; }
+endef
+
 .PHONY: help demo test e2e fuzz bench verify update dist image clean debian debian-etcd debian-e2e debian-storage
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -42,11 +48,11 @@ demo: dist ## the whole way on this machine, no Kubernetes: crash, capture, down
 	dist/coredumpd demo
 
 test: debian-etcd verify dist debian-e2e debian-storage ## everything: unit, contract, integration on source and frozen, e2e
-	$(PY) -m pytest
+	$(call pytest,)
 	$(MAKE) e2e
 
 e2e: dist image debian-e2e ## real Kubernetes: KUBEBUILDER_ASSETS=dir, or a cluster by KUBECONFIG
-	$(PY) -m pytest tests/e2e --timeout 900
+	$(call pytest,tests/e2e --timeout 900)
 
 SECONDS ?= 60
 fuzz: $(READY) ## fuzz every reader of hostile bytes: make fuzz [SECONDS=60]
