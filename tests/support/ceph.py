@@ -155,7 +155,7 @@ class Ceph:
     def close(self) -> None:
         """Unmount and end every process, newest first."""
         for mount in self._mounts:
-            subprocess.run(["fusermount3", "-u", "-z", str(mount)], check=False)
+            subprocess.run(["umount", "--lazy", str(mount)], check=False)
         for _, child in reversed(self._children):
             child.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
