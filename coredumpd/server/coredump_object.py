@@ -29,7 +29,7 @@ def make(key: record.DumpKey, crash: record.CrashRecord, revision: int) -> dict[
         "signal": signal.get("name") or signal["number"],
         "exe": exe,
     }
-    status = {name: value for name, value in raw.items() if name not in _NOT_IN_STATUS}
+    status = _known({name: value for name, value in raw.items() if name not in _NOT_IN_STATUS})
     made = bare(key, revision)
     made["metadata"]["creationTimestamp"] = _timestamp(crash)
     made["metadata"]["labels"] = {
@@ -61,6 +61,13 @@ def label(text: str) -> str:
     """`text` as a label's value: at most 63 of [A-Za-z0-9_.-], alphanumeric at both ends."""
     plain = _NOT_LABEL.sub("-", text)[:_LABEL_CHARS_MAX]
     return plain.strip("-_.")
+
+
+def _known(value: Any) -> Any:
+    """`value` without the fields that are null: in Kubernetes what is not known is left out."""
+    if isinstance(value, dict):
+        return {name: _known(field) for name, field in value.items() if field is not None}
+    return value
 
 
 def _timestamp(crash: record.CrashRecord) -> str:

@@ -16,6 +16,14 @@ def test_the_record_becomes_labels_and_status():
     assert "version" not in made["status"]
 
 
+def test_what_is_not_known_is_left_out():
+    key, crash, _ = dumps.make(owner=None, podLabels={})
+    status = coredump_object.make(key, crash, 7)["status"]
+    assert status["core"]["truncated"] == {"is": False}
+    assert "owner" not in status
+    assert status["podLabels"] == {}
+
+
 def test_the_uid_is_the_dumps_own_and_lasting():
     key, crash, _ = dumps.make()
     other, other_crash, _ = dumps.make(pid=9)
