@@ -143,6 +143,10 @@ class Handler(web.RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every error is a Status."""
         error = kwargs.get("exc_info", (None, None, None))[1]
+        # Tornado hangs up behind an answer that is out before the request was read to its end; who
+        # is not told may send the next request into the void.
+        if not self.request._body_future.done():
+            self.set_header("Connection", "close")
         if isinstance(error, errors.CoredumpdError):
             self.set_status(error.http_status)
             document = status.of(error, self.details(error))

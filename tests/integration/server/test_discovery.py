@@ -53,3 +53,10 @@ def test_openapi_has_both_versions_and_etags(world):
 
 def test_the_version_is_told(world):
     assert world.proxied().ask("GET", "/version").json["gitVersion"].startswith("v")
+
+
+def test_who_is_hung_up_on_behind_an_early_answer_is_told(world):
+    client = world.proxied()
+    early = client.ask("GET", servers.BASE + "/coredumps?limit=1&limit=2")
+    assert (early.code, early.headers["Connection"]) == (400, "close")
+    assert client.ask("GET", servers.BASE).headers["Connection"] is None
