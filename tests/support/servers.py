@@ -49,6 +49,8 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self.port = port
+        self.ca_file = ca_file
+        self.certificate = certificate
         self.context = ssl.create_default_context(cafile=str(ca_file))
         if certificate is not None:
             self.context.load_cert_chain(*map(str, certificate))

@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
-import json
 import socket
 import threading
-import urllib.parse
 
 import asyncinotify
-import hypothesis
 import pytest
-from hypothesis import strategies
 from support import dumps, servers, waiting
 
 HEADERS = {"X-Remote-User": "mallory"}
@@ -197,104 +193,3 @@ def test_a_core_that_shrinks_while_it_is_read_is_cut_never_padded(world):
         response.read()
     connection.close()
     client.ask("DELETE", url)
-
-
-# -- everything that our own OpenAPI document describes, with values that fit it and that do not --
-
-ANYTHING = strategies.recursive(
-    strategies.none()
-    | strategies.booleans()
-    | strategies.integers(-(2**70), 2**70)
-    | strategies.floats(allow_nan=False, allow_infinity=False)
-    | strategies.text(max_size=20),
-    lambda inner: (
-        strategies.lists(inner, max_size=3)
-        | strategies.dictionaries(strategies.text(max_size=10), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
-TEXT = strategies.text(max_size=30) | strategies.sampled_from(
-    ["x", "team-a", "true", "0", "-1", "9" * 25, "All", "Exact", "NotOlderThan", "a=b", "a in (b)"]
-)
-
-
-def fitting(schema, schemas, depth=0):
-    """Values that fit a JSON schema, or now and then do not."""
-    schema = schemas[schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
-    if "allOf" in schema:
-        return fitting(schema["allOf"][0], schemas, depth)
-    kind = schema.get("type")
-    if depth > 4 or kind is None:
-        return ANYTHING
-    if kind == "object":
-        known = {
-            name: fitting(part, schemas, depth + 1)
-            for name, part in schema.get("properties", {}).items()
-        }
-        made = strategies.fixed_dictionaries({}, optional=known)
-        if "additionalProperties" in schema:
-            made = strategies.dictionaries(TEXT, TEXT, max_size=3)
-    elif kind == "array":
-        made = strategies.lists(fitting(schema["items"], schemas, depth + 1), max_size=3)
-    else:
-        made = {"string": TEXT, "integer": strategies.integers(), "boolean": strategies.booleans()}[
-            kind
-        ]
-    return made | ANYTHING if depth else made
-
-
-def test_whatever_fits_our_openapi_gets_no_5xx_and_errors_are_status(world):
-    client = world.proxied("fuzzer")
-    root = client.ask("GET", "/openapi/v3").json["paths"]
-    document = client.ask("GET", next(iter(root.values()))["serverRelativeURL"]).json
-    schemas = document["components"]["schemas"]
-    operations = [
-        (method, path, operation)
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-    ]
-    connection = client.connect()
-
-    @hypothesis.settings(
-        max_examples=400,
-        deadline=None,
-        derandomize=True,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
-    @hypothesis.given(strategies.data())
-    def attack(data):
-        method, path, operation = data.draw(strategies.sampled_from(operations))
-        query = []
-        for parameter in operation["parameters"]:
-            value = data.draw(TEXT | strategies.none())
-            if parameter["in"] == "path":
-                path = path.replace("{" + parameter["name"] + "}", quoted(value or "x"))
-            elif value is not None and parameter["name"] != "watch":
-                query.append(f"{parameter['name']}={quoted(value)}")
-        headers, body = dict(client.headers), None
-        if "requestBody" in operation:
-            content = operation["requestBody"]["content"]
-            kind = data.draw(strategies.sampled_from(sorted(content)))
-            value = data.draw(fitting(content[kind]["schema"], schemas))
-            if kind.endswith("json-patch+json"):
-                value = data.draw(strategies.lists(ANYTHING, max_size=3))
-            body = json.dumps(value).encode()
-            headers["Content-Type"] = kind
-        url = path + ("?" + "&".join(query) if query else "")
-        connection.request(method.upper(), url, body, headers)
-        response = connection.getresponse()
-        text = response.read()
-        assert response.status < 500, (method, url, body, text)
-        if response.status >= 400:
-            told = json.loads(text)
-            assert (told["kind"], told["code"]) == ("Status", response.status)
-
-    try:
-        attack()
-    finally:
-        connection.close()
-        client.ask("DELETE", servers.BASE + "/namespaces/team-a/coredumpendpoints")
-
-
-def quoted(text: str) -> str:
-    return urllib.parse.quote(text.encode("utf-8", "surrogatepass"), safe="") or "x"
