@@ -5,21 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-from typing import NoReturn
 
-from coredumpd import errors, log
+from coredumpd import commandline, errors, log
 
 _PORT_DEFAULT = 8443
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise errors.UsageError(f"{message}\n{self.format_usage().rstrip()}")
-
-
 def parser() -> argparse.ArgumentParser:
     """The role's arguments."""
-    made = _Parser(
+    made = commandline.Parser(
         prog="coredumpd server",
         description="Serve coredump.fujitsu.com/v1alpha1, the aggregated API, over TLS.",
         epilog="Settings: docs/settings.md, section server. A download through kube-apiserver is "

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import argparse
 import logging
-from typing import NoReturn
 
-from coredumpd import conffile, errors, settings, store, units
+from coredumpd import commandline, conffile, errors, settings, store, units
 
 _STORE = (
     "file:///DIRECTORY, s3://BUCKET/PREFIX, gs://… or az://…; default: the server's, by --config"
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise errors.UsageError(f"{message}\n{self.format_usage().rstrip()}")
-
-
 def parser() -> argparse.ArgumentParser:
     """The role's arguments."""
-    made = _Parser(
+    made = commandline.Parser(
         prog="coredumpd store",
         description="Look after a store of dumps.",
         epilog="Exit code 1: something was found, or not everything was done. Credentials of a "
@@ -90,7 +84,9 @@ def main(words: list[str]) -> int:
             return migrate.run(source, target, chosen)
 
 
-def _command(words: argparse._SubParsersAction[_Parser], name: str, help: str) -> _Parser:
+def _command(
+    words: argparse._SubParsersAction[commandline.Parser], name: str, help: str
+) -> commandline.Parser:
     return words.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.")
 
 
