@@ -1,7 +1,8 @@
 """The TLS context of the listener, rebuilt when the key pair or the trusted CAs change.
 
-Client certificates are asked for, not required. OpenSSL refuses one that neither CA issued during
-the handshake; which CA it was, and all else, is decided per request in `certs`.
+Client certificates are asked for, not required. OpenSSL refuses during the handshake one that
+neither CA issued or that is not for clients; Python's ssl cannot be told to let it pass. Which CA
+it was, whether it is valid now, and all else is decided per request in `certs`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,10 @@ from __future__ import annotations
 import ssl
 
 from coredumpd import errors
+
+# openssl/x509_vfy.h. An expired certificate gets a 401 that says so, as from Go's servers, not an
+# alert; `certs.is_client_of` must look at the time in any case, since connections outlive it.
+_X509_V_FLAG_NO_CHECK_TIME = 0x200000
 
 
 def context(cert_file: str, key_file: str, client_bundle: str) -> ssl.SSLContext:
@@ -30,6 +35,7 @@ def context(cert_file: str, key_file: str, client_bundle: str) -> ssl.SSLContext
         made.verify_mode = ssl.CERT_OPTIONAL
         # A bundle may list an intermediate as the anchor, as Go accepts.
         made.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+        made.verify_flags |= ssl.VerifyFlags(_X509_V_FLAG_NO_CHECK_TIME)
     return made
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ssl
 import time
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from support import controlplane, pki, servers
+from support import controlplane, pki, servers, waiting
 
 URL = servers.BASE + "/namespaces/team-a/coredumpendpoints"
 NAMED = {"X_Remote_User": "admin", "X_Remote_Group": "system:masters"}
@@ -26,9 +27,14 @@ def test_forged_proxy_headers_without_a_certificate_are_401(world):
 
 
 def test_a_certificate_of_an_unknown_ca_is_turned_away_by_tls(world, tmp_path):
+    """Named as the real one, CA and subject; not even with a token that would do alone."""
     stranger = pki.Authority(tmp_path, "proxy-ca").issue("front-proxy-client")
-    with pytest.raises((ssl.SSLError, ConnectionError)):
-        world.client(stranger, **NAMED).ask("GET", URL)
+    world.kube.tokens["fine"] = {"username": "sa"}
+    world.kube.reviews.clear()
+    for path in (URL, "/livez"):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            world.client(stranger, **NAMED, Authorization="Bearer fine").ask("GET", path)
+    assert world.kube.reviews == []
 
 
 def test_proxy_headers_with_a_user_certificate_are_ignored(world):
@@ -52,11 +58,35 @@ def test_the_proxys_name_from_the_client_ca_is_just_a_user(world, tmp_path):
     assert world.kube.reviews[-1]["user"] == "front-proxy-client"
 
 
-def test_an_expired_certificate_is_turned_away(world):
+def test_an_expired_certificate_is_401_and_hides_no_token(world):
     yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
-    old = world.kube.proxy_ca.issue("front-proxy-client", file_name="old", not_after=yesterday)
-    with pytest.raises((ssl.SSLError, ConnectionError)):
-        world.client(old, **NAMED).ask("GET", URL)
+    for authority in (world.kube.proxy_ca, world.kube.client_ca):
+        user = f"sa-{time.monotonic_ns()}"
+        world.kube.tokens[f"of-{user}"] = {"username": user}
+        old = authority.issue("front-proxy-client", file_name="old", not_after=yesterday)
+        world.kube.reviews.clear()
+        reply = world.client(old, **NAMED).ask("GET", URL)
+        assert (reply.code, reply.json["reason"]) == (401, "Unauthorized")
+        assert world.kube.reviews == []
+        token = f"Bearer of-{user}"
+        assert world.client(old, **NAMED, Authorization=token).ask("GET", URL).code == 200
+        assert world.kube.reviews[-1]["user"] == user
+
+
+def test_a_certificate_that_expires_on_an_open_connection_is_401(world):
+    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=3)
+    brief = world.kube.proxy_ca.issue("front-proxy-client", file_name="brief", not_after=soon)
+    client = world.client(brief, **NAMED)
+    with contextlib.closing(client.connect()) as connection:
+
+        def code() -> int:
+            connection.request("GET", URL, headers=client.headers)
+            with connection.getresponse() as answer:
+                answer.read()
+                return answer.status
+
+        assert code() == 200
+        waiting.until("the certificate to expire", lambda: code() == 401, 10)
 
 
 def test_a_server_certificate_is_no_client_certificate(world):
@@ -92,6 +122,20 @@ def test_the_proxied_user_is_reviewed_with_groups_uid_and_extra(world):
             },
         }
     ]
+
+
+def test_groups_are_one_a_line_and_never_split(world):
+    client = world.proxied("grouped")
+    with contextlib.closing(client.connect()) as connection:
+        connection.putrequest("GET", URL)
+        for name, value in client.headers.items():
+            connection.putheader(name, value)
+        for group in ("dev", "a,system:masters", "ops"):
+            connection.putheader("X-Remote-Group", group)
+        connection.endheaders()
+        assert connection.getresponse().status == 200
+    groups = ["dev", "a,system:masters", "ops", "system:authenticated"]
+    assert world.kube.reviews[-1]["groups"] == groups
 
 
 def test_denied_is_403_and_says_what(world):
@@ -156,6 +200,33 @@ def test_a_bearer_token_is_reviewed(world):
     assert world.kube.reviews[-1]["user"] == "sa"
     assert world.client(Authorization="Bearer bad").ask("GET", URL).code == 401
     assert world.client(Authorization="Basic Z29vZDpnb29k").ask("GET", URL).code == 401
+
+
+def test_the_users_of_tokens_are_reviewed_with_groups_uid_and_extra(world):
+    extra = {"authentication.kubernetes.io/pod-name": ["p"], "scopes": ["a", "b"]}
+    world.kube.tokens["whole"] = {"username": "sa", "uid": "7", "groups": ["g"], "extra": extra}
+    world.kube.reviews.clear()
+    assert world.client(Authorization="Bearer whole").ask("GET", URL).code == 200
+    told = {name: world.kube.reviews[-1][name] for name in ("user", "uid", "groups", "extra")}
+    assert told == {"user": "sa", "uid": "7", "groups": ["g"], "extra": extra}
+
+
+def test_a_token_that_expires_is_believed_for_seconds_and_then_401(world):
+    world.kube.tokens["brief"] = {"username": "sa"}
+    client = world.client(Authorization="Bearer brief")
+    assert client.ask("GET", URL).code == 200
+    del world.kube.tokens["brief"]
+    waiting.until("the token to be 401", lambda: client.ask("GET", URL).code == 401, 20)
+
+
+def test_tokens_that_cannot_be_reviewed_are_503_and_over_when_they_can(world):
+    client = world.client(Authorization=f"Bearer late-{time.monotonic_ns()}")
+    world.kube.answers["POST", controlplane.TOKENS] = (500, {"kind": "Status"})
+    try:
+        assert client.ask("GET", URL).code == 503
+    finally:
+        del world.kube.answers["POST", controlplane.TOKENS]
+    assert client.ask("GET", URL).code == 401
 
 
 def test_probes_need_no_credentials_and_metrics_do(world):
