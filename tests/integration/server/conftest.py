@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from support import controlplane, dumps, installed, pki, servers
+from support import controlplane, dumps, installed, pki, servers, watches
 
 from coredumpd import store
 
@@ -78,3 +79,17 @@ def stored(world: World) -> dict[str, bytes]:
     for number, (container, core) in enumerate(cores.items()):
         world.store.commit(*dumps.make(core, container=container, pid=100 + number))
     return cores
+
+
+@pytest.fixture
+def open_watch() -> Iterator[Callable[..., watches.Watch]]:
+    """Opens `watches.Watch`es; every one is closed in the end."""
+    opened = []
+
+    def open_(*arguments: Any, **more: Any) -> watches.Watch:
+        opened.append(watches.Watch(*arguments, **more))
+        return opened[-1]
+
+    yield open_
+    for one in opened:
+        one.close()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import json
-import socket
-import threading
 
 import psutil
 import pytest
@@ -97,49 +95,9 @@ def endpoint(name):
     }
 
 
-class Watch:
-    """(type, name, resourceVersion) of one watch's events, collected by a thread."""
-
-    def __init__(self, client, query=""):
-        self.events = []
-        self._connection = client.connect()
-        self._connection.timeout = 120
-        self._connection.request("GET", f"{URL}?watch=true{query}", headers=client.headers)
-        self._response = self._connection.getresponse()
-        assert self._response.status == 200
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed by the test
-            for line in self._response:
-                event = json.loads(line)
-                meta = event["object"]["metadata"]
-                self.events.append((event["type"], meta["name"], int(meta["resourceVersion"])))
-
-    def wait(self, count):
-        waiting.until(f"{count} events", lambda: len(self.events) >= count, UNTIL_S, 0.02)
-        return [event[:2] for event in self.events]
-
-    def close(self):
-        if self._connection.sock is not None:
-            with contextlib.suppress(OSError):  # the server has closed it
-                self._connection.sock.shutdown(socket.SHUT_RDWR)
-        self._thread.join(10)
-        self._connection.close()
-
-
 @pytest.fixture
-def watch():
-    opened = []
-
-    def open_(client, query=""):
-        opened.append(Watch(client, query))
-        return opened[-1]
-
-    yield open_
-    for each in opened:
-        each.close()
+def watch(open_watch):
+    return lambda client, query="": open_watch(client, URL, query)
 
 
 def test_what_one_writes_the_other_reads_at_once(two):
@@ -167,8 +125,7 @@ def test_what_one_writes_a_watch_at_the_other_is_told(two, watch):
     assert one.ask("PATCH", f"{URL}/web-0", patch, MERGE).code == 200
     one.ask("DELETE", f"{URL}/web-0")
     assert told.wait(3) == [("ADDED", "web-0"), ("MODIFIED", "web-0"), ("DELETED", "web-0")]
-    revisions = [event[2] for event in told.events]
-    assert revisions == sorted(set(revisions))
+    assert told.revisions == sorted(set(told.revisions))
 
 
 def test_a_watch_continues_at_the_other_where_it_stood(two, watch):
@@ -178,7 +135,7 @@ def test_a_watch_continues_at_the_other_where_it_stood(two, watch):
     first.wait(1)
     first.close()
     one.ask("POST", URL, endpoint("web-1"))
-    second = watch(other, f"&resourceVersion={first.events[-1][2]}")
+    second = watch(other, f"resourceVersion={first.revisions[-1]}")
     other.ask("POST", URL, endpoint("web-2"))
     assert second.wait(2) == [("ADDED", "web-1"), ("ADDED", "web-2")]
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import socket
-import threading
+import functools
 
 import pytest
 from support import servers, waiting
@@ -13,39 +10,6 @@ from support import servers, waiting
 URL = servers.BASE + "/namespaces/team-b/coredumpendpoints"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 LIST = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
-
-
-class Watch:
-    """Events of one watch, collected by a thread."""
-
-    def __init__(self, client, query="", headers=None):
-        self.events = []
-        self.connection = client.connect()
-        self.connection.request(
-            "GET", f"{URL}?watch=true&{query}", headers={**client.headers, **(headers or {})}
-        )
-        self.response = self.connection.getresponse()
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self._read, daemon=True)
-        self.thread.start()
-
-    def _read(self):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed by the test
-            for line in self.response:
-                self.events.append(json.loads(line))
-        self.over.set()
-
-    def wait(self, count):
-        waiting.until(f"{count} events", lambda: len(self.events) >= count, 10, 0.02)
-        return [(event["type"], event["object"]["metadata"].get("name")) for event in self.events]
-
-    def close(self):
-        if self.connection.sock is None:
-            return  # closed before
-        with contextlib.suppress(OSError):  # the server has closed it
-            self.connection.sock.shutdown(socket.SHUT_RDWR)  # wakes the reader, which holds a lock
-        self.thread.join(10)
-        self.connection.close()
 
 
 @pytest.fixture
@@ -56,16 +20,8 @@ def client(world):
 
 
 @pytest.fixture
-def watch(client):
-    opened = []
-
-    def open_(query="", headers=None):
-        opened.append(Watch(client, query, headers))
-        return opened[-1]
-
-    yield open_
-    for one in opened:
-        one.close()
+def watch(client, open_watch):
+    return functools.partial(open_watch, client, URL)
 
 
 def create(client, name, **labels):
@@ -80,8 +36,7 @@ def test_every_change_is_told_in_order(client, watch):
     client.ask("PATCH", f"{URL}/a", {"metadata": {"labels": {"x": "y"}}}, MERGE)
     client.ask("DELETE", f"{URL}/a")
     assert watching.wait(3) == [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a")]
-    versions = [int(event["object"]["metadata"]["resourceVersion"]) for event in watching.events]
-    assert versions == sorted(set(versions))
+    assert watching.revisions == sorted(set(watching.revisions))
     assert watching.events[0]["object"]["status"]["dumps"] == 0
 
 
