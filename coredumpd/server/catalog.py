@@ -1,8 +1,10 @@
 """Which dumps there are, as revisions: turns the store, which has none, into something to watch.
 
 The store stays the only truth. The catalog holds keys only, is compared with the store whenever
-somebody lists, and every few seconds while somebody watches. A revision is microseconds since 1970
-and always grows, also over restarts; what happened before this process is 410.
+somebody lists, and every few seconds while somebody watches. A revision is milliseconds since 1970,
+then six digits that are this process's: it always grows, also over restarts. What happened before
+this process is 410, and so is what another one counts: replicas do not see a dump at one instant,
+and who went on at another's revision could miss some.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import secrets
 import time
 from collections.abc import Iterable, Mapping
 
@@ -22,6 +25,7 @@ _FRESH_FACTOR = 3  # of a scan's own length, so that listing cannot keep a slow 
 WATCH_S = 2.0
 _REST = 10  # a scan that takes long is repeated after so many times its own length
 _NEWS_MAX = 1000  # more at once than anybody wants as events: watchers list again
+_PROCESSES = 1_000_000
 _EVENT_BYTES = 4096  # what a change is taken to weigh in the feed
 _log = logging.getLogger(__name__)
 
@@ -46,7 +50,8 @@ class Catalog:
         self._looked: dict[str | None, tuple[float, float]] = {}  # when it ended, how long it took
         self._scan = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-        self.feed = feeds.Feed()
+        self._process = secrets.randbelow(_PROCESSES)
+        self.feed = feeds.Feed(lambda revision: revision % _PROCESSES == self._process)
         self.revision = 0
 
     def start(self) -> None:
@@ -145,7 +150,8 @@ class Catalog:
         self.feed.push(sorted(changes, key=lambda change: change.revision))
 
     def _next_revision(self) -> int:
-        self.revision = max(self.revision + 1, time.time_ns() // 1000)
+        instant = max(self.revision // _PROCESSES + 1, time.time_ns() // 1_000_000)
+        self.revision = instant * _PROCESSES + self._process
         return self.revision
 
     async def _look(self) -> None:

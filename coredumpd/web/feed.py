@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from coredumpd import errors
@@ -31,9 +31,13 @@ class Change:
 
 
 class Feed:
-    """Changes above `since` are here; watchers wait for what comes above `latest`."""
+    """Changes above `since` are here; watchers wait for what comes above `latest`.
 
-    def __init__(self) -> None:
+    Where each server counts for itself, `ours` tells its own revisions from other servers'.
+    """
+
+    def __init__(self, ours: Callable[[int], bool] = lambda _: True) -> None:
+        self._ours = ours
         self.since = 0
         self.latest = 0
         self.open = False
@@ -74,6 +78,8 @@ class Feed:
 
     def after(self, revision: int) -> Sequence[Change]:
         """What happened above `revision`. Raises Expired when not all of it is here any more."""
+        if not self._ours(revision):
+            raise errors.Expired(f"resource version {revision} is another server's; list again")
         if revision < self.since:
             raise errors.Expired(
                 f"too old resource version: {revision} (kept since {self.since}); list again"

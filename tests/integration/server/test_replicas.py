@@ -9,7 +9,9 @@ import json
 import psutil
 import pytest
 import yaml
-from support import controlplane, etcd, pki, servers, waiting
+from support import controlplane, dumps, etcd, pki, servers, waiting
+
+from coredumpd import store
 
 URL = servers.BASE + "/namespaces/team-a/coredumpendpoints"
 MERGE = {"Content-Type": "application/merge-patch+json"}
@@ -163,6 +165,36 @@ def test_a_list_begun_at_one_is_continued_at_the_other(two):
     rest = other.ask("GET", f"{URL}?limit=9&continue={token}").json
     names = [item["metadata"]["name"] for item in first["items"] + rest["items"]]
     assert names == [f"web-{number}" for number in range(5)]
+
+
+def test_a_dumps_revision_is_one_servers_own_and_another_answers_410(replicas, two, open_watch):
+    opened = store.open(f"file://{replicas.directory}/store")
+    url = servers.BASE + "/namespaces/team-a/coredumps"
+
+    def stored(pid):
+        key, entry, core = dumps.make(pid=pid)
+        opened.commit(key, entry, core)
+        return key.id
+
+    def listed(client, name):
+        """The list's revision, once `name` is in it."""
+
+        def ask():
+            found = client.ask("GET", url).json
+            names = [item["metadata"]["name"] for item in found["items"]]
+            return name in names and found["metadata"]["resourceVersion"]
+
+        return waiting.until(f"{name} in a list", ask, UNTIL_S)
+
+    for number, (one, other) in enumerate((two, two[::-1])):
+        revision = listed(one, stored(10 + number))
+        second = stored(20 + number)
+        listed(other, second)  # so the other is at a later revision than the client, not behind it
+        told = open_watch(other, url, f"resourceVersion={revision}")
+        assert told.over.wait(UNTIL_S)
+        assert [event["object"].get("reason") for event in told.events] == ["Expired"]
+        assert open_watch(one, url, f"resourceVersion={revision}").wait(1) == [("ADDED", second)]
+        assert one.ask("DELETE", url).code == 200
 
 
 def test_etcd_restarts_under_both_and_nothing_is_lost(replicas, two, watch):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from support import dumps
 
-from coredumpd import store
+from coredumpd import errors, store
 from coredumpd.server import catalog, inventory
 
 
@@ -64,6 +64,20 @@ def test_what_came_and_went_is_told_with_growing_revisions(run, clock):
         assert sorted(told) == [("ADDED", second.id), ("DELETED", first.id)]
         assert known.revision > start
         assert list(known.names("team-a")) == [second.id]
+
+    run(scenario)
+
+
+def test_a_revision_of_another_process_is_expired(run, clock):
+    async def scenario(known, commit, opened):
+        await known.refresh(None)
+        start = known.revision
+        commit(pid=1)
+        clock.now += 60
+        await known.refresh(None)
+        assert len(known.feed.after(start)) == 1
+        with pytest.raises(errors.Expired, match="another server's"):
+            known.feed.after(start + 1)
 
     run(scenario)
 
