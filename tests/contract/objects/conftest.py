@@ -20,12 +20,20 @@ def etcd_cluster(tmp_path_factory):
     cluster.stop()
 
 
-@pytest.fixture(params=["sqlite", "etcd"])
+@pytest.fixture(scope="session")
+def etcd_35_cluster(tmp_path_factory):
+    """The same, of the next release."""
+    cluster = etcd.Cluster(tmp_path_factory.mktemp("etcd-3.5"), program=etcd.packaged())
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(params=["sqlite", "etcd", "etcd_35"])
 def open_engine(request, tmp_path):
     """Opens the same engine again and again; every one is closed in the end."""
     opened = []
-    if request.param == "etcd":
-        cluster = request.getfixturevalue("etcd_cluster")
+    if request.param != "sqlite":
+        cluster = request.getfixturevalue(f"{request.param}_cluster")
         url, access = cluster.url(next(_roots)), cluster.access()
     else:
         url, access = f"sqlite:///{tmp_path}/objects.db", None
