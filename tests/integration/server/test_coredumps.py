@@ -182,6 +182,19 @@ def test_dumps_that_come_and_go_are_watched(world, client, crash):
     connection.close()
 
 
+def test_initial_events_of_dumps_end_with_the_bookmark_too(client, crash, open_watch):
+    first = crash(pid=1)
+    listed(client, 1)
+    query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+    watching = open_watch(client, URL, f"{query}&allowWatchBookmarks=true")
+    assert [kind for kind, _ in watching.wait(2)] == ["ADDED", "BOOKMARK"]
+    assert watching.events[0]["object"]["metadata"]["name"] == first.id
+    end = watching.events[1]["object"]
+    assert end["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+    assert end["kind"] == "Coredump"
+    assert client.ask("GET", f"{URL}?watch=true&sendInitialEvents=true").code == 422
+
+
 def test_a_revision_of_an_earlier_life_is_410(client):
     connection = client.connect()
     connection.request("GET", URL + "?watch=true&resourceVersion=5", headers=client.headers)

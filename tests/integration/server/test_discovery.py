@@ -31,6 +31,26 @@ def test_aggregated_discovery_echoes_its_media_type_and_has_an_etag(world, versi
     assert world.proxied().ask("GET", "/apis", headers=headers).code == 304
 
 
+def test_aggregated_discovery_says_what_the_resource_list_says(world):
+    client = world.proxied()
+    plain = {entry["name"]: entry for entry in client.ask("GET", servers.BASE).json["resources"]}
+    headers = {"Accept": AGGREGATED.format("v2")}
+    (group,) = client.ask("GET", "/apis", headers=headers).json["items"]
+    (version,) = group["versions"]
+    assert (group["metadata"]["name"], version["version"]) == ("coredump.fujitsu.com", "v1alpha1")
+    told = {}
+    for entry in version["resources"]:
+        same = plain[entry["resource"]]
+        assert entry["responseKind"]["kind"] == same["kind"]
+        assert entry["scope"] == "Namespaced"
+        assert entry["singularResource"] == same["singularName"]
+        assert entry["shortNames"] == same["shortNames"]
+        told[entry["resource"]] = entry["verbs"]
+        for part in entry["subresources"]:
+            told[f"{entry['resource']}/{part['subresource']}"] = part["verbs"]
+    assert told == {name: entry["verbs"] for name, entry in plain.items()}
+
+
 def test_a_discovery_that_is_not_offered_is_406_never_404(world):
     headers = {"Accept": AGGREGATED.format("v9")}
     assert world.proxied().ask("GET", "/apis", headers=headers).code == 406
@@ -49,6 +69,25 @@ def test_openapi_has_both_versions_and_etags(world):
     root = world.proxied().ask("GET", "/openapi/v3").json["paths"]
     url = root["apis/coredump.fujitsu.com/v1alpha1"]["serverRelativeURL"]
     assert world.proxied().ask("GET", url).json["openapi"] == "3.0.0"
+
+
+def test_openapi_as_protobuf_is_406_and_json_is_taken_beside_it(world):
+    protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+    client = world.proxied()
+    assert client.ask("GET", "/openapi/v2", headers={"Accept": protobuf}).code == 406
+    both = {"Accept": f"{protobuf},application/json;q=0.5"}
+    assert client.ask("GET", "/openapi/v2", headers=both).json["swagger"] == "2.0"
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
+def test_probes_say_ok_or_name_every_check(world, path):
+    checks = {"ping"} if path == "/livez" else {"ping", "store", "objects", "shutdown", "trust"}
+    assert world.client().ask("GET", path).body == b"ok"
+    *lines, end = world.client().ask("GET", f"{path}?verbose").body.decode().splitlines()
+    assert end == f"{path[1:]} check passed"
+    assert {line.removeprefix("[+]").removesuffix(" ok") for line in lines} == checks
+    fewer = world.client().ask("GET", f"{path}?verbose&exclude=ping").body
+    assert b"[+]ping" not in fewer
 
 
 def test_the_version_is_told(world):

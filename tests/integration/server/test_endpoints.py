@@ -136,6 +136,21 @@ def test_kubectl_gets_a_table(world, stored):
     assert table["rows"][0]["object"]["metadata"]["name"] == "web-0"
 
 
+def test_garbage_collectors_get_metadata_alone(world):
+    client = world.proxied()
+    client.ask("POST", URL, endpoint(podUID="1234-5678"))
+    for path, shape in (
+        (URL, "PartialObjectMetadataList"),
+        (f"{URL}/web-0", "PartialObjectMetadata"),
+    ):
+        accept = {"Accept": f"application/json;as={shape};g=meta.k8s.io;v=v1"}
+        found = client.ask("GET", path, headers=accept).json
+        assert (found["kind"], found["apiVersion"]) == (shape, "meta.k8s.io/v1")
+        (entry,) = found.get("items", [found])
+        assert entry["metadata"]["name"] == "web-0"
+        assert "spec" not in entry
+
+
 def test_what_cannot_be_represented_is_406(world):
     headers = {"Accept": "application/vnd.kubernetes.protobuf"}
     assert world.proxied().ask("GET", URL, headers=headers).code == 406

@@ -230,3 +230,15 @@ def test_a_replica_that_is_killed_takes_nothing_along(replicas, two):
         third.process.kill()
         third.process.wait(10)
     assert two[0].ask("GET", f"{URL}/web-0").code == 200
+
+
+def test_what_was_before_a_server_started_is_410_there(replicas, two, open_watch):
+    before = two[0].ask("GET", URL).json["metadata"]["resourceVersion"]
+    assert two[0].ask("POST", URL, endpoint("web-0")).code == 201
+    log = replicas.directory / "4.log"
+    with servers.running(replicas.program, replicas.arguments, log) as late:
+        client = replicas.client(late)
+        until_ready(client)
+        told = open_watch(client, URL, f"resourceVersion={before}")
+        assert told.over.wait(UNTIL_S)
+        assert [event["object"].get("code") for event in told.events] == [410]
