@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -20,26 +21,29 @@ CREATE = (
 
 
 def test_kubectl_works_on_endpoints_as_on_any_other_resource(
-    tenant: Kubectl, here: Path, request: pytest.FixtureRequest
+    tenant: Kubectl, admin: Kubectl, here: Path, request: pytest.FixtureRequest
 ) -> None:
     pods.crash(tenant, TENANT_NAMESPACE, "web-0", {"app": ["/crash/crasher", "segv"]})
-    session = Transcript(tenant, here)
+    session = Transcript(tenant, here, admin)
     run = session.run
     session.say(
-        "Run by `make e2e` on a real cluster, as a user with the role `edit` in the namespace"
-        " `default`, where the pod `web-0` has crashed."
+        "Recorded by `make e2e` on a real cluster, for a user with the role `edit` in the\n"
+        "namespace `default`, where the pod `web-0` has crashed; `$ADMIN` is the administrator's"
+        " kubeconfig."
     )
-    session.say("## Discovery")
+    session.say("### Discovery")
     until("kube-apiserver to have fetched our OpenAPI", lambda: _explains(tenant), 90)
     run("kubectl api-resources --api-group=coredump.fujitsu.com")
     assert "immutable" in run("kubectl explain coredumpendpoint.spec.podUID").lower()
     assert run("kubectl auth can-i get coredumpendpoints --subresource=dump") == "yes\n"
     assert "no" in run("kubectl auth can-i list coredumpendpoints -A", fails=True)
+    assert "signal" in run("kubectl explain coredump.status.signal").lower()
 
-    session.say("## Create and look")
+    session.say("### Create and look")
     run(CREATE)
     run("kubectl create -f web-0.yaml --dry-run=server")
-    assert "created" in run("kubectl apply -f web-0.yaml")
+    assert "created" in run("kubectl create -f web-0.yaml --save-config")
+    assert "AlreadyExists" in run("kubectl create -f web-0.yaml", fails=True)
     assert "unchanged" in run("kubectl apply -f web-0.yaml")
     run("kubectl wait --for=jsonpath='{.status.dumps}'=1 coredumpendpoint/web-0 --timeout=60s")
     assert "DUMPS" in run("kubectl get cde")
@@ -48,20 +52,24 @@ def test_kubectl_works_on_endpoints_as_on_any_other_resource(
     assert run("kubectl get cde web-0 -o jsonpath={.status.containers[0].name}") == "app"
 
     session.say(
-        "## The inventory\n\nEvery stored dump is an object too; nothing has to be created."
+        "### The inventory\n\nEvery stored dump is an object too; nothing has to be created."
     )
     assert "SIGSEGV" in run("kubectl get coredumps")
-    run("kubectl get coredumps -o wide")
+    assert "Forbidden" in run("kubectl get coredumps -A", fails=True)
+    assert "SIGSEGV" in run('kubectl --kubeconfig="$ADMIN" get coredumps -A')
+    assert "NODE" in run("kubectl get coredumps -o wide")
     label = "-l coredump.fujitsu.com/pod=web-0,coredump.fujitsu.com/signal=SIGSEGV"
     name = run(f"kubectl get coredumps {label} -o jsonpath={{.items[*].metadata.name}}")
     assert name.startswith("crasher-")
     assert name in run("kubectl get core --field-selector status.podName=web-0 -o name")
     run(f"kubectl describe core {name}")
+    assert "podName: web-0" in run(f"kubectl get core {name} -o yaml | grep -E '^kind|podName'")
+    assert '"SIGSEGV"' in run(f"kubectl get core {name} -o json | grep -A 3 '\"signal\": '")
     group = "/apis/coredump.fujitsu.com/v1alpha1/namespaces/default"
     run(f"kubectl get --raw={group}/coredumps/{name}/proxy | tar -tz")
     assert "NotFound" in run(f"kubectl get --raw={group}/coredumps/{name}/backtrace", fails=True)
 
-    session.say("## Change")
+    session.say("### Change")
     run("kubectl label cde web-0 team=a")
     run("kubectl annotate cde web-0 ticket=4711")
     patch = """kubectl patch cde web-0 --type=merge -p '{"metadata":{"labels":{"tier":"web"}}}'"""
@@ -77,23 +85,28 @@ def test_kubectl_works_on_endpoints_as_on_any_other_resource(
     assert "immutable" in run(f"kubectl patch cde web-0 --type=merge -p {spec}", fails=True)
     assert "server-side apply" in run("kubectl apply --server-side -f web-0.yaml", fails=True)
 
-    session.say("## Watch\n\nThe label is written while the watch runs.")
+    session.say("### Watch\n\nThe label is written while the watch runs.")
     watched = run(
         "(sleep 2; kubectl label cde web-0 seen=yes >/dev/null) &"
         " timeout 5 kubectl get cde -w --output-watch-events",
         fails=True,  # timeout(1) says 124
     )
-    assert "ADDED" in watched
-    assert "MODIFIED" in watched
+    assert re.search(r"ADDED .*\n(.*\n)*MODIFIED ", watched)
 
-    session.say("## Delete")
+    session.say("### Delete")
     assert "deleted" in run("kubectl delete -f web-0.yaml")
     assert "NotFound" in run("kubectl get cde web-0", fails=True)
-    run(f"kubectl delete coredump {name}")
+    watched = run(
+        f"(sleep 2; kubectl delete coredump {name} >/dev/null) &"
+        f" timeout 8 kubectl get coredumps {label} -w --output-watch-events",
+        fails=True,
+    )
+    assert re.search(r"ADDED .*\nDELETED ", watched)
+    assert "NotFound" in run(f"kubectl delete coredump {name}", fails=True)
     assert "No resources" in run(f"kubectl get coredumps {label}")
     pods.delete(tenant, TENANT_NAMESPACE, "web-0")
     if request.config.getoption("--update-walkthrough"):
-        session.write(ROOT / "docs/kubectl.md", "A kubectl session")
+        session.write_section(ROOT / "docs/api.md", "A kubectl session")
 
 
 def _explains(user: Kubectl) -> bool:

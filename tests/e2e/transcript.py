@@ -12,10 +12,12 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 class Transcript:
-    """A shell session of `user` in `directory`."""
+    """A shell session of `user` in `directory`; the administrator's kubeconfig is $ADMIN."""
 
-    def __init__(self, user: Kubectl, directory: Path) -> None:
-        self._user = user
+    def __init__(self, user: Kubectl, directory: Path, admin: Kubectl | None = None) -> None:
+        self._environment = user.environment()
+        if admin is not None:
+            self._environment["ADMIN"] = str(admin.kubeconfig)
         self._directory = directory
         self._lines: list[str] = []
 
@@ -28,7 +30,7 @@ class Transcript:
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=self._directory,
-            env=self._user.environment(),
+            env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -41,8 +43,19 @@ class Transcript:
         return output
 
     def write(self, path: Path, title: str) -> None:
-        """The session as a page; blocks that follow one another become one."""
-        text = "\n".join([f"# {title}", *self._lines, ""]).replace("```\n```console\n", "")
+        """The session as a page."""
+        path.write_text(f"# {title}\n{self._text()}")
+
+    def write_section(self, path: Path, title: str) -> None:
+        """The session as the section `title` of a page, in place of the one that is there."""
+        before, heading, rest = path.read_text().partition(f"\n## {title}\n")
+        assert heading, f"{path} has no section {title!r}"
+        _, following, after = rest.partition("\n## ")
+        path.write_text(f"{before}{heading}{self._text()}{following}{after}")
+
+    def _text(self) -> str:
+        """Blocks that follow one another become one."""
+        text = "\n".join([*self._lines, ""]).replace("```\n```console\n", "")
         for machine, reader in ((self._directory, "~"), (_ROOT, "~/coredumpd")):
             text = text.replace(os.fspath(machine), reader)
-        path.write_text(text)
+        return text
