@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e import controllers
 from tests.e2e import target as targets
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.target import Target
@@ -41,18 +44,34 @@ def core_pattern_before(target: Target) -> Iterator[bytes]:
         yield corepattern.SYSCTLS[0].read_bytes()
 
 
+@dataclasses.dataclass(frozen=True)
+class Installed:
+    """Since when (monotonic) the API is there, and how long a log the controllers had by then."""
+
+    yaml: Path
+    at_s: float
+    controllers_log_chars: int
+
+
 @pytest.fixture(scope="session")
-def installation(target: Target, core_pattern_before: bytes) -> Iterator[Path]:
-    """coredumpd, deployed by deploy.sh; the YAML."""
+def installed(target: Target, core_pattern_before: bytes) -> Iterator[Installed]:
+    """coredumpd, deployed by deploy.sh."""
     yaml = render(target)
     apply(target.admin, yaml)
+    log = target.own.log(controllers.NAME) if target.own else ""
     try:
-        yield yaml
+        yield Installed(yaml, time.monotonic(), len(log))
     finally:
         show_logs(target.admin)
         # The agent restores core_pattern as it leaves; the cluster may be gone a second later.
         target.admin.run("delete", "daemonset/coredumpd-agent", "-n", NAMESPACE, "--wait=true")
         until("the agent to leave", lambda: not agents(target.admin), 60)
+
+
+@pytest.fixture(scope="session")
+def installation(installed: Installed) -> Path:
+    """The YAML of what is installed."""
+    return installed.yaml
 
 
 def render(target: Target, *options: str) -> Path:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e import endpoints
+from tests.e2e import controllers, endpoints
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.target import Target
 from tests.support.waiting import until
 
 # Controllers look for new kinds twice a minute.
 _CONTROLLER_S = 120.0
-_COMPLAINT = re.compile(r"^[EW]\d{4} .*coredump.*$", re.MULTILINE)
 
 
 @pytest.fixture
@@ -24,10 +22,9 @@ def quiet(target: Target, tenant: Kubectl) -> Iterator[None]:
     if target.own is None:
         yield
         return
-    before = len(target.own.log("kube-controller-manager"))
+    before = len(target.own.log(controllers.NAME))
     yield
-    complaints = _COMPLAINT.findall(target.own.log("kube-controller-manager")[before:])
-    assert not complaints
+    assert not controllers.complaints(target.own.log(controllers.NAME)[before:])
 
 
 @pytest.fixture

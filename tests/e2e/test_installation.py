@@ -1,19 +1,13 @@
-"""The installation as a whole: the seed's test script, taking it away, putting it back."""
+"""The installation as a whole: the seed's test script."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
-import pytest
-
-from tests.e2e import conftest
 from tests.e2e.images import CRASHERS
 from tests.e2e.kubectl import Kubectl
-from tests.e2e.target import ROOT, Target
-from tests.support import corepattern
-from tests.support.waiting import until
+from tests.e2e.target import ROOT
 
 
 def test_the_seeds_test_script_passes(installation: Path, admin: Kubectl) -> None:
@@ -26,22 +20,3 @@ def test_the_seeds_test_script_passes(installation: Path, admin: Kubectl) -> Non
     done = subprocess.run([script], env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all good" in done.stdout
-
-
-def test_deleting_the_installation_restores_core_pattern_and_blocks_no_namespace(
-    target: Target, installation: Path, admin: Kubectl, core_pattern_before: bytes
-) -> None:
-    if target.own is None:
-        pytest.skip("the nodes of a cluster that is not ours are not this machine")
-    pattern = corepattern.SYSCTLS[0]
-    assert pattern.read_bytes().startswith(b"|" + os.fsencode(target.directory))
-    try:
-        admin("delete", "-f", str(installation), "--wait=true", "--timeout=120s")
-        until(
-            "core_pattern to be restored", lambda: pattern.read_bytes() == core_pattern_before, 30
-        )
-        assert not list((target.directory / "host").glob("versions/*"))
-    finally:
-        conftest.apply(admin, installation)
-    ours = b"|" + os.fsencode(target.directory)
-    until("core_pattern to be ours again", lambda: pattern.read_bytes().startswith(ours), 30)

@@ -63,6 +63,10 @@ class Cluster:
         """A daemon's whole log."""
         return (self.directory / "logs" / f"{daemon}.log").read_text(errors="replace")
 
+    def check(self, daemon: str) -> None:
+        """Raises Failed with the end of its log when a daemon is dead."""
+        self._daemons.check(daemon)
+
     def stop(self, keep_directory: bool = False) -> None:
         leftovers.remove(self.slot, self.directory, self._daemons, keep_directory)
 
