@@ -152,7 +152,18 @@ class PolicySettings:
     hostCrashes: str = setting(
         "ignore", *_one_of("ignore", "store"), "crashes of processes outside any pod"
     )
-    maxSize: int = setting("8Gi", *_SIZE, "longer cores are truncated and marked")
+    capture: str = setting(
+        "enabled",
+        *_one_of("enabled", "disabled"),
+        "of crashes in pods; the annotation coredump.fujitsu.com/capture of a namespace overrides"
+        " it, that of a pod can only disable",
+    )
+    maxSize: int = setting(
+        "8Gi",
+        *_SIZE,
+        "longer cores are truncated and marked; the annotation coredump.fujitsu.com/max-size of a"
+        " namespace overrides it, that of a pod can only lower it",
+    )
     captureTimeout: float = setting("5m", *_DURATION, "a handler gives up after this long")
     runtimeStateDirs: tuple[str, ...] = setting(
         [

@@ -366,7 +366,8 @@ kind: ClusterRole
 metadata: {name: "coredumpd:agent"}
 rules:
   - {apiGroups: [""], resources: [pods], verbs: [get, list, watch]}
-  - {apiGroups: [""], resources: [nodes, namespaces], verbs: [get]}
+  - {apiGroups: [""], resources: [namespaces], verbs: [get, list, watch]} # their annotations
+  - {apiGroups: [""], resources: [nodes], verbs: [get]}
   - {apiGroups: [""], resources: [events], verbs: [create, patch]}
 $(upload_rule)
 ---

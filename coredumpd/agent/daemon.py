@@ -27,6 +27,7 @@ from coredumpd.agent import (
     policyfile,
     shipper,
     skipped,
+    tenants,
     threads,
 )
 from coredumpd.kube import client
@@ -77,19 +78,20 @@ async def run(sections: Mapping[str, Any], options: Options) -> None:
             api = await _connect(options)
             if api is not None:
                 await stack.enter_async_context(api)
-            await _Daemon(chosen, options, host_dir, spool, target, api).run()
+            await _Daemon(sections, options, host_dir, spool, target, api).run()
 
 
 class _Daemon:
     def __init__(
         self,
-        chosen: settings.AgentSettings,
+        sections: Mapping[str, Any],
         options: Options,
         host_dir: Path,
         spool: entries.Spool,
         target: store.Target,
         api: client.Client | None,
     ) -> None:
+        chosen: settings.AgentSettings = sections["agent"]
         self._options = options
         self._host_dir = host_dir
         self._api = api
@@ -97,8 +99,23 @@ class _Daemon:
         self._events = events.Events(api, options.node)
         self._observer = observer.Observer(self._metrics, self._events)
         attributor = attribution.Attributor(api, options.node)
+        self._tenants: tenants.Watcher | None = None
+        if api is not None:
+            self._tenants = tenants.Watcher(
+                api,
+                sections["policy"],
+                options.node,
+                host_dir,
+                client.own_namespace(),
+                self._events,
+            )
         self._shipper = shipper.Shipper(
-            spool, target, attributor, self._observer, chosen.parallelShips
+            spool,
+            target,
+            attributor,
+            self._observer,
+            chosen.parallelShips,
+            self._tenants.refuses if self._tenants else lambda _: False,
         )
         self._spool = spool
         self._port = chosen.port
@@ -131,6 +148,8 @@ class _Daemon:
         if self._guard is not None:
             watcher = skipped.Watcher(self._metrics, self._events)
             jobs |= {"guard": self._guard.run(), "clean": self._clean(), "skips": watcher.run()}
+        if self._tenants is not None:
+            jobs["tenants"] = self._tenants.run()
         if self._listening is not None:
             jobs["listen"] = self._listening.run()
         jobs["stop"] = _until(stop)

@@ -18,6 +18,7 @@ from typing import Any
 
 from coredumpd import errors, record, units
 from coredumpd.agent import attribution
+from coredumpd.spool import stream
 
 _log = logging.getLogger(__name__)
 COMPONENT = "coredumpd"
@@ -26,6 +27,7 @@ EVENT_TIMEOUT_S = 3.0
 REPEAT_INTERVAL_S = 10.0
 REMEMBERED_MAX = 1000  # Events whose count we know; the oldest is forgotten and counts anew
 DUMPED, TRUNCATED = "CoreDumped", "CoreDumpTruncated"
+QUOTA, POLICY = "CoreDumpQuota", "CoreDumpPolicy"
 
 
 class Events:
@@ -54,8 +56,13 @@ class Events:
                 "uid": crash.raw["podUID"],
                 "fieldPath": f"spec.containers{{{crash.raw['container']}}}",
             }
-            reason = TRUNCATED if crash.raw["core"]["truncated"].get("is") else DUMPED
-            await self._write(pod, reason, describe(crash), repeats(crash))
+            await self._write(pod, reason_of(crash), describe(crash), repeats(crash))
+
+    async def pod(self, namespace: str, name: str, uid: str, reason: str, message: str) -> None:
+        """Something about a pod that is no crash, such as an annotation that cannot be obeyed."""
+        named = {"namespace": namespace, "name": name, "uid": uid}
+        about = {"apiVersion": "v1", "kind": "Pod"} | named
+        await self._write(about, reason, message, message)
 
     async def node(self, reason: str, message: str) -> None:
         """Something about this node itself, such as a core_pattern that someone changed."""
@@ -113,6 +120,14 @@ class _Said:
         self.count = 0
         self.sent_s = float("-inf")
         self.held: dict[str, Any] | None = None
+
+
+def reason_of(crash: record.CrashRecord) -> str:
+    """The Event's reason: what became of the core."""
+    truncated = crash.raw["core"]["truncated"]
+    if truncated.get("reason") == stream.QUOTA:
+        return QUOTA
+    return TRUNCATED if truncated.get("is") else DUMPED
 
 
 def describe(crash: record.CrashRecord) -> str:

@@ -7,7 +7,7 @@ import logging
 import time
 
 from coredumpd import errors, record
-from coredumpd.agent import events, metrics
+from coredumpd.agent import events, metrics, skipped
 
 EVENTS_AT_ONCE_MAX = 100
 _log = logging.getLogger(__name__)
@@ -39,6 +39,12 @@ class Observer:
         task = asyncio.create_task(self._events.dumped(crash), name=f"event {crash.id}")
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
+
+    async def refused(self, crash: record.CrashRecord) -> None:
+        """Removed from the spool: its pod, known only now, wants no captures."""
+        self._failing_since_s.pop(crash.id, None)
+        self._metrics.skipped.labels(skipped.POLICY).inc()
+        _log.info("removed %s: capture is disabled for its pod", crash.id)
 
     async def failed(self, id: str, error: errors.CoredumpdError) -> None:
         """It stays in the spool and is tried again."""

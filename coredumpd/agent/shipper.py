@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import BinaryIO, Protocol
 
 import asyncinotify
@@ -71,6 +71,7 @@ class Observer(Protocol):
     """Who is told: metrics and events. Must not raise."""
 
     async def shipped(self, crash: record.CrashRecord) -> None: ...
+    async def refused(self, crash: record.CrashRecord) -> None: ...
     async def failed(self, id: str, error: errors.CoredumpdError) -> None: ...
     async def set_aside(self, id: str, error: errors.CoredumpdError) -> None: ...
 
@@ -79,12 +80,20 @@ class Shipper:
     """Ships everything that appears in `spool` to `store`, `parallel` dumps at once."""
 
     def __init__(
-        self, spool: Spool, store: Store, attributor: Attributor, observer: Observer, parallel: int
+        self,
+        spool: Spool,
+        store: Store,
+        attributor: Attributor,
+        observer: Observer,
+        parallel: int,
+        refuses: Callable[[record.CrashRecord], bool] = lambda _: False,
     ) -> None:
+        """`refuses`: must an attributed crash not leave this node? Then it is removed."""
         self._spool = spool
         self._store = store
         self._attributor = attributor
         self._observer = observer
+        self._refuses = refuses
         self._slots = asyncio.Semaphore(parallel)
         self._known: set[str] = set()
         self._lanes: dict[str, list[Entry]] = {}
@@ -158,7 +167,7 @@ class Shipper:
         while True:
             try:
                 async with self._slots:
-                    crash = await self._ship(entry)
+                    crash, refused = await self._ship(entry)
             except (errors.BadRecord, errors.Invalid, errors.AlreadyExists) as error:
                 await self._set_aside(entry, error)
                 return
@@ -169,12 +178,16 @@ class Shipper:
                 await self._observer.failed(entry.id, error)
                 await asyncio.sleep(pause)
             else:
-                await self._observer.shipped(crash)
+                await (self._observer.refused if refused else self._observer.shipped)(crash)
                 return
 
-    async def _ship(self, entry: Entry) -> record.CrashRecord:
+    async def _ship(self, entry: Entry) -> tuple[record.CrashRecord, bool]:
+        """(what was shipped, False), or (what had to be removed instead, True)."""
         noted = await threads.call(entry.record)
         crash = await self._attributor.attribute(noted)
+        if self._refuses(crash):
+            await threads.call(entry.remove)
+            return crash, True
         if crash.raw != noted.raw:
             # Kept in the spool: the next try, even of the next agent, must use the same key.
             await threads.call(entry.update, crash)
@@ -186,7 +199,7 @@ class Shipper:
             await threads.call(self._commit, entry, crash)
         finally:
             self._committing.discard(entry.id)
-        return crash
+        return crash, False
 
     def _commit(self, entry: Entry, crash: record.CrashRecord) -> None:
         """Free the spool only after the store has it; the core is verified on its way."""

@@ -32,13 +32,15 @@ def run(
     more of it is wanted: that lets the kernel, and so the container, get on with dying.
     """
     begun_at, begun_clock = begun
+    owner = _owner(rules, crashed)
+    if crashed.place is not None:
+        rules.narrow(crashed.place.pod_uid, owner.namespace if owner else None)
     limit = limits.of_core(rules, args.rlimit_core)
     reason = _reason_to_skip(crashed, rules, limit)
     if reason:
         os.close(source)
         log.kmsg(log.INFO, f"skipped crash of pid {args.pid} ({crashed.comm}): {reason}")
         return
-    owner = _owner(rules, crashed)
     crash = describe.begun(args, crashed, owner, rules.node, begun_at, mode)
     spool = _spool(host_dir)
     room = limits.of_spool(spool, rules)
@@ -66,7 +68,9 @@ def _reason_to_skip(
         return "it is this handler"
     if crashed.place is None and rules.hostCrashes == "ignore":
         return "it is in no pod (policy.hostCrashes: ignore)"
-    if limit.size == 0:
+    if crashed.place is not None and rules.capture == "disabled":
+        return "capture is disabled for its pod"
+    if limit.size == 0 and not rules.quotaReached:  # then the record is kept, and says so
         return f"it may dump nothing ({limit.reason})"
     return None
 

@@ -21,7 +21,9 @@ class Limit:
 
 
 def of_core(rules: policy.Policy, rlimit_core: int) -> Limit:
-    """The limit on the uncompressed core; size 0 when the process wants none."""
+    """The limit on the uncompressed core; size 0 when the process wants none, or may have none."""
+    if rules.quotaReached:
+        return Limit(0, stream.QUOTA)
     if rules.honourRlimit and rlimit_core < rules.maxSize:
         return Limit(rlimit_core if rlimit_core >= PAGE_BYTES else 0, stream.RLIMIT)
     return Limit(rules.maxSize, stream.MAX_SIZE)

@@ -23,13 +23,17 @@ class Policy:
     """One snapshot; attribute names are the JSON's, as the settings' are."""
 
     __slots__ = (
+        "capture",
         "captureTimeout",
         "honourRlimit",
         "hostCrashes",
         "maxSize",
+        "namespaces",
         "niceness",
         "node",
+        "pods",
         "procDir",
+        "quotaReached",
         "runtimeStateDirs",
         "spoolKeepFree",
         "spoolMaxUse",
@@ -37,6 +41,7 @@ class Policy:
 
     def __init__(self) -> None:
         self.hostCrashes = "ignore"
+        self.capture = "enabled"
         self.maxSize = 8 * 1024**3  # bytes of core, uncompressed
         self.captureTimeout = 300.0  # seconds
         self.runtimeStateDirs = [
@@ -50,6 +55,17 @@ class Policy:
         self.niceness = 5
         self.node: str | None = None  # unknown until an agent says it
         self.procDir = "/proc"
+        # What differs for some: by the namespace's name, or the pod's uid, which goes first.
+        self.namespaces: dict[str, dict[str, Any]] = {}
+        self.pods: dict[str, dict[str, Any]] = {}
+        self.quotaReached = False  # under onQuota: reject
+
+    def narrow(self, pod_uid: str, namespace: str | None) -> None:
+        """Make this the policy for one pod; `namespace` None: the cgroup alone is known."""
+        own = self.pods.get(pod_uid) or self.namespaces.get(namespace or "") or {}
+        for name in _TENANT_RULES:
+            if name in own:
+                setattr(self, name, own[name])
 
 
 def load_or_default(path: str) -> Policy:
@@ -116,13 +132,36 @@ def _is_path(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("/") and "\0" not in value
 
 
+def _is_size(value: Any) -> bool:
+    return _is_number(value) and isinstance(value, int)
+
+
+_TENANT_RULES: dict[str, Any] = {
+    "capture": lambda value: value in ("enabled", "disabled"),
+    "maxSize": _is_size,
+    "quotaReached": lambda value: isinstance(value, bool),
+}
+
+
+def _is_tenants(value: Any) -> bool:
+    """Rules by name; of a newer agent's rules, those we know."""
+    return isinstance(value, dict) and all(
+        isinstance(own, dict)
+        and all(accepts(own[name]) for name, accepts in _TENANT_RULES.items() if name in own)
+        for own in value.values()
+    )
+
+
 _RULES: dict[str, tuple[Any, str]] = {
+    "capture": (_TENANT_RULES["capture"], "must be enabled or disabled"),
+    "namespaces": (_is_tenants, "must be capture, maxSize and quotaReached by name"),
+    "pods": (_is_tenants, "must be capture, maxSize and quotaReached by uid"),
     "hostCrashes": (lambda value: value in ("ignore", "store"), "must be ignore or store"),
-    "maxSize": (lambda value: _is_number(value) and isinstance(value, int), "must be bytes"),
+    "maxSize": (_is_size, "must be bytes"),
     "captureTimeout": (_is_number, "must be seconds"),
     "honourRlimit": (lambda value: isinstance(value, bool), "must be true or false"),
-    "spoolMaxUse": (lambda value: _is_number(value) and isinstance(value, int), "must be bytes"),
-    "spoolKeepFree": (lambda value: _is_number(value) and isinstance(value, int), "must be bytes"),
+    "spoolMaxUse": (_is_size, "must be bytes"),
+    "spoolKeepFree": (_is_size, "must be bytes"),
     "niceness": (lambda value: isinstance(value, int) and 0 <= value <= 19, "must be 0 to 19"),
     "runtimeStateDirs": (
         lambda value: isinstance(value, list) and all(map(_is_path, value)),

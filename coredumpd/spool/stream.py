@@ -37,6 +37,7 @@ EMPTY = "the kernel sent nothing"
 MAX_SIZE = "larger than maxSize"
 TIMEOUT = "captureTimeout passed"
 RLIMIT = "larger than RLIMIT_CORE"
+QUOTA = "the namespace's quota is reached (onQuota: reject)"
 SPOOL_FULL = "the spool is full (spoolMaxUse, spoolKeepFree)"
 SHORT = "the stream ended before the size its headers state"
 

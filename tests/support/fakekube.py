@@ -27,6 +27,7 @@ class FakeKube:
         self.directory = directory
         self.objects: dict[str, dict[str, Any]] = {}
         self.answers: dict[tuple[str, str], tuple[int, Any]] = {}
+        self.collections = {"/api/v1/namespaces", "/api/v1/pods"}  # there, though empty
         self.asked: list[tuple[str, str, Any]] = []
         self.headers: list[CIMultiDict[str]] = []
         self.delay_s = 0.0
@@ -98,10 +99,36 @@ class FakeKube:
         self.port = self._runner.addresses[0][1]
 
     async def _stop(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
             await asyncio.sleep(0.05)  # TLS transports close some turns of the loop later
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        """All there is, then every change, until the client leaves or the server stops."""
+        response = web.StreamResponse()
+        await response.prepare(request)
+        known: dict[str, str] = {}
+        runner = self._runner  # another one, or none, once the server has stopped
+        while request.transport is not None and not request.transport.is_closing():
+            if self._runner is not runner:
+                break
+            there = {
+                path: json.dumps(item)
+                for path, item in self.objects.items()
+                if path.rpartition("/")[0] == request.path
+            }
+            for path in known.keys() | there.keys():
+                kind = "MODIFIED" if path in known else "ADDED"
+                if path not in there:
+                    kind = "DELETED"
+                elif there[path] == known.get(path):
+                    continue
+                item = there.get(path) or known[path]
+                await response.write(f'{{"type": "{kind}", "object": {item}}}\n'.encode())
+            known = there
+            await asyncio.sleep(0.05)
+        return response
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         data = await request.read()
@@ -115,6 +142,8 @@ class FakeKube:
             if isinstance(document, str):
                 return web.Response(status=status, text=document)
             return web.json_response(document, status=status)
+        if request.query.get("watch") == "true":
+            return await self._watch(request)
         match request.method:
             case "GET" if request.path in self.objects:
                 return web.json_response(self.objects[request.path])
@@ -125,7 +154,7 @@ class FakeKube:
                     for path, item in self.objects.items()
                     if path.startswith(below) and "/" not in path.removeprefix(below)
                 ]
-                if items:
+                if items or request.path in self.collections:
                     return web.json_response({"kind": "List", "metadata": {}, "items": items})
             case "POST":
                 name = (body.get("metadata") or {}).get("name")

@@ -231,3 +231,42 @@ def test_a_captures_niceness_is_the_policys(
             threading.Event().wait(0.02)
         assert os.getpriority(os.PRIO_PROCESS, process.pid) == 7
     assert process.wait(timeout=30) == 0
+
+
+def test_a_pod_that_wants_no_captures_leaves_nothing_and_can_die_at_once(
+    handler: installed.Installed, pod: pods.Pod, words: list[str]
+) -> None:
+    handler.policy(runtimeStateDirs=[str(pod.state_dir)], pods={pod.uid: {"capture": "disabled"}})
+    assert handle(handler, words, cores.elf(3_000_000)).returncode == 0
+    assert handler.entries() == []
+
+
+@pytest.mark.parametrize("whose", ["pods", "namespaces"])
+def test_a_tenants_own_limit_cuts_the_core(
+    handler: installed.Installed, pod: pods.Pod, words: list[str], whose: str
+) -> None:
+    name = pod.uid if whose == "pods" else "shop"
+    own = {whose: {name: {"maxSize": 70_000}}}
+    handler.policy(runtimeStateDirs=[str(pod.state_dir)], **own)
+    assert handle(handler, words, cores.elf(3_000_000)).returncode == 0
+    core = handler.record(handler.wait_for_entry())["core"]
+    assert core["size"] == core["truncated"]["limit"] == 70_000
+    assert core["truncated"]["reason"] == "larger than maxSize"
+
+
+def test_a_namespace_whose_quota_is_reached_keeps_the_record_alone(
+    handler: installed.Installed, pod: pods.Pod, words: list[str]
+) -> None:
+    handler.policy(
+        runtimeStateDirs=[str(pod.state_dir)], namespaces={"shop": {"quotaReached": True}}
+    )
+    assert handle(handler, words, cores.elf(3_000_000)).returncode == 0
+    entry = handler.wait_for_entry()
+    core = handler.record(entry)["core"]
+    assert core["size"] == 0
+    assert core["truncated"] == {
+        "is": True,
+        "reason": "the namespace's quota is reached (onQuota: reject)",
+        "limit": 0,
+    }
+    assert gzip.decompress((entry / "core.gz").read_bytes()) == b""

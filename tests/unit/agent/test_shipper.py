@@ -23,6 +23,9 @@ class Observer:
     async def shipped(self, crash: record.CrashRecord) -> None:
         self.told.append(("shipped", crash.id))
 
+    async def refused(self, crash: record.CrashRecord) -> None:
+        self.told.append(("refused", crash.id))
+
     async def failed(self, id: str, error: errors.CoredumpdError) -> None:
         self.told.append(("failed", id))
 

@@ -17,6 +17,7 @@ from coredumpd.handler import policy
 def test_the_defaults_are_those_of_the_settings() -> None:
     ours, theirs = policy.Policy(), settings.PolicySettings()
     for name in (
+        "capture",
         "hostCrashes",
         "maxSize",
         "captureTimeout",
@@ -82,3 +83,39 @@ def test_any_bytes_are_a_policy_or_refused(data: bytes | str) -> None:
     raw = data.encode() if isinstance(data, str) else data
     with pytest.raises(errors.BadRecord):
         policy.parse(raw)
+
+
+def test_a_pods_own_rules_go_before_its_namespaces() -> None:
+    raw = {
+        "version": 1,
+        "maxSize": 8,
+        "namespaces": {"team-a": {"maxSize": 4, "capture": "disabled"}},
+        "pods": {"uid-1": {"maxSize": 2, "newer": 1}},
+    }
+    for uid, namespace, expected in (
+        ("uid-1", "team-a", (2, "enabled")),
+        ("uid-1", None, (2, "enabled")),
+        ("uid-2", "team-a", (4, "disabled")),
+        ("uid-2", "team-b", (8, "enabled")),
+        ("uid-2", None, (8, "enabled")),
+    ):
+        rules = policy.parse(json.dumps(raw).encode())
+        rules.narrow(uid, namespace)
+        assert (rules.maxSize, rules.capture) == expected
+
+
+@pytest.mark.parametrize("field", ["namespaces", "pods"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {"a": 1},
+        {"a": {"capture": "yes"}},
+        {"a": {"maxSize": "1Gi"}},
+        {"a": {"maxSize": -1}},
+        {"a": {"quotaReached": 1}},
+    ],
+)
+def test_wrong_rules_of_a_tenant_are_refused(field: str, value: object) -> None:
+    with pytest.raises(errors.BadRecord, match=field):
+        policy.parse(json.dumps({"version": 1, field: value}).encode())

@@ -1,0 +1,193 @@
+"""What namespaces and pods say about their dumps, kept in step with Kubernetes for the handler.
+
+The namespaces of the cluster and the pods of this node are watched; whatever differs from the
+cluster's settings goes into the snapshot. While the API is away the last snapshot stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from coredumpd import annotated, errors, record, settings
+from coredumpd.agent import attribution, events, policyfile, threads
+from coredumpd.kube import follow
+
+SETTLE_S = 0.2  # many pods change at once when a node starts
+QUOTA_CONFIG_MAP = "coredumpd-quota"  # written by the leading server
+REACHED = "reached"
+NAMESPACES, PODS, QUOTA = "namespaces", "pods", "quota"
+UNTOLD_MAX = 1000
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pod:
+    """One pod of this node, and what it says."""
+
+    namespace: str
+    name: str
+    uid: str
+    uids: frozenset[str]
+    said: Mapping[str, str]
+
+
+def decide(
+    default: annotated.Capture,
+    namespaces: Mapping[str, Mapping[str, str]],
+    pods: Iterable[Pod],
+    reached: Iterable[str] = (),
+) -> tuple[policyfile.Tenants, list[tuple[Pod, str]]]:
+    """What differs from `default` for whom, and what is wrong with what pods say. Pure.
+
+    `namespaces` by name, those that say something; `reached`: whose quota allows nothing new.
+    """
+    full = set(reached)
+    holds = {name: annotated.of_namespace(said, default)[0] for name, said in namespaces.items()}
+    of_pods: dict[str, dict[str, Any]] = {}
+    wrong: list[tuple[Pod, str]] = []
+    for pod in pods:
+        outer = holds.get(pod.namespace, default)
+        found, problems = annotated.of_pod(pod.said, outer)
+        wrong += [(pod, problem) for problem in problems]
+        if found != default or pod.namespace in holds or pod.namespace in full:
+            rules = _rules(found, pod.namespace in full)
+            of_pods |= dict.fromkeys(pod.uids, rules)
+    named = {name for name, capture in holds.items() if capture != default} | full
+    of_namespaces = {name: _rules(holds.get(name, default), name in full) for name in sorted(named)}
+    return policyfile.Tenants(of_namespaces, of_pods), wrong
+
+
+def _rules(capture: annotated.Capture, reached: bool) -> dict[str, Any]:
+    return {
+        "capture": "enabled" if capture.enabled else "disabled",
+        "maxSize": capture.maxSize,
+        "quotaReached": reached,
+    }
+
+
+class Watcher:
+    """Writes the snapshot whenever something changes, and tells pods what is wrong with theirs."""
+
+    def __init__(
+        self,
+        api: follow.Api,
+        policy: settings.PolicySettings,
+        node: str,
+        host_dir: Path,
+        own_namespace: str | None,
+        teller: events.Events,
+    ) -> None:
+        """`own_namespace`: where the servers write whose quota is reached; None: nowhere."""
+        self._api = api
+        self._policy = policy
+        self._node = node
+        self._host_dir = host_dir
+        self._own_namespace = own_namespace
+        self._events = teller
+        self._known: dict[str, dict[str, Any]] = {}  # of each collection, once it was listed
+        self._told: set[tuple[str, str]] = set()
+        self._untold: asyncio.Queue[tuple[Pod, str]] = asyncio.Queue(UNTOLD_MAX)
+        self._changed = asyncio.Event()
+        self.tenants = policyfile.read_tenants(host_dir)
+
+    async def run(self) -> None:
+        """For ever. What cannot be followed is logged and tried again."""
+        mine = {"fieldSelector": f"spec.nodeName={self._node}"}
+        async with asyncio.TaskGroup() as jobs:
+            jobs.create_task(self._follow(NAMESPACES, "/api/v1/namespaces", {}, _namespace))
+            jobs.create_task(self._follow(PODS, "/api/v1/pods", mine, _pod))
+            if self._own_namespace is not None:
+                path = f"/api/v1/namespaces/{self._own_namespace}/configmaps"
+                one = {"fieldSelector": f"metadata.name={QUOTA_CONFIG_MAP}"}
+                jobs.create_task(self._follow(QUOTA, path, one, _quota))
+            jobs.create_task(self._write())
+            jobs.create_task(self._tell())
+
+    def refuses(self, crash: record.CrashRecord) -> bool:
+        """Must this crash not leave the node? The handler may have known less than we do."""
+        uid, namespace = crash.raw["podUID"] or "", crash.raw["namespace"] or ""
+        if namespace == record.HOST_NAMESPACE:
+            return False
+        rules = self.tenants.pods.get(uid) or self.tenants.namespaces.get(namespace) or {}
+        return bool(rules.get("capture", self._policy.capture) == "disabled")
+
+    async def _follow(
+        self,
+        what: str,
+        path: str,
+        query: dict[str, str],
+        read: Callable[[dict[str, Any]], tuple[str, Any]],
+    ) -> None:
+        """Keep `_known[what]`: what `read` makes of each object, None for nothing, by its key."""
+        found: dict[str, Any] = {}
+        listing = True
+        async for kind, item in follow.follow(self._api, path, query):
+            if kind == follow.LISTING:
+                found, listing = {}, True
+            elif kind == follow.LISTED:
+                listing = False
+            else:
+                key, value = read(item)
+                if kind == "DELETED" or value is None:
+                    found.pop(key, None)
+                else:
+                    found[key] = value
+            if not listing:
+                self._known[what] = found
+                self._changed.set()
+
+    async def _write(self) -> None:
+        default = annotated.Capture(self._policy.capture == "enabled", self._policy.maxSize)
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(SETTLE_S)
+            self._changed.clear()
+            if not {NAMESPACES, PODS} <= set(self._known):
+                continue  # half of what there is must not replace what the last agent knew
+            self.tenants, wrong = decide(
+                default,
+                self._known[NAMESPACES],
+                list(self._known[PODS].values()),
+                [name for names in self._known.get(QUOTA, {}).values() for name in names],
+            )
+            where = (self._host_dir, self._policy, self._node, self.tenants)
+            try:
+                await threads.call(policyfile.write, *where)
+            except errors.CoredumpdError as error:
+                _log.error("the handler obeys an old policy: %s", error)
+            self._complain(wrong)
+
+    def _complain(self, wrong: list[tuple[Pod, str]]) -> None:
+        """Once about each, and again when it went and came back."""
+        for pod, problem in wrong:
+            if (pod.uid, problem) not in self._told and not self._untold.full():
+                self._told.add((pod.uid, problem))
+                self._untold.put_nowait((pod, problem))
+        self._told &= {(pod.uid, problem) for pod, problem in wrong}
+
+    async def _tell(self) -> None:
+        while True:
+            pod, problem = await self._untold.get()
+            _log.warning("pod %s/%s: %s", pod.namespace, pod.name, problem)
+            await self._events.pod(pod.namespace, pod.name, pod.uid, events.POLICY, problem)
+
+
+def _namespace(found: dict[str, Any]) -> tuple[str, Any]:
+    return found["metadata"]["name"], annotated.ours(found["metadata"]) or None
+
+
+def _pod(found: dict[str, Any]) -> tuple[str, Any]:
+    meta = found["metadata"]
+    uids = frozenset(attribution.uids(found))
+    said = annotated.ours(meta)
+    return meta["uid"], Pod(meta["namespace"], meta["name"], meta["uid"], uids, said)
+
+
+def _quota(found: dict[str, Any]) -> tuple[str, Any]:
+    text = str((found.get("data") or {}).get(REACHED, ""))
+    return found["metadata"]["name"], [name for name in text.split() if record.is_dns_label(name)]
