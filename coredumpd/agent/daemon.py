@@ -106,7 +106,6 @@ class _Daemon:
                 sections["policy"],
                 options.node,
                 host_dir,
-                client.own_namespace(),
                 self._events,
             )
         self._shipper = shipper.Shipper(

@@ -18,9 +18,7 @@ from coredumpd.agent import attribution, events, policyfile, threads
 from coredumpd.kube import follow
 
 SETTLE_S = 0.2  # many pods change at once when a node starts
-QUOTA_CONFIG_MAP = "coredumpd-quota"  # written by the leading server
-REACHED = "reached"
-NAMESPACES, PODS, QUOTA = "namespaces", "pods", "quota"
+NAMESPACES, PODS = "namespaces", "pods"
 UNTOLD_MAX = 1000
 _log = logging.getLogger(__name__)
 
@@ -79,15 +77,12 @@ class Watcher:
         policy: settings.PolicySettings,
         node: str,
         host_dir: Path,
-        own_namespace: str | None,
         teller: events.Events,
     ) -> None:
-        """`own_namespace`: where the servers write whose quota is reached; None: nowhere."""
         self._api = api
         self._policy = policy
         self._node = node
         self._host_dir = host_dir
-        self._own_namespace = own_namespace
         self._events = teller
         self._known: dict[str, dict[str, Any]] = {}  # of each collection, once it was listed
         self._told: set[tuple[str, str]] = set()
@@ -101,10 +96,6 @@ class Watcher:
         async with asyncio.TaskGroup() as jobs:
             jobs.create_task(self._follow(NAMESPACES, "/api/v1/namespaces", {}, _namespace))
             jobs.create_task(self._follow(PODS, "/api/v1/pods", mine, _pod))
-            if self._own_namespace is not None:
-                path = f"/api/v1/namespaces/{self._own_namespace}/configmaps"
-                one = {"fieldSelector": f"metadata.name={QUOTA_CONFIG_MAP}"}
-                jobs.create_task(self._follow(QUOTA, path, one, _quota))
             jobs.create_task(self._write())
             jobs.create_task(self._tell())
 
@@ -153,7 +144,6 @@ class Watcher:
                 default,
                 self._known[NAMESPACES],
                 list(self._known[PODS].values()),
-                [name for names in self._known.get(QUOTA, {}).values() for name in names],
             )
             where = (self._host_dir, self._policy, self._node, self.tenants)
             try:
@@ -186,8 +176,3 @@ def _pod(found: dict[str, Any]) -> tuple[str, Any]:
     uids = frozenset(attribution.uids(found))
     said = annotated.ours(meta)
     return meta["uid"], Pod(meta["namespace"], meta["name"], meta["uid"], uids, said)
-
-
-def _quota(found: dict[str, Any]) -> tuple[str, Any]:
-    text = str((found.get("data") or {}).get(REACHED, ""))
-    return found["metadata"]["name"], [name for name in text.split() if record.is_dns_label(name)]
