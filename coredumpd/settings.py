@@ -235,7 +235,11 @@ class ServerSettings:
     port: int = setting(8443, *_integer(0, 65535), "HTTPS port")
     tlsCertFile: str = setting("/etc/coredumpd/tls/tls.crt", *_PATH, "PEM certificate chain")
     tlsKeyFile: str = setting("/etc/coredumpd/tls/tls.key", *_PATH, "PEM private key")
-    connectionsMax: int = setting(4096, *_integer(16, 1_000_000), "more are closed unanswered")
+    connectionsMax: int = setting(
+        4096,
+        *_integer(16, 1_000_000),
+        "when full, a newcomer takes the place of whoever has been silent for longest",
+    )
     shutdownDelay: float = setting(
         "5s", *_DURATION, "on SIGTERM: not ready, but still accepting, for so long"
     )

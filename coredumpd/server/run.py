@@ -13,7 +13,7 @@ from tornado import netutil
 
 from coredumpd import errors
 from coredumpd.server import app as apps
-from coredumpd.web import listener, tls
+from coredumpd.web import descriptors, listener, tls
 
 REFRESH_S = 10.0
 _BACKLOG = 1024
@@ -48,7 +48,8 @@ async def serve(
     context = await asyncio.to_thread(keys.refresh, client_bundle())
     if context is None:
         raise errors.SettingsError("no TLS key pair")
-    server = listener.Listener(app.application(), context, where.connections_max)
+    connections = descriptors.room_for(where.connections_max)
+    server = listener.Listener(app.application(), context, connections)
     try:
         sockets = netutil.bind_sockets(where.port, where.address, backlog=_BACKLOG)
     except OSError as error:

@@ -21,7 +21,11 @@ _log = logging.getLogger(__name__)
 
 
 class Listener(httpserver.HTTPServer):
-    """An HTTPServer that closes connections above `connections_max` unanswered.
+    """An HTTPServer of at most `connections_max` connections.
+
+    When it is full, a newcomer takes the place of whoever has said nothing for longest: one that is
+    silent, is still sending a request's head, or idles between requests. Who is being answered is
+    never cut, so the newcomer is closed when all are.
 
     `ssl_context` may be replaced at any time; it counts for the connections that come after.
     """
@@ -32,7 +36,8 @@ class Listener(httpserver.HTTPServer):
         """Tornado's constructor."""
         self._connections_max = connections_max
         self._streams: set[iostream.IOStream] = set()
-        self._silent: set[object] = set()
+        self._silent: set[iostream.IOStream] = set()  # no request was heard yet
+        self._waiting: dict[iostream.IOStream, None] = {}  # nobody is answered; oldest first
         self._full = False  # said so already
         super().initialize(
             application,
@@ -56,16 +61,13 @@ class Listener(httpserver.HTTPServer):
         self.ssl_options = context
 
     def handle_stream(self, stream: iostream.IOStream, address: tuple[Any, ...]) -> None:
-        """Admit a connection, or close it."""
-        if len(self._streams) >= self._connections_max:
-            if not self._full:
-                _log.warning("%d connections are open: more are closed", self._connections_max)
-            self._full = True
+        """Admit a connection, if need be in the place of another, or close it."""
+        if not self._has_room():
             stream.close()
             return
-        self._full = False
         self._streams.add(stream)
         self._silent.add(stream)
+        self._waiting[stream] = None
         stream.io_loop.call_later(FIRST_REQUEST_S_MAX, self._close_if_silent, stream)
         if isinstance(stream, iostream.SSLIOStream):
             stream.write_to_fd = functools.partial(write_records, stream)  # type: ignore[method-assign]
@@ -77,23 +79,46 @@ class Listener(httpserver.HTTPServer):
         """Tornado's: a connection is about to be read from."""
         delegate = super().start_request(server_conn, request_conn)
         stream = server_conn.stream  # type: ignore[attr-defined]
-        if stream not in self._silent:
-            return delegate
-        return _FirstRequest(delegate, lambda: self._silent.discard(stream))
+        if stream in self._streams:
+            self._waiting.pop(stream, None)
+            self._waiting[stream] = None  # the youngest of all
+        return _Request(delegate, lambda: self._heard(stream))
+
+    def on_close(self, server_conn: object) -> None:
+        """Tornado's: a connection is over."""
+        super().on_close(server_conn)
+        self._forget(server_conn.stream)  # type: ignore[attr-defined]
+
+    def _has_room(self) -> bool:
+        """Is there a place for one more, now or by closing another?"""
+        if len(self._streams) < self._connections_max:
+            self._full = False
+            return True
+        if not self._full:
+            _log.warning("%d connections are open: no more are kept", self._connections_max)
+        self._full = True
+        oldest = next(iter(self._waiting), None)
+        if oldest is None:
+            return False
+        self._forget(oldest)
+        oldest.close()
+        return True
+
+    def _heard(self, stream: iostream.IOStream) -> None:
+        self._silent.discard(stream)
+        self._waiting.pop(stream, None)
 
     def _close_if_silent(self, stream: iostream.IOStream) -> None:
         if stream in self._silent:
             stream.close()
 
-    def on_close(self, server_conn: object) -> None:
-        """Tornado's: a connection is over."""
-        super().on_close(server_conn)
-        stream = server_conn.stream  # type: ignore[attr-defined]
+    def _forget(self, stream: iostream.IOStream) -> None:
         self._streams.discard(stream)
         self._silent.discard(stream)
+        self._waiting.pop(stream, None)
 
 
-class _FirstRequest(httputil.HTTPMessageDelegate):
+class _Request(httputil.HTTPMessageDelegate):
     """Passes everything on; `heard` is called once the request's head is complete."""
 
     def __init__(self, delegate: httputil.HTTPMessageDelegate, heard: Callable[[], None]) -> None:
