@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 
@@ -143,3 +146,26 @@ def test_a_download_is_audited_with_its_bytes(world, url):
     entry = world.server.audited("dl-1")
     assert (entry["user"], entry["bytes"]) == ("reader", len(reply.body))
     assert (entry["subresource"], entry["outcome"]) == ("dump", "complete")
+
+
+def test_a_dump_deleted_while_it_is_read_is_sent_whole_and_the_next_is_cut(world):
+    uid, place = "0a1b2c3d-dead", servers.BASE + "/namespaces/team-b/coredumpendpoints"
+    for number in (1, 2):
+        core = os.urandom(12_000_000)  # more than sockets buffer, so it is still being read
+        made = dumps.make(core, namespace="team-b", pod_uid=uid, pid=number)
+        world.store.commit(*made)
+    client = world.proxied("unlucky")
+    client.ask("POST", place, {"metadata": {"name": "web-0"}, "spec": {"podUID": uid}})
+    whole = client.ask("GET", f"{place}/web-0/dump").body
+    with contextlib.closing(client.connect()) as connection:
+        connection.request("GET", f"{place}/web-0/dump", headers=client.headers)
+        answer = connection.getresponse()
+        received = answer.read(100_000)
+        for key in list(world.store.list("team-b", uid)):
+            world.store.delete(key)
+        with pytest.raises(http.client.IncompleteRead) as cut:
+            answer.read()
+    client.ask("DELETE", f"{place}/web-0")
+    received += cut.value.partial
+    assert whole.startswith(received)
+    assert 12_000_000 < len(received) < 24_000_000
