@@ -86,6 +86,7 @@ class Watcher:
         self._events = teller
         self._known: dict[str, dict[str, Any]] = {}  # of each collection, once it was listed
         self._told: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
         self._untold: asyncio.Queue[tuple[Pod, str]] = asyncio.Queue(UNTOLD_MAX)
         self._changed = asyncio.Event()
         self.tenants = policyfile.read_tenants(host_dir)
@@ -151,6 +152,7 @@ class Watcher:
             except errors.CoredumpdError as error:
                 _log.error("the handler obeys an old policy: %s", error)
             self._complain(wrong)
+            self._log_namespaces(default)
 
     def _complain(self, wrong: list[tuple[Pod, str]]) -> None:
         """Once about each, and again when it went and came back."""
@@ -159,6 +161,17 @@ class Watcher:
                 self._told.add((pod.uid, problem))
                 self._untold.put_nowait((pod, problem))
         self._told &= {(pod.uid, problem) for pod, problem in wrong}
+
+    def _log_namespaces(self, default: annotated.Capture) -> None:
+        """Only a log line: every node would send the same Event."""
+        wrong = {
+            (name, problem)
+            for name, said in self._known[NAMESPACES].items()
+            for problem in annotated.of_namespace(said, default)[1]
+        }
+        for name, problem in sorted(wrong - self._logged):
+            _log.warning("namespace %s: %s", name, problem)
+        self._logged = wrong
 
     async def _tell(self) -> None:
         while True:

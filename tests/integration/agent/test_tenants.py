@@ -71,6 +71,17 @@ def test_an_annotation_that_cannot_be_obeyed_is_told_to_its_pod_once(node, kube)
     assert len(kube.created("events")) == 2
 
 
+def test_a_namespaces_mistake_is_logged_once(node, kube):
+    namespace(kube, "default", max_size="2GB")
+    start(node, kube)
+    waiting.until("the log line", lambda: "namespace default: annotation" in node.logged(), 30)
+    namespace(kube, "other", max_size="1Gi")  # another change says nothing again
+    until(node, "the change", lambda now: "other" in now["namespaces"])
+    (line,) = [line for line in node.logged().splitlines() if "namespace default:" in line]
+    assert "max-size: '2GB'" in line
+    assert "8Gi stands" in line
+
+
 def test_an_agent_that_starts_while_the_api_is_away_keeps_what_tenants_said(node, kube):
     namespace(kube, "default", capture="disabled")
     start(node, kube)
