@@ -506,7 +506,7 @@ spec:
     metadata:
       labels: {app.kubernetes.io/name: coredumpd-server, app.kubernetes.io/part-of: coredumpd}
       annotations:
-        coredump.fujitsu.com/config: "$({ config && cat "$pki/tls.crt"; } | digest)"
+        checksum/config: "$({ config && cat "$pki/tls.crt"; } | digest)"
     spec:
       serviceAccountName: coredumpd-server
       priorityClassName: system-cluster-critical
@@ -599,7 +599,7 @@ spec:
     metadata:
       labels: {app.kubernetes.io/name: coredumpd-agent, app.kubernetes.io/part-of: coredumpd}
       annotations:
-        coredump.fujitsu.com/config: "$(config | digest)"
+        checksum/config: "$(config | digest)"
     spec:
       serviceAccountName: coredumpd-agent
       priorityClassName: system-node-critical

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from tests.e2e.conftest import NAMESPACE
 from tests.e2e.images import CRASHERS
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.target import ROOT
@@ -20,3 +21,11 @@ def test_the_seeds_test_script_passes(installation: Path, admin: Kubectl) -> Non
     done = subprocess.run([script], env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all good" in done.stdout
+
+
+def test_the_installation_is_not_warned_about_its_own_pods(
+    installation: Path, admin: Kubectl
+) -> None:
+    found = admin.json("get", "events", "-n", NAMESPACE, "--field-selector", "type=Warning")
+    warnings = [item["message"] for item in found["items"] if item["reason"].startswith("CoreDump")]
+    assert warnings == []
