@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 APT_BASE := python3 python3-venv libpython3.11 binutils gcc libc6-dev gdb openssl ca-certificates libarchive-tools busybox-static
 APT_ETCD := etcd-server util-linux
 APT_E2E := $(APT_ETCD) containerd runc containernetworking-plugins iptables conntrack iproute2
+APT_BENCH := nginx-light zstd
 SOURCES := $(shell find coredumpd -name '*.py') build.spec requirements.txt
 export PYTHONDONTWRITEBYTECODE := 1
 APT_STORAGE := ceph-mon ceph-osd ceph-mds ceph-common ceph-fuse radosgw glusterfs-server glusterfs-client
@@ -25,7 +26,7 @@ $(PY) -m pytest $(1) || { echo "FAILED ABOVE; trying what failed once more"; \
   $(PY) -m pytest $(1) --last-failed --last-failed-no-failures none; }
 endef
 
-.PHONY: help demo test e2e fuzz bench verify update dist image clean debian debian-etcd debian-e2e debian-storage
+.PHONY: help demo test e2e fuzz bench verify update dist image clean debian debian-etcd debian-e2e debian-storage debian-bench
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -38,6 +39,10 @@ debian-e2e: debian
 # Without them the tests that need a real Ceph or GlusterFS are skipped, by name.
 debian-storage: debian
 	-$(call debian,$(APT_STORAGE))
+
+# Whom the benches measure us against.
+debian-bench: debian
+	$(call debian,$(APT_BENCH))
 
 $(READY): requirements.txt requirements-dev.txt | debian
 	$(PYTHON3) -m venv $(VENV)
@@ -58,7 +63,7 @@ SECONDS ?= 60
 fuzz: $(READY) ## fuzz every reader of hostile bytes: make fuzz [SECONDS=60]
 	$(PY) -m tests.fuzz $(SECONDS)
 
-bench: dist ## speed as ratios: make bench [BENCH="name ..."]
+bench: dist debian-bench ## speed as ratios: make bench [BENCH="name ..."]
 	$(PY) -m bench $(BENCH)
 
 verify: $(READY) ## format, lint, types, import contracts, docs (repair: make update)
