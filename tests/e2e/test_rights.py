@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from tests.e2e.conftest import OTHER_NAMESPACE, TENANT_NAMESPACE
+from tests.e2e.conftest import NAMESPACE, OTHER_NAMESPACE, SERVICE, TENANT_NAMESPACE
+from tests.e2e.direct import Server
 from tests.e2e.endpoints import API
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.target import Target
@@ -62,3 +66,45 @@ def test_abac_governs_as_well_as_rbac(target: Target, tenant: Kubectl) -> None:
     assert "Forbidden" in abby.refused(
         "delete", "coredumpendpoint", "nobody", "-n", TENANT_NAMESPACE
     )
+
+
+def test_a_right_to_backtraces_is_no_right_to_dumps(
+    target: Target, admin: Kubectl, tenant: Kubectl
+) -> None:
+    reader = target.user("bertha")
+    there = ("-n", TENANT_NAMESPACE)
+    what = "--resource=coredumps.coredump.fujitsu.com/backtrace"
+    admin("create", "role", "backtraces", "--verb=get", what, *there)
+    admin("create", "rolebinding", "backtraces", "--role=backtraces", "--user=bertha", *there)
+    one = f"{API}/namespaces/{TENANT_NAMESPACE}/coredumps/nobody"
+    try:
+        assert "NotFound" in reader.refused("get", f"--raw={one}/backtrace")
+        for other in ("/dump", "/proxy", ""):
+            assert "Forbidden" in reader.refused("get", f"--raw={one}{other}")
+    finally:
+        admin("delete", "rolebinding/backtraces", "role/backtraces", *there)
+
+
+def test_a_token_counts_only_for_the_audience_it_was_made_for(
+    target: Target, admin: Kubectl, tenant: Kubectl, installation: Path
+) -> None:
+    if target.own is None:
+        pytest.skip("the pods of a cluster that is not ours are not reached from this machine")
+    account = f"/api/v1/namespaces/{TENANT_NAMESPACE}/serviceaccounts/default/token"
+
+    def token(audiences: list[str]) -> str:
+        asked = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"audiences": audiences},
+        }
+        made = admin("create", f"--raw={account}", "-f", "-", input=json.dumps(asked))
+        return str(json.loads(made)["status"]["token"])
+
+    pods = admin.json(
+        "get", "pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=coredumpd-server"
+    )
+    authority = target.directory / "installation" / "ca.crt"
+    server = Server(pods["items"][0]["status"]["podIP"], f"{SERVICE}.{NAMESPACE}.svc", authority)
+    assert server.ask("GET", ENDPOINTS, token=token(["vault"]))[0] == 401
+    assert server.ask("GET", ENDPOINTS, token=token([]))[0] == 403  # known, and may not
