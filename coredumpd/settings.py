@@ -240,6 +240,9 @@ class ServerSettings:
         *_integer(16, 1_000_000),
         "when full, a newcomer takes the place of whoever has been silent for longest",
     )
+    sendTimeout: float = setting(
+        "60s", *_DURATION, "a client that takes none of the bytes sent for so long is cut off"
+    )
     shutdownDelay: float = setting(
         "5s", *_DURATION, "on SIGTERM: not ready, but still accepting, for so long"
     )

@@ -45,6 +45,7 @@ async def serve(sections: Mapping[str, Any], kubeconfig: str | None) -> None:
             cert_file=chosen.tlsCertFile,
             key_file=chosen.tlsKeyFile,
             connections_max=chosen.connectionsMax,
+            send_timeout_s=chosen.sendTimeout,
             shutdown_delay_s=chosen.shutdownDelay,
             shutdown_grace_s=chosen.shutdownGrace,
         )

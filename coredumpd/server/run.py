@@ -29,6 +29,7 @@ class Listen:
     cert_file: str
     key_file: str
     connections_max: int
+    send_timeout_s: float
     shutdown_delay_s: float
     shutdown_grace_s: float
 
@@ -49,7 +50,7 @@ async def serve(
     if context is None:
         raise errors.SettingsError("no TLS key pair")
     connections = descriptors.room_for(where.connections_max)
-    server = listener.Listener(app.application(), context, connections)
+    server = listener.Listener(app.application(), context, connections, where.send_timeout_s)
     try:
         sockets = netutil.bind_sockets(where.port, where.address, backlog=_BACKLOG)
     except OSError as error:

@@ -18,6 +18,7 @@ from coredumpd.web import access, callers, certs
 
 ADDRESS = "127.0.0.1"
 _CONNECTIONS_MAX = 1024
+_SEND_TIMEOUT_S = 60.0
 _GRACE_S = 10.0
 
 
@@ -39,6 +40,7 @@ async def serve(data_dir: str, port: int, store_url: str | None) -> None:
         cert_file=paths["tls.crt"],
         key_file=paths["tls.key"],
         connections_max=_CONNECTIONS_MAX,
+        send_timeout_s=_SEND_TIMEOUT_S,
         shutdown_delay_s=0.0,
         shutdown_grace_s=_GRACE_S,
     )

@@ -9,6 +9,7 @@ import yaml
 
 from coredumpd import errors
 
+HEADER_BYTES_MAX = 64 * 1024  # kube-apiserver forwards tokens' extras; it allows 1 MiB itself
 BODY_BYTES_MAX = 1024 * 1024  # etcd's own limit for a request is 1.5 MiB
 _DEPTH_MAX = 64
 _JSON = ("application/json", "")
@@ -28,7 +29,7 @@ def parse(body: bytes, content_type: str) -> dict[str, Any]:
             f"the body's Content-Type is {content_type!r}; accepted are {taken}"
         )
     if not isinstance(document, dict):
-        raise errors.BadRequest("the body must be an object")
+        raise errors.BadRequest.about("body", "the body must be an object")
     return document
 
 
@@ -37,7 +38,7 @@ def parse_json(body: bytes) -> Any:
     try:
         document = json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise errors.BadRequest(f"the body is not JSON: {error}") from error
+        raise errors.BadRequest.about("body", f"the body is not JSON: {error}") from error
     _check_depth(document)
     return document
 
@@ -46,7 +47,7 @@ def _parse_yaml(body: bytes) -> Any:
     try:
         document = yaml.load(body, Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, UnicodeError, RecursionError, ValueError) as error:
-        raise errors.BadRequest(f"the body is not YAML: {error}") from error
+        raise errors.BadRequest.about("body", f"the body is not YAML: {error}") from error
     _check_depth(document)
     return document
 
@@ -82,13 +83,15 @@ def _check_depth(document: Any) -> None:
     while level:
         depth += 1
         if depth > _DEPTH_MAX:
-            raise errors.BadRequest(f"the body is nested deeper than {_DEPTH_MAX} levels")
+            raise errors.BadRequest.about(
+                "body", f"the body is nested deeper than {_DEPTH_MAX} levels"
+            )
         level = [child for parent in level for child in _children(parent)]
 
 
 def _children(parent: Any) -> list[Any]:
     if isinstance(parent, dict):
         if not all(isinstance(key, str) for key in parent):
-            raise errors.BadRequest("the body has a key that is not a string")
+            raise errors.BadRequest.about("body", "the body has a key that is not a string")
         return list(parent.values())
     return parent if isinstance(parent, list) else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,7 +13,6 @@ from tornado import httpserver, httputil, iostream, web
 
 from coredumpd.web import bodies
 
-HEADER_BYTES_MAX = 64 * 1024  # kube-apiserver forwards tokens' extras; it allows 1 MiB itself
 FIRST_REQUEST_S_MAX = 10.0  # handshake and first request head; silence must not hold a place
 IDLE_S_MAX = 90.0  # Go's http.Transport closes idle connections at 90 s too; also the handshake's
 BODY_S_MAX = 30.0
@@ -31,21 +31,26 @@ class Listener(httpserver.HTTPServer):
     """
 
     def initialize(  # type: ignore[override]
-        self, application: web.Application, context: ssl.SSLContext, connections_max: int
+        self,
+        application: web.Application,
+        context: ssl.SSLContext,
+        connections_max: int,
+        send_timeout_s: float = 60.0,
     ) -> None:
         """Tornado's constructor."""
         self._connections_max = connections_max
+        self._send_timeout_ms = int(send_timeout_s * 1000)
         self._streams: set[iostream.IOStream] = set()
         self._silent: set[iostream.IOStream] = set()  # no request was heard yet
         self._waiting: dict[iostream.IOStream, None] = {}  # nobody is answered; oldest first
         self._full = False  # said so already
+        # Of heads and bodies a little more than handlers take, who answer a proper 431 and 413.
         super().initialize(
             application,
             ssl_options=context,
-            max_header_size=HEADER_BYTES_MAX,
+            max_header_size=2 * bodies.HEADER_BYTES_MAX,
             idle_connection_timeout=IDLE_S_MAX,
             body_timeout=BODY_S_MAX,
-            # A little more than handlers take, so that they can answer a proper 413.
             max_body_size=2 * bodies.BODY_BYTES_MAX,
             max_buffer_size=2 * bodies.BODY_BYTES_MAX,
             chunk_size=CHUNK_BYTES,
@@ -65,6 +70,10 @@ class Listener(httpserver.HTTPServer):
         if not self._has_room():
             stream.close()
             return
+        # tcp(7): who acknowledges nothing, or takes nothing, for so long is gone. However slow a
+        # client is, each byte that it takes begins the time anew.
+        timeout = self._send_timeout_ms
+        stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout)
         self._streams.add(stream)
         self._silent.add(stream)
         self._waiting[stream] = None

@@ -114,7 +114,7 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=60)
 
-    def audited(self, audit_id: str) -> dict[str, Any]:
+    def audited(self, audit_id: str, deadline_s: float = 10) -> dict[str, Any]:
         """The audit line of one request; it is written after the answer, so wait for it."""
 
         def find() -> dict[str, Any] | None:
@@ -122,7 +122,7 @@ class Server:
             entries = (json.loads(line) for line in lines)
             return next((entry for entry in entries if entry.get("auditID") == audit_id), None)
 
-        return waiting.until(f"audit line {audit_id}", find, 10) or {}
+        return waiting.until(f"audit line {audit_id}", find, deadline_s) or {}
 
 
 def free_port() -> int:

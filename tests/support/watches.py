@@ -31,7 +31,10 @@ class Watch:
         url, sent = f"{path}?watch=true&{query}", {**client.headers, **(headers or {})}
         self._connection.request("GET", url, headers=sent)
         self._response = self._connection.getresponse()
-        assert self._response.status == 200, self._response.read()
+        if self._response.status != 200:
+            told = self._response.read()
+            self._connection.close()
+            raise AssertionError(told)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 

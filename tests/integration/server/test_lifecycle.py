@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import signal
 import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -121,6 +124,64 @@ def test_a_wrong_configuration_is_told_by_field_and_exit_code(world, tmp_path, s
     assert run.returncode == 78, run.stderr
     assert told in run.stderr
     assert "Traceback" not in run.stderr
+
+
+@contextlib.contextmanager
+def stopping(program, world, directory, **more):
+    """A server of its own beside `world`'s, in the middle of a download; and the answer so far."""
+    config = yaml.safe_load((world.directory / "config.yaml").read_text())
+    config["server"] |= {"objects": f"sqlite:///{directory}/objects.db", **more}
+    config["server"] |= {"store": f"file://{directory}/store"}
+    (directory / "store").mkdir()
+    (directory / "config.yaml").write_text(yaml.safe_dump(config))
+    arguments = ["--config", str(directory / "config.yaml")]
+    arguments += ["--kubeconfig", str(world.kube.kubeconfig())]
+    with servers.running(program, arguments, directory / "log") as server:
+        # Incompressible, and more than socket buffers hold, so the server must still be sending.
+        store.open(f"file://{directory}/store").commit(*dumps.make(os.urandom(30_000_000)))
+        known = world.proxied("leaver")
+        client = servers.Client(server.port, world.ca_file, known.certificate, known.headers)
+        body = {"metadata": {"name": "web-0"}, "spec": {"podUID": dumps.POD_UID}}
+        assert client.ask("POST", URL, body).code == 201
+        with contextlib.closing(client.connect()) as connection:
+            connection.request("GET", f"{URL}/web-0/dump", headers=client.headers)
+            response = connection.getresponse()
+            assert len(response.read(1000)) == 1000
+            yield server, client, response
+
+
+def test_sigterm_fails_readiness_first_while_everything_is_still_served(program, world, tmp_path):
+    with stopping(program, world, tmp_path, shutdownDelay="8s") as (server, client, response):
+        server.process.send_signal(signal.SIGTERM)
+        waiting.until("/readyz to fail", lambda: client.ask("GET", "/readyz").code != 200, 8)
+        assert client.ask("GET", "/livez").code == 200
+        assert client.ask("GET", URL).code == 200
+        assert len(response.read()) + 1000 == int(response.headers["Content-Length"])
+        assert server.process.wait(timeout=60) == 0
+
+
+def test_a_download_longer_than_the_grace_is_cut_and_looks_so(program, world, tmp_path):
+    with stopping(program, world, tmp_path, shutdownGrace="1s") as (server, _, response):
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(timeout=60)
+        with pytest.raises((http.client.IncompleteRead, OSError)):
+            response.read()
+
+
+def test_a_client_that_stops_reading_is_cut_off_and_a_slow_one_is_not(program, world, tmp_path):
+    with stopping(program, world, tmp_path, sendTimeout="2s") as (server, client, response):
+        with contextlib.closing(client.connect()) as second:
+            headers = {**client.headers, "Audit-Id": "stuck-1"}
+            second.request("GET", f"{URL}/web-0/dump", headers=headers)
+            assert second.getresponse().status == 200
+            ended, taken = [], 1000
+            waiter = threading.Thread(target=lambda: ended.append(server.audited("stuck-1", 60)))
+            waiter.start()
+            while waiter.is_alive():  # as slow as one can be who does not stop
+                taken += len(response.read(100_000))
+                waiter.join(0.2)
+        assert ended[0]["outcome"] == "aborted"
+        assert taken + len(response.read()) == int(response.headers["Content-Length"])
 
 
 def test_sigterm_lets_a_download_finish(program, tmp_path):
