@@ -8,6 +8,10 @@ Standard library free on purpose: the crash path imports it.
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
 
 class Cause:
     """One problem of one field: `metav1.StatusCause`. `rule` says what would have been accepted."""
@@ -34,6 +38,11 @@ class CoredumpdError(Exception):
         super().__init__(message)
         self.message = message
         self.causes = causes
+
+    @classmethod
+    def about(cls, field: str, message: str) -> Self:
+        """One problem of one field, which `message` tells wholly."""
+        return cls(message, (Cause(field, None, message),))
 
 
 class UsageError(CoredumpdError):
@@ -90,6 +99,13 @@ class TooLarge(UsageError):
 
     http_status = 413
     reason = "RequestEntityTooLarge"
+
+
+class HeadersTooLarge(UsageError):
+    """The header fields together are above the limit (HTTP 431, RFC 6585)."""
+
+    http_status = 431
+    reason = "RequestHeaderFieldsTooLarge"
 
 
 class RangeNotSatisfiable(UsageError):

@@ -284,7 +284,7 @@ def _as_error(endpoint: str, refusal: _Refusal) -> errors.CoredumpdError:
         case 11 if "compacted" in refusal.message:
             return errors.Expired("that revision has been compacted; list again")
         case 11:
-            return errors.BadRequest("that revision is in the future")
+            return errors.BadRequest.about("resourceVersion", "that revision is in the future")
         case 3 if "too large" in refusal.message:
             return errors.TooLarge(text)
         case 8:

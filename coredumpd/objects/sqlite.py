@@ -207,7 +207,9 @@ def _check_revision(database: sqlite3.Connection, revision: int, now: int) -> No
     if revision < database.execute("SELECT revision FROM compacted").fetchone()[0]:
         raise errors.Expired(f"revision {revision} has been compacted; list again")
     if revision > now:
-        raise errors.BadRequest(f"revision {revision} is in the future; now is {now}")
+        raise errors.BadRequest.about(
+            "resourceVersion", f"revision {revision} is in the future; now is {now}"
+        )
 
 
 def _get(database: sqlite3.Connection, key: str) -> objects.Item | None:

@@ -42,7 +42,9 @@ class Coredumps:
     async def list(self, namespace: str | None, wanted: options.List) -> Listing:
         """Objects in the order of namespace and name. Pages are of the store as it is then."""
         if namespace is not None and not _is_namespace(namespace):
-            raise errors.BadRequest(f"{namespace!r} is not a namespace's name")
+            raise errors.BadRequest.about(
+                "metadata.namespace", f"{namespace!r} is not a namespace's name"
+            )
         await self._catalog.refresh(namespace)
         revision = wanted.revision if wanted.continued else self._catalog.revision
         waiting = self._behind(namespace, wanted.start)

@@ -96,10 +96,14 @@ class Download(base.Handler):
         unknown = sorted(set(self.query) - set(_PARAMETERS))
         if unknown:
             known = ", ".join(_PARAMETERS[:3])
-            raise errors.BadRequest(f"unknown query parameter {unknown[0]!r}; there are {known}")
+            raise errors.BadRequest.about(
+                unknown[0], f"unknown query parameter {unknown[0]!r}; there are {known}"
+            )
         for name in ("container", "id"):
             if self.query.get(name) == "":
-                raise errors.BadRequest(f"{name} must not be empty; leave it out for all")
+                raise errors.BadRequest.about(
+                    name, f"{name} must not be empty; leave it out for all"
+                )
         offset = options.number(self.query, "offset", _LENGTH_MAX)
         return self.query.get("container"), self.query.get("id"), offset
 

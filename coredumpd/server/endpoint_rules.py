@@ -31,8 +31,9 @@ def check_type(body: Mapping[str, Any]) -> None:
     expected = {"apiVersion": kinds.GROUP_VERSION, "kind": kinds.ENDPOINT.kind}
     for field, value in expected.items():
         if body.get(field, value) != value:
-            raise errors.BadRequest(
-                f"{field} is {body[field]!r}; the body of this request must say {value!r}"
+            raise errors.BadRequest.about(
+                field,
+                f"{field} is {body[field]!r}; the body of this request must say {value!r}",
             )
 
 
@@ -68,11 +69,14 @@ def new(namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
     if causes:
         raise invalid(str(name), tuple(causes))
     if meta.get("namespace") not in (None, "", namespace):
-        raise errors.BadRequest(
-            "the namespace of the provided object does not match the namespace sent on the request"
+        raise errors.BadRequest.about(
+            "metadata.namespace",
+            "the namespace of the provided object does not match the namespace sent on the request",
         )
     if meta.get("resourceVersion"):
-        raise errors.BadRequest("resourceVersion should not be set on objects to be created")
+        raise errors.BadRequest.about(
+            "metadata.resourceVersion", "resourceVersion should not be set on objects to be created"
+        )
     return {
         "apiVersion": kinds.GROUP_VERSION,
         "kind": kinds.ENDPOINT.kind,

@@ -60,7 +60,9 @@ class Endpoints:
     async def list(self, namespace: str | None, wanted: options.List) -> Listing:
         """The objects with their status."""
         if namespace is not None and not record.is_dns_label(namespace):
-            raise errors.BadRequest(f"{namespace!r} is not a namespace's name")
+            raise errors.BadRequest.about(
+                "metadata.namespace", f"{namespace!r} is not a namespace's name"
+            )
         found, meta = await self._select(namespace, wanted)
         uids: dict[str, dict[str, str] | None] = {}
         for place in {entry["metadata"]["namespace"] for entry in found}:
@@ -155,6 +157,8 @@ class Endpoints:
 
     async def check(self) -> None:
         """Raises Unavailable or StorageError while the engine does not answer."""
+        if not self.feed.open:
+            raise errors.Unavailable("changes cannot be watched yet")
         await self._run(self._engine.revision)
 
     async def revision(self) -> int:
@@ -249,19 +253,20 @@ def choose(
 ) -> inventory.Found:
     """The dumps of a container, or the one with an id. Raises NotFound that says what there is."""
     if not found:
-        raise errors.NotFound(f"no core dump of {who} is stored")
+        raise errors.NotFound.about("spec.podUID", f"no core dump of {who} is stored")
     chosen = found
     if container is not None:
         chosen = [pair for pair in chosen if pair[0].container == container]
         if not chosen:
             there = ", ".join(sorted({key.container for key, _ in found}))
-            raise errors.NotFound(
-                f"no core dump of container {container!r} of {who}; containers with dumps: {there}"
+            raise errors.NotFound.about(
+                "container",
+                f"no core dump of container {container!r} of {who}; containers with dumps: {there}",
             )
     if id is not None:
         chosen = [pair for pair in chosen if pair[0].id == id]
         if not chosen:
-            raise errors.NotFound(f"no core dump {id!r} of {who}")
+            raise errors.NotFound.about("id", f"no core dump {id!r} of {who}")
     return chosen
 
 

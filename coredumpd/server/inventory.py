@@ -85,9 +85,10 @@ class Inventory:
     def plan(self, found: Found) -> archives.Plan:
         """The archive of these dumps. Blocks: measures each core."""
         if len(found) > DUMPS_MAX:
-            raise errors.BadRequest(
+            raise errors.BadRequest.about(
+                "container",
                 f"{len(found)} dumps are more than fit into one archive ({DUMPS_MAX}); "
-                "choose by container= or id="
+                "choose by container= or id=",
             )
         return archives.plan(self._measured(found))
 

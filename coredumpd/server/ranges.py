@@ -31,8 +31,9 @@ def decide(headers: Mapping[str, str], offset: int, length: int, etag: str) -> R
     An offset that equals the length is a download that was complete: nothing more to send.
     """
     if offset > length:
-        raise errors.RangeNotSatisfiable(
-            f"offset is {offset}, the archive has {length} bytes; is the file already complete?"
+        raise errors.RangeNotSatisfiable.about(
+            "offset",
+            f"offset is {offset}, the archive has {length} bytes; is the file already complete?",
         )
     tag = etag if offset == 0 else f'{etag[:-1]}-{offset}"'
     size = length - offset

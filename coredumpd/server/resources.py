@@ -105,7 +105,8 @@ class _ResourceHandler(base.Handler):
             listed = ", ".join(f'unknown field "{field}"' for field in unknown)
             raise errors.BadRequest(
                 f"{self.resource.kind.kind} in version {kinds.VERSION!r} cannot be handled: "
-                f"strict decoding error: {listed}"
+                f"strict decoding error: {listed}",
+                tuple(errors.Cause(field, None, "unknown field") for field in unknown),
             )
         for field in unknown:
             told = f"unknown field {field}".encode("ascii", "replace").decode()
@@ -120,7 +121,7 @@ class _ResourceHandler(base.Handler):
         dry_run = body.get("dryRun")
         if dry_run is not None:
             if not isinstance(dry_run, list) or not all(isinstance(name, str) for name in dry_run):
-                raise errors.BadRequest("dryRun must be a list of strings")
+                raise errors.BadRequest.about("dryRun", "dryRun must be a list of strings")
             query["dryRun"] = ",".join(dry_run)
         if "propagationPolicy" in query:
             body.setdefault("propagationPolicy", query["propagationPolicy"])
@@ -212,7 +213,9 @@ class Object(_ResourceHandler):
         body = self.checked_body(how)
         meta = body.get("metadata")
         if not isinstance(meta, dict) or not meta.get("name"):
-            raise errors.BadRequest("metadata.name is required in the body of an update")
+            raise errors.BadRequest.about(
+                "metadata.name", "metadata.name is required in the body of an update"
+            )
         self.answer_object(await self.resource.update(namespace, name, lambda _: body, how))
 
     async def patch(self, namespace: str, name: str) -> None:

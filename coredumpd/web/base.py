@@ -72,6 +72,11 @@ class Handler(web.RequestHandler):
 
     async def prepare(self) -> None:
         """Who, may they, is the body acceptable in size. Raises what `write_error` tells."""
+        fields = self.request.headers.get_all()
+        if sum(len(name) + len(value) + 4 for name, value in fields) > bodies.HEADER_BYTES_MAX:
+            raise errors.HeadersTooLarge(
+                f"the headers are longer than {bodies.HEADER_BYTES_MAX} bytes"
+            )
         self.query = self._query()
         demands = self.policy_for(self.path_kwargs)
         self.asked = demands.attributes(
@@ -234,7 +239,7 @@ class Handler(web.RequestHandler):
         for name in self.request.query_arguments:
             values = self.get_query_arguments(name, strip=False)
             if len(values) > 1:
-                raise errors.BadRequest(f"the query names {name!r} {len(values)} times")
+                raise errors.BadRequest.about(name, f"the query names {name!r} {len(values)} times")
             query[name] = values[0]
         return query
 
@@ -247,7 +252,7 @@ class Unknown(Handler):
     async def prepare(self) -> None:
         """Refuses the unknown path, after the usual checks."""
         await super().prepare()
-        raise errors.NotFound("the server could not find the requested resource")
+        raise errors.NotFound.about("path", "the server could not find the requested resource")
 
 
 Route = tuple[str, type[Handler], dict[str, Any]]

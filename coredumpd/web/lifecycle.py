@@ -63,12 +63,14 @@ def check_identity(plural: str, old: Mapping[str, Any], new: Mapping[str, Any]) 
     """Raises BadRequest for another name or namespace, Conflict for another uid or revision."""
     name = old["name"]
     if new.get("name") not in (None, "", name):
-        raise errors.BadRequest(
-            f"the name of the object ({new['name']}) does not match the name on the URL ({name})"
+        raise errors.BadRequest.about(
+            "metadata.name",
+            f"the name of the object ({new['name']}) does not match the name on the URL ({name})",
         )
     if new.get("namespace") not in (None, "", old["namespace"]):
-        raise errors.BadRequest(
-            "the namespace of the provided object does not match the namespace sent on the request"
+        raise errors.BadRequest.about(
+            "metadata.namespace",
+            "the namespace of the provided object does not match the namespace sent on the request",
         )
     if new.get("uid") not in (None, "", old["uid"]):
         raise _conflict(plural, name, f"Precondition failed: UID in precondition: {new['uid']}")
@@ -85,12 +87,14 @@ def check_preconditions(plural: str, meta: Mapping[str, Any], body: Mapping[str,
     """DeleteOptions.preconditions. Raises Conflict, or BadRequest for nonsense."""
     wanted = body.get("preconditions") or {}
     if not isinstance(wanted, Mapping):
-        raise errors.BadRequest("preconditions must be a mapping")
+        raise errors.BadRequest.about("preconditions", "preconditions must be a mapping")
     for field in ("uid", "resourceVersion"):
         value = wanted.get(field)
         if value is not None and value != meta[field]:
             told = f"{field} in precondition: {value}, {field} in object meta: {meta[field]}"
-            raise _conflict(plural, meta["name"], f"Precondition failed: {told}")
+            raise _conflict(
+                plural, meta["name"], f"Precondition failed: {told}", f"preconditions.{field}"
+            )
 
 
 def finalizer_of(options: Mapping[str, Any]) -> str | None:
@@ -117,5 +121,9 @@ def asked_to_go(meta: Mapping[str, Any], finalizer: str | None) -> dict[str, Any
     return waiting
 
 
-def _conflict(plural: str, name: str, why: str) -> errors.Conflict:
-    return errors.Conflict(f'Operation cannot be fulfilled on {plural} "{name}": {why}')
+def _conflict(
+    plural: str, name: str, why: str, field: str = "metadata.resourceVersion"
+) -> errors.Conflict:
+    return errors.Conflict.about(
+        field, f'Operation cannot be fulfilled on {plural} "{name}": {why}'
+    )

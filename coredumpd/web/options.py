@@ -59,11 +59,14 @@ def list_(query: Mapping[str, str], fields: Sequence[str]) -> List:
     token = query.get("continue", "")
     if token:
         revision, start = parse_token(token)
-    elif query.get("resourceVersionMatch") == "Exact":
-        revision = number(query, "resourceVersion", 2**63 - 1)
+    else:  # what is there now is new enough for all but Exact
+        asked = number(query, "resourceVersion", 2**63 - 1)
+        revision = asked if query.get("resourceVersionMatch") == "Exact" else revision
     match = query.get("resourceVersionMatch", "")
     if match not in ("", "Exact", "NotOlderThan"):
-        raise errors.BadRequest(f"resourceVersionMatch is {match!r}: Exact or NotOlderThan")
+        raise errors.BadRequest.about(
+            "resourceVersionMatch", f"resourceVersionMatch is {match!r}: Exact or NotOlderThan"
+        )
     return List(
         labels=selectors.labels(query.get("labelSelector", "")),
         fields=selectors.fields(query.get("fieldSelector", ""), fields),
@@ -128,7 +131,7 @@ def flag(query: Mapping[str, str], name: str) -> bool:
         return True
     if value in _FALSE:
         return False
-    raise errors.BadRequest(f"{name} is {value!r}: true or false")
+    raise errors.BadRequest.about(name, f"{name} is {value!r}: true or false")
 
 
 def number(query: Mapping[str, str], name: str, most: int, default: int = 0) -> int:
@@ -137,7 +140,9 @@ def number(query: Mapping[str, str], name: str, most: int, default: int = 0) -> 
     if text == "":
         return default
     if not (text.isascii() and text.isdecimal()) or int(text[:20]) > most or len(text) > 20:
-        raise errors.BadRequest(f"{name} is {text!r}: must be a whole number from 0 to {most}")
+        raise errors.BadRequest.about(
+            name, f"{name} is {text!r}: must be a whole number from 0 to {most}"
+        )
     return int(text)
 
 
@@ -156,4 +161,6 @@ def parse_token(token: str) -> tuple[int, str]:
             return revision, start
     except (ValueError, KeyError, TypeError, binascii.Error, RecursionError):
         pass  # told below, for every way in which it is wrong
-    raise errors.BadRequest("continue key is not valid: it was not made by this server")
+    raise errors.BadRequest.about(
+        "continue", "continue key is not valid: it was not made by this server"
+    )

@@ -27,12 +27,14 @@ def parse(body: bytes, content_type: str) -> Patch:
     if name == MERGE:
         document = bodies.parse_json(body)
         if not isinstance(document, dict):
-            raise errors.BadRequest("a merge patch must be an object")
+            raise errors.BadRequest.about("body", "a merge patch must be an object")
         return lambda entry: merged(entry, document)
     if name == JSON:
         operations = bodies.parse_json(body)
         if not isinstance(operations, list) or len(operations) > _OPERATIONS_MAX:
-            raise errors.BadRequest(f"a JSON patch is a list of at most {_OPERATIONS_MAX}")
+            raise errors.BadRequest.about(
+                "body", f"a JSON patch is a list of at most {_OPERATIONS_MAX}"
+            )
         return lambda entry: _json_patched(entry, operations)
     if name in _APPLY:
         told = "server-side apply is not offered here; `kubectl apply` without --server-side works"
@@ -60,13 +62,15 @@ def _json_patched(entry: Mapping[str, Any], operations: list[Any]) -> dict[str, 
     try:
         patched = jsonpatch.apply_patch(copy.deepcopy(dict(entry)), operations)
     except jsonpatch.JsonPatchTestFailed as error:
-        raise errors.Invalid(f"the patch's test failed: {error}") from error
+        raise errors.Invalid.about("body", f"the patch's test failed: {error}") from error
     except (jsonpatch.JsonPatchConflict, jsonpatch.JsonPointerException) as error:
-        raise errors.Invalid(f"the patch does not fit the object: {error}") from error
+        raise errors.Invalid.about("body", f"the patch does not fit the object: {error}") from error
     except (jsonpatch.JsonPatchException, TypeError, ValueError, LookupError) as error:
-        raise errors.BadRequest(f"not a JSON patch: {error}") from error
+        raise errors.BadRequest.about("body", f"not a JSON patch: {error}") from error
     except AttributeError as error:
-        raise errors.BadRequest("not a JSON patch: each operation is an object") from error
+        raise errors.BadRequest.about(
+            "body", "not a JSON patch: each operation is an object"
+        ) from error
     if not isinstance(patched, dict):
-        raise errors.Invalid("the patch leaves no object")
+        raise errors.Invalid.about("body", "the patch leaves no object")
     return patched

@@ -48,27 +48,33 @@ class Selector:
 
 def labels(text: str) -> Selector:
     """`a=b,c!=d,e in (f,g),h,!i`. Raises BadRequest."""
-    return Selector(tuple(_label(part, text) for part in _split(text)))
+    return Selector(tuple(_label(part, text) for part in _split(text, "labelSelector")))
 
 
 def fields(text: str, supported: Sequence[str]) -> Selector:
     """`metadata.name=x`; only `supported` fields. Raises BadRequest naming them."""
     requirements = []
-    for part in _split(text):
+    for part in _split(text, "fieldSelector"):
         match = re.fullmatch(r"([A-Za-z0-9_.]+)(==|=|!=)(.*)", part.strip())
         if match is None:
-            raise errors.BadRequest(f"fieldSelector: {part!r} is not FIELD=VALUE")
+            raise errors.BadRequest.about(
+                "fieldSelector", f"fieldSelector: {part!r} is not FIELD=VALUE"
+            )
         if match[1] not in supported:
             known = ", ".join(supported)
-            raise errors.BadRequest(f"field label not supported: {match[1]}; supported: {known}")
+            raise errors.BadRequest.about(
+                "fieldSelector", f"field label not supported: {match[1]}; supported: {known}"
+            )
         requirements.append(Requirement(match[1], (match[3],), match[2] == "!="))
     return Selector(tuple(requirements))
 
 
-def _split(text: str) -> list[str]:
+def _split(text: str, parameter: str) -> list[str]:
     """At commas outside parentheses."""
     if len(text) > _CHARS_MAX:
-        raise errors.BadRequest(f"a selector is longer than {_CHARS_MAX} characters")
+        raise errors.BadRequest.about(
+            parameter, f"{parameter} is longer than {_CHARS_MAX} characters"
+        )
     if not text.strip():
         return []
     return re.split(r",(?![^(]*\))", text)
@@ -84,4 +90,6 @@ def _label(part: str, whole: str) -> Requirement:
         return Requirement(match[1], (match[3],), match[2] == "!=")
     elif match := _EXISTS.fullmatch(part):
         return Requirement(match[2], None, bool(match[1]))
-    raise errors.BadRequest(f"unable to parse the labelSelector {whole!r} at {part!r}")
+    raise errors.BadRequest.about(
+        "labelSelector", f"unable to parse the labelSelector {whole!r} at {part!r}"
+    )

@@ -12,13 +12,42 @@ from typing import Any
 from coredumpd import errors
 
 _CAUSES_MAX = 50
+# What of a request a status is about when nothing more is said: parameter, header, field or part.
+_ABOUT = {
+    400: "request",
+    401: "Authorization",
+    403: "user",
+    404: "metadata.name",
+    405: "method",
+    406: "Accept",
+    408: "request",
+    410: "resourceVersion",
+    413: "body",
+    415: "Content-Type",
+    416: "Range",
+    429: "user",
+    431: "headers",
+}
+_CONFLICTS = {"AlreadyExists": "metadata.name", "Conflict": "metadata.resourceVersion"}
+_INVALID = "FieldValueInvalid"
+_CAUSE_REASONS = {
+    "NotFound": "FieldValueNotFound",
+    "AlreadyExists": "FieldValueDuplicate",
+    "MethodNotAllowed": "FieldValueNotSupported",
+    "NotAcceptable": "FieldValueNotSupported",
+    "UnsupportedMediaType": "FieldValueNotSupported",
+}
 _VALUE_CHARS_MAX = 200
 
 
 def of(error: errors.CoredumpdError, details: dict[str, Any] | None = None) -> dict[str, Any]:
     """The Status of one of our errors; `details` adds name, group, kind where they are known."""
     causes = [
-        {"reason": _cause_reason(cause), "message": _cause_message(cause), "field": cause.field}
+        {
+            "reason": _cause_reason(error.reason, cause),
+            "message": _cause_message(cause),
+            "field": cause.field or '""',  # a parameter may be named so
+        }
         for cause in error.causes[:_CAUSES_MAX]
     ]
     told = dict(details or {})
@@ -28,8 +57,12 @@ def of(error: errors.CoredumpdError, details: dict[str, Any] | None = None) -> d
         told["retryAfterSeconds"] = 1
     message = error.message
     if causes and error.http_status == http.HTTPStatus.UNPROCESSABLE_ENTITY:
-        listed = "; ".join(f"{cause['field']}: {cause['message']}" for cause in causes)
-        message = f"{message}: {listed}"
+        listed = [
+            f"{cause['field']}: {cause['message']}"
+            for cause in causes
+            if cause["message"] != message  # or it would be said twice
+        ]
+        message = ": ".join(filter(None, (message, "; ".join(listed))))
     return make(error.http_status, error.reason, message, told)
 
 
@@ -47,7 +80,11 @@ def of_http(code: int, message: str = "") -> dict[str, Any]:
 def make(
     code: int, reason: str, message: str, details: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """A failure Status."""
+    """A failure Status; that of a 4xx has a cause."""
+    field = _CONFLICTS.get(reason) or _ABOUT.get(code)
+    if field is not None and not (details or {}).get("causes"):
+        cause = {"reason": _CAUSE_REASONS.get(reason, _INVALID), "message": message, "field": field}
+        details = {**(details or {}), "causes": [cause]}
     body: dict[str, Any] = {
         "kind": "Status",
         "apiVersion": "v1",
@@ -72,10 +109,10 @@ def success(details: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _cause_reason(cause: errors.Cause) -> str:
+def _cause_reason(reason: str, cause: errors.Cause) -> str:
     if cause.rule.startswith("is required"):
         return "FieldValueRequired"
-    return "FieldValueInvalid"
+    return _CAUSE_REASONS.get(reason, _INVALID)
 
 
 def _cause_message(cause: errors.Cause) -> str:

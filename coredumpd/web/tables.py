@@ -45,7 +45,9 @@ def table(
 ) -> dict[str, Any]:
     """A Table of `objects`; `metadata` is the list's own; `headless` for later watch events."""
     if include not in _INCLUDE:
-        raise errors.BadRequest(f"includeObject is {include!r}; one of {', '.join(_INCLUDE)}")
+        raise errors.BadRequest.about(
+            "includeObject", f"includeObject is {include!r}; one of {', '.join(_INCLUDE)}"
+        )
     made: dict[str, Any] = {
         "kind": "Table",
         "apiVersion": f"meta.k8s.io/{version}",

@@ -80,6 +80,7 @@ def test_a_hostile_name_is_refused_and_nothing_outside_is_opened(world, path):
                 assert "X-Injected" not in reply.headers
                 if reply.code >= 400:
                     assert reply.json["code"] == reply.code
+                    assert reply.json["details"]["causes"]
 
 
 def test_a_planted_symlink_is_not_followed(world):

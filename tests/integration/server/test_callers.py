@@ -236,6 +236,17 @@ def test_probes_need_no_credentials_and_metrics_do(world):
     assert b"coredumpd_server_requests_total" in world.proxied().ask("GET", "/metrics").body
 
 
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_tls_1_2_and_1_3_are_spoken(world, version):
+    client = world.client()
+    client.context.minimum_version = client.context.maximum_version = ssl.TLSVersion[version]
+    with contextlib.closing(client.connect()) as connection:
+        connection.connect()
+        assert connection.sock.version() == version.replace("_", ".")
+        connection.request("GET", "/livez")
+        assert connection.getresponse().status == 200
+
+
 def test_old_tls_is_refused(world):
     client = world.client()
     client.context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED

@@ -127,3 +127,4 @@ def test_no_request_gets_a_5xx_and_answers_are_as_documented(case, session, exis
         if response.status_code >= 400:
             told = response.json()
             assert (told["kind"], told["code"]) == ("Status", response.status_code)
+            assert all(cause["field"] for cause in told["details"]["causes"])
