@@ -13,9 +13,11 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 from isal import isal_zlib
 from support import dumps, servers, waiting
 
@@ -29,6 +31,11 @@ CIPHER = "TLS_AES_256_GCM_SHA384"
 THROUGHPUT_BAR = 0.6
 CPU_BAR = 1 / 30
 FIRST_BYTE_MS_MAX = 50.0
+MANY = 200
+PART_BYTES = 32 * 2**20
+GROWN_MIB_MAX = 256.0  # half of the memory that deploy.sh gives a server
+SLOWEST_BAR = 1.5  # of the median
+LISTED_MS_MAX = 1000.0
 SAMPLE_BYTES = 256 * 2**20
 URL = servers.BASE + "/namespaces/team-a/coredumpendpoints"
 NGINX = """
@@ -69,6 +76,7 @@ def run() -> Iterator[report.Line]:
             peer_rate = statistics.median(size / took for size, took, _ in peer)
             rate = statistics.median(size / took for size, took, _ in ours)
             first = statistics.median(first for _, _, first in ours) * 1000
+            crowd = many(server, url, ca, auth)
         theirs, ratio = ancestor(directory)
     per_gib = spent / (STORED_BYTES / 2**30) / ratio
     yield report.Line("download nginx", f"{peer_rate / 2**20:.0f} MiB/s")
@@ -78,6 +86,7 @@ def run() -> Iterator[report.Line]:
     yield report.Line(
         "download first byte", f"{first:.1f} ms", first / FIRST_BYTE_MS_MAX, at_most=1.0
     )
+    yield from crowd
     yield report.Line("download CPU, tar + gzip -6", f"{theirs:.2f} s/GiB of memory")
     yield report.Line(
         "download CPU", f"{per_gib:.2f} s/GiB of memory", per_gib / theirs, at_most=CPU_BAR
@@ -137,6 +146,44 @@ def download(url: str, ca: Path, auth: str) -> tuple[int, float, float]:
     ).stdout  # fmt: skip
     told = json.loads(out)
     return told["size_download"], told["time_total"], told["time_starttransfer"]
+
+
+def many(server: servers.Server, url: str, ca: Path, auth: str) -> list[report.Line]:
+    """MANY clients at once, each after the first PART_BYTES; somebody lists meanwhile."""
+    alone = memory(server)
+    lists = []
+    listing = url.rsplit("/", 2)[0]
+    with subprocess.Popen(
+        ["curl", "-sS", "--fail", "--cacert", str(ca), "-H", auth, "--http1.1", "-Z",
+         "--parallel-immediate", "--parallel-max", str(MANY), "-r", f"0-{PART_BYTES - 1}",
+         "-w", "%{time_total} %{size_download}\\n", *["-o", "/dev/null", url] * MANY],
+        stdout=subprocess.PIPE, text=True,
+    ) as clients:  # fmt: skip
+        while clients.poll() is None:
+            lists.append(download(listing, ca, auth)[1] * 1000)
+            time.sleep(0.05)
+        assert clients.stdout is not None
+        told = [line.split() for line in clients.stdout.read().splitlines()]
+    assert [int(size) for _, size in told] == [PART_BYTES] * MANY
+    took = sorted(float(seconds) for seconds, _ in told)
+    grown = (memory(server) - alone) / 2**20
+    fair, listed = took[-1] / statistics.median(took), statistics.median(lists)
+    name = f"download, {MANY} at once"
+    return [
+        report.Line(f"{name}: memory grown", f"{grown:.0f} MiB", grown / GROWN_MIB_MAX, at_most=1),
+        report.Line(f"{name}: slowest", f"{took[-1]:.1f} s", fair, at_most=SLOWEST_BAR),
+        report.Line(f"{name}: a list", f"{listed:.0f} ms", listed / LISTED_MS_MAX, at_most=1),
+    ]
+
+
+def memory(server: servers.Server) -> int:
+    """The most memory that the server ever had, in bytes: VmHWM, proc(5)."""
+    parent = psutil.Process(server.process.pid)
+    texts = [
+        Path(f"/proc/{one.pid}/status").read_text()
+        for one in (parent, *parent.children(recursive=True))
+    ]
+    return sum(int(text.partition("VmHWM:")[2].split()[0]) * 1024 for text in texts)
 
 
 def cpu_s(pid: int) -> float:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import resource
 import socket
 import threading
 
 import asyncinotify
+import psutil
 import pytest
 from support import dumps, servers, waiting
 
@@ -83,6 +85,39 @@ def test_a_hostile_name_is_refused_and_nothing_outside_is_opened(world, path):
                     assert reply.json["details"]["causes"]
 
 
+RAW = (
+    b"/\x00",
+    servers.BASE.encode() + b"/namespaces/team-a/coredumps/x\x00y/dump",
+    servers.BASE.encode() + "/namespaces/é/coredumps/ü/dump".encode(),
+    servers.BASE.encode() + b"/namespaces/\xff\xfe/coredumps/x",
+    servers.BASE.encode() + b"/namespaces/team-a/coredumps/../../../../canary",
+    b"/../../canary/meta.json",
+    b"//canary/meta.json",
+    b"https://127.0.0.1" + servers.BASE.encode() + b"/namespaces/team-a/coredumps/../canary",
+    b"file:///canary/meta.json",
+    b"canary/meta.json",
+    b"*",
+    b"/" + b"a" * 10_000,
+    b"/a b",
+)
+
+
+@pytest.mark.parametrize("target", RAW, ids=lambda target: ascii(target[-40:]))
+def test_a_hostile_request_target_is_refused_byte_for_byte(world, target):
+    canary = world.directory / "canary"
+    canary.mkdir(exist_ok=True)
+    (canary / "meta.json").write_text("the canary sings")
+    client = world.proxied("mallory")
+    head = b"GET " + target + b" HTTP/1.1\r\nHost: here\r\nX-Remote-User: mallory\r\n"
+    with nobody_opens(canary), contextlib.closing(client.connect()) as connection:
+        connection.connect()
+        connection.sock.sendall(head + b"Connection: close\r\n\r\n")
+        with connection.sock.makefile("rb") as reply:
+            answer = reply.read()
+    assert int(answer.split(b" ", 2)[1]) in (400, 404), answer
+    assert b"sings" not in answer
+
+
 def test_a_planted_symlink_is_not_followed(world):
     outside = world.directory / "outside"
     outside.mkdir()
@@ -125,6 +160,42 @@ def test_connections_that_say_nothing_do_not_keep_others_out(world):
     finally:
         for one in silent:
             one.close()
+
+
+def test_ten_thousand_connections_are_bounded_and_others_are_answered(world):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 11_000:
+        pytest.skip(f"RLIMIT_NOFILE is {hard}: 10,000 connections cannot be opened from here")
+    client = world.proxied("patient")
+    before = resident(world.server.process)
+    with contextlib.ExitStack() as held:
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 11_000), hard))
+        for number in range(10_000):
+            address = (f"127.0.0.{2 + number % 8}", 0)
+            where = ("127.0.0.1", world.server.port)
+            held.enter_context(socket.create_connection(where, 60, source_address=address))
+            if number % 1000 == 0:
+                assert client.ask("GET", "/livez").code == 200
+        assert client.ask("GET", servers.BASE + "/namespaces/team-a/coredumps").code == 200
+        assert accepted(world.server) <= 4096 + 16  # connectionsMax, and newcomers being closed
+        assert resident(world.server.process) - before < 512 * 2**20
+
+
+def resident(process) -> int:
+    """Bytes of memory of a process and its children: a frozen server is two."""
+    parent = psutil.Process(process.pid)
+    return sum(one.memory_info().rss for one in (parent, *parent.children(recursive=True)))
+
+
+def accepted(server) -> int:
+    """How many connections to its port a server holds."""
+    parent = psutil.Process(server.process.pid)
+    return sum(
+        connection.status == psutil.CONN_ESTABLISHED and connection.laddr.port == server.port
+        for one in (parent, *parent.children(recursive=True))
+        for connection in one.net_connections("tcp")
+    )
 
 
 def test_two_hundred_downloads_at_once_are_all_whole_and_others_are_answered(world, stored):
