@@ -104,7 +104,7 @@ def test_a_token_counts_only_for_the_audience_it_was_made_for(
     pods = admin.json(
         "get", "pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=coredumpd-server"
     )
-    authority = target.directory / "installation" / "ca.crt"
+    authority = installation.parent / "pki/ca.crt"
     server = Server(pods["items"][0]["status"]["podIP"], f"{SERVICE}.{NAMESPACE}.svc", authority)
     assert server.ask("GET", ENDPOINTS, token=token(["vault"]))[0] == 401
     assert server.ask("GET", ENDPOINTS, token=token([]))[0] == 403  # known, and may not
