@@ -155,7 +155,8 @@ def many(server: servers.Server, url: str, ca: Path, auth: str) -> list[report.L
     listing = url.rsplit("/", 2)[0]
     with subprocess.Popen(
         ["curl", "-sS", "--fail", "--cacert", str(ca), "-H", auth, "--http1.1", "-Z",
-         "--no-progress-meter", "--parallel-immediate", "--parallel-max", str(MANY), "-r", f"0-{PART_BYTES - 1}",
+         "--no-progress-meter", "--parallel-immediate", "--parallel-max", str(MANY),
+         "-r", f"0-{PART_BYTES - 1}",
          "-w", "%{time_total} %{size_download}\\n", *["-o", "/dev/null", url] * MANY],
         stdout=subprocess.PIPE, text=True,
     ) as clients:  # fmt: skip
