@@ -18,11 +18,10 @@ from typing import Any, Protocol, TypeVar
 
 import prometheus_client
 
-from coredumpd import errors, record, settings, store, units
+from coredumpd import annotated, errors, record, settings, store, units
 from coredumpd.server import vacuum
 from coredumpd.web import callers
 
-ANNOTATION = "coredump.fujitsu.com/"
 DELETED = "deleted.json"
 CONFIG_HASH = "kubernetes.io/config.hash"  # a static pod's uid, on its mirror pod
 WARN_SHARE = 0.9
@@ -98,7 +97,7 @@ class Collector:
         while (group := await asyncio.to_thread(groups.next)) is not None:
             name, stored = group
             if name == record.HOST_NAMESPACE:
-                await self._keep_quota(name, stored, {})
+                await self._keep_quota(name, stored, self._rules.quota)
             elif name in namespaces:
                 try:
                     await self._of_namespace(namespaces[name], stored)
@@ -111,16 +110,15 @@ class Collector:
 
     async def _of_namespace(self, namespace: dict[str, Any], stored: list[vacuum.Stored]) -> None:
         meta = namespace["metadata"]
-        name, annotations = meta["name"], meta.get("annotations") or {}
+        name, rules = meta["name"], self._rules_of(meta)
         foreign = await asyncio.to_thread(self._foreign, meta, stored)
         await self._remove_pods(name, foreign, "namespace")
         gone = {dump.key for dump in foreign}
         left = [dump for dump in stored if dump.key not in gone]
-        keep_s = self._annotated(meta, "retention", units.parse_duration, self._rules.gcThreshold)
-        expired = await self._expired(name, left, keep_s)
+        expired = await self._expired(name, left, rules.keep_s)
         await self._remove_pods(name, expired, "pod")
         gone = {dump.key for dump in expired}
-        await self._keep_quota(name, [dump for dump in left if dump.key not in gone], annotations)
+        await self._keep_quota(name, [dump for dump in left if dump.key not in gone], rules.quota)
 
     def _foreign(self, meta: dict[str, Any], stored: list[vacuum.Stored]) -> list[vacuum.Stored]:
         """Dumps of an earlier namespace of the same name; only older ones are looked at."""
@@ -159,11 +157,7 @@ class Collector:
                 expired += dumps
         return expired
 
-    async def _keep_quota(
-        self, namespace: str, stored: list[vacuum.Stored], annotations: dict[str, str]
-    ) -> None:
-        meta = {"name": namespace, "annotations": annotations}
-        quota = self._annotated(meta, "quota", units.parse_quantity, self._rules.quota)
+    async def _keep_quota(self, namespace: str, stored: list[vacuum.Stored], quota: int) -> None:
         used = sum(dump.size for dump in stored)
         if used >= WARN_SHARE * quota:
             share = f"{units.format_quantity(used)} of {units.format_quantity(quota)}"
@@ -220,25 +214,13 @@ class Collector:
             if not token:
                 return items
 
-    def _annotated(
-        self, meta: dict[str, Any], name: str, parse: Callable[[str], Any], default: Any
-    ) -> Any:
-        """A namespace's own value. One that cannot be read is told, and keeps the default."""
-        text = (meta.get("annotations") or {}).get(ANNOTATION + name)
-        if text is None:
-            return default
-        try:
-            return parse(text)
-        except ValueError as error:
-            _log.warning(
-                "namespace %s: annotation %s%s: %r %s; the default stands",
-                meta["name"],
-                ANNOTATION,
-                name,
-                text,
-                error,
-            )
-            return default
+    def _rules_of(self, meta: dict[str, Any]) -> annotated.Retention:
+        """What holds in a namespace. What cannot be read is told, and keeps the default."""
+        default = annotated.Retention(self._rules.quota, self._rules.gcThreshold)
+        rules, problems = annotated.retention_of(annotated.ours(meta), default)
+        for problem in problems:
+            _log.warning("namespace %s: %s", meta["name"], problem)
+        return rules
 
 
 class _Groups:

@@ -13,7 +13,7 @@ import prometheus_client
 import pytest
 from support import dumps
 
-from coredumpd import errors, record, settings, store
+from coredumpd import annotated, errors, record, settings, store
 from coredumpd.server import collector
 
 CREATED = "2026-09-01T00:00:00Z"
@@ -31,7 +31,7 @@ class World:
         self.registry = prometheus_client.CollectorRegistry()
 
     def namespace(self, name: str, uid: str = "ns-1", **annotations: str) -> None:
-        named = {f"{collector.ANNOTATION}{key}": value for key, value in annotations.items()}
+        named = {f"{annotated.PREFIX}{key}": value for key, value in annotations.items()}
         self.namespaces[name] = {
             "metadata": {
                 "name": name,
