@@ -42,6 +42,16 @@ def test_every_relative_link_leads_to_a_file(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page}: {target}"
 
 
+@pytest.mark.parametrize("page", tracked("*.md"), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_test_that_a_page_names_is_there(page: Path) -> None:
+    files = [path for path in tracked("tests/*.py") if path.name.startswith("test_")]
+    there = {path.stem for path in files}
+    for path in files:
+        there |= set(re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE))
+    named = set(re.findall(r"\btest_\w+", page.read_text()))
+    assert named - there == set()
+
+
 def test_every_module_says_what_it_is_for() -> None:
     for module in tracked("coredumpd/*.py"):
         assert module.read_text().lstrip().startswith('"""'), module
