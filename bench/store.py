@@ -201,9 +201,9 @@ def _accounting(where: Any) -> None:
 
 def _collect(where: Any) -> None:
     """A collecting pass without the deletions: every dump grouped, victims chosen for each."""
-    from coredumpd.server import collector, vacuum
+    from coredumpd.server import grouped, vacuum
 
-    groups = collector._Groups(where.files())
+    groups = grouped.Namespaces(where.files())
     while (group := groups.next()) is not None:
         quota = sum(dump.size for dump in group[1]) * 9 // 10
         assert vacuum.choose_victims(group[1], quota)

@@ -252,6 +252,21 @@ class ServerSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class CrashLoopSettings:
+    """Of one container's same program and signal: whose cores are kept. Agent and server."""
+
+    first: int = setting(2, *_integer(0, 1000), "so many crashes of a loop keep their core, and")
+    last: int = setting(
+        3, *_integer(0, 1000), "so many of the latest; one record counts those between"
+    )
+    window: float = setting(
+        "1h",
+        *_DURATION,
+        "crashes within so long of a loop's first belong to it; 0: every crash keeps its core",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class UploadSettings:
     """How an agent reaches a server that is its store (`agent.store: https://HOST:PORT`)."""
 
@@ -279,7 +294,13 @@ class RetentionSettings:
         "10Gi",
         *_SIZE,
         "bytes of core.gz one namespace may keep; its annotation coredump.fujitsu.com/quota"
-        " overrides it. Over it, the oldest dump of the pod with the most dumps goes first",
+        " overrides it",
+    )
+    onQuota: str = setting(
+        "evict",
+        *_one_of("evict", "reject"),
+        "over quota. evict: the oldest dump of the pod with the most dumps goes, until it is not;"
+        " reject: no new core is kept, only its record, until there is room",
     )
     interval: float = setting("1m", *_DURATION, "between two passes over the store")
 
@@ -343,6 +364,7 @@ SECTIONS = {
     "agent": AgentSettings,
     "server": ServerSettings,
     "retention": RetentionSettings,
+    "crashLoop": CrashLoopSettings,
     "upload": UploadSettings,
     "bucket": BucketSettings,
     "etcd": EtcdSettings,

@@ -337,6 +337,7 @@ metadata: {name: "coredumpd:server"}
 rules:
   - {apiGroups: [""], resources: [pods], verbs: [get, list]}
   - {apiGroups: [""], resources: [namespaces], verbs: [get, list]}
+  - {apiGroups: [""], resources: [events], verbs: [create, patch]} # of a namespace's quota
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -352,6 +353,8 @@ metadata: {name: coredumpd-server, namespace: $namespace}
 rules:
   - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}
   - {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [coredumpd-collector], verbs: [get, update]}
+  # It tells the agents which namespaces' quotas are reached (onQuota: reject).
+  - {apiGroups: [""], resources: [configmaps], resourceNames: [coredumpd-quota], verbs: [update]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -384,6 +387,7 @@ kind: Role
 metadata: {name: coredumpd-agent, namespace: $namespace}
 rules:
   - {apiGroups: [apps], resources: [daemonsets], resourceNames: [coredumpd-agent], verbs: [get]}
+  - {apiGroups: [""], resources: [configmaps], resourceNames: [coredumpd-quota], verbs: [list, watch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -456,6 +460,11 @@ data:
 $(config | sed 's/^/    /')
   ca.crt: | # who signed the server's certificate
 $(sed 's/^/    /' "$pki/ca.crt")
+---
+# The server writes it, the agents follow it (retention.onQuota: reject).
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: coredumpd-quota, namespace: $namespace}
 ---
 apiVersion: v1
 kind: Secret

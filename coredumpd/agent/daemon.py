@@ -107,6 +107,7 @@ class _Daemon:
                 options.node,
                 host_dir,
                 self._events,
+                os.environ.get("POD_NAMESPACE") or client.own_namespace(),
             )
         self._shipper = shipper.Shipper(
             spool,
@@ -115,6 +116,7 @@ class _Daemon:
             self._observer,
             chosen.parallelShips,
             self._tenants.refuses if self._tenants else lambda _: False,
+            sections["crashLoop"],
         )
         self._spool = spool
         self._port = chosen.port

@@ -1,49 +1,17 @@
-"""Events that tell a pod's owner, through `kubectl describe pod`, what happened to its crash.
-
-An Event is a courtesy: one that cannot be written is logged and dropped, and delays nothing.
-Repeats of the same crash raise the count of one Event, and at most one request for it leaves this
-node in REPEAT_INTERVAL_S: a crash loop must not become a storm on etcd.
-"""
+"""What this node's agent tells by Events: what became of a crash, and what is wrong on the node."""
 
 from __future__ import annotations
 
-import asyncio
-import collections
-import datetime
-import hashlib
-import logging
-import time
-import urllib.parse
-from typing import Any
-
-from coredumpd import errors, record, units
-from coredumpd.agent import attribution
+from coredumpd import crashloop, record, units
+from coredumpd.kube import events
 from coredumpd.spool import stream
 
-_log = logging.getLogger(__name__)
-COMPONENT = "coredumpd"
-MESSAGE_CHARS_MAX = 1024  # core/v1 Event validation
-EVENT_TIMEOUT_S = 3.0
-REPEAT_INTERVAL_S = 10.0
-REMEMBERED_MAX = 1000  # Events whose count we know; the oldest is forgotten and counts anew
-DUMPED, TRUNCATED = "CoreDumped", "CoreDumpTruncated"
+DUMPED, TRUNCATED, SKIPPED = "CoreDumped", "CoreDumpTruncated", "CoreDumpSkipped"
 QUOTA, POLICY = "CoreDumpQuota", "CoreDumpPolicy"
 
 
-class Events:
-    """Writes core/v1 Events as this node's agent; without an API it does nothing."""
-
-    def __init__(self, api: attribution.Api | None, node: str | None) -> None:
-        self._api = api
-        self._node = node
-        self._said: collections.OrderedDict[str, _Said] = collections.OrderedDict()
-
-    async def run(self) -> None:
-        """Say, from time to time, what repeats were held back. For ever."""
-        while True:
-            await asyncio.sleep(REPEAT_INTERVAL_S)
-            for said in [said for said in self._said.values() if said.held is not None]:
-                await self._send(said)
+class Events(events.Events):
+    """See `kube.events.Events`; `source` is the node's name."""
 
     async def dumped(self, crash: record.CrashRecord) -> None:
         """A dump is in the store: tell the pod's owner."""
@@ -56,74 +24,19 @@ class Events:
                 "uid": crash.raw["podUID"],
                 "fieldPath": f"spec.containers{{{crash.raw['container']}}}",
             }
-            await self._write(pod, reason_of(crash), describe(crash), repeats(crash))
-
-    async def pod(self, namespace: str, name: str, uid: str, reason: str, message: str) -> None:
-        """Something about a pod that is no crash, such as an annotation that cannot be obeyed."""
-        named = {"namespace": namespace, "name": name, "uid": uid}
-        about = {"apiVersion": "v1", "kind": "Pod"} | named
-        await self._write(about, reason, message, message)
+            await self.write(pod, reason_of(crash), describe(crash), repeats(crash))
 
     async def node(self, reason: str, message: str) -> None:
         """Something about this node itself, such as a core_pattern that someone changed."""
-        if self._node is not None:
-            about = {"apiVersion": "v1", "kind": "Node", "name": self._node, "uid": self._node}
-            await self._write(about, reason, message, message)
-
-    async def _write(self, about: dict[str, Any], reason: str, message: str, same: str) -> None:
-        if self._api is None:
-            return
-        event = made(about, reason, message, same, self._node)
-        name = event["metadata"]["name"]
-        said = self._said.setdefault(name, _Said())
-        self._said.move_to_end(name)
-        if len(self._said) > REMEMBERED_MAX:
-            self._said.popitem(last=False)
-        said.count += 1
-        said.held = event
-        if time.monotonic() - said.sent_s >= REPEAT_INTERVAL_S:
-            await self._send(said)
-
-    async def _send(self, said: _Said) -> None:
-        """POST the first of its kind, PATCH the repeats. Never raises: an Event is a courtesy."""
-        event, said.held = said.held, None
-        if event is None or self._api is None:
-            return
-        said.sent_s = time.monotonic()
-        name, namespace = event["metadata"]["name"], event["metadata"]["namespace"]
-        path = f"/api/v1/namespaces/{urllib.parse.quote(namespace, safe='')}/events"
-        try:
-            try:
-                first = event | {"count": said.count}
-                await self._api.request("POST", path, first, timeout_s=EVENT_TIMEOUT_S)
-            except errors.AlreadyExists:
-                # From an agent before this one we know only that there was one: to ask for the
-                # count would take the right to read everybody's Events.
-                said.count = max(said.count, 2)
-                again = {field: event[field] for field in ("lastTimestamp", "message")}
-                await self._api.request(
-                    "PATCH",
-                    f"{path}/{name}",
-                    again | {"count": said.count},
-                    content_type="application/merge-patch+json",
-                    timeout_s=EVENT_TIMEOUT_S,
-                )
-        except errors.CoredumpdError as error:
-            about = event["involvedObject"]["name"]
-            _log.warning("the event %s on %s is not written: %s", event["reason"], about, error)
-
-
-class _Said:
-    """One Event: how often, when last, and the repeat that is held back."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.sent_s = float("-inf")
-        self.held: dict[str, Any] | None = None
+        if self._source is not None:
+            about = {"apiVersion": "v1", "kind": "Node", "name": self._source, "uid": self._source}
+            await self.write(about, reason, message, message)
 
 
 def reason_of(crash: record.CrashRecord) -> str:
     """The Event's reason: what became of the core."""
+    if crash.raw.get(crashloop.FIELD):
+        return SKIPPED
     truncated = crash.raw["core"]["truncated"]
     if truncated.get("reason") == stream.QUOTA:
         return QUOTA
@@ -134,9 +47,18 @@ def describe(crash: record.CrashRecord) -> str:
     """One sentence for `kubectl describe pod`. All text in a record is escaped already."""
     raw = crash.raw
     signal = raw["signal"]["name"] or f"signal {raw['signal']['number']}"
+    if counted := crashloop.of(crash).count if crash.raw.get(crashloop.FIELD) else 0:
+        return (
+            f"{_program(crash)} died of {signal} {counted} times more in a crash loop; only the"
+            f" first and the last keep their core, {crash.id} counts the others"
+        )
+    if raw["core"]["truncated"].get("reason") == stream.QUOTA:
+        return (
+            f"{_program(crash)} died of {signal}; its core is not kept, {crash.id} has only the"
+            f" record: {stream.QUOTA}"
+        )
     size = units.format_quantity(raw["core"]["size"])
-    program = raw["process"]["exe"] or raw["process"]["comm"]
-    text = f"{program} died of {signal}; its core of {size} is kept as {crash.id}"
+    text = f"{_program(crash)} died of {signal}; its core of {size} is kept as {crash.id}"
     if raw["core"]["truncated"].get("is"):
         text += f", cut short: {raw['core']['truncated'].get('reason')}"
     return text
@@ -148,27 +70,6 @@ def repeats(crash: record.CrashRecord) -> str:
     return f"{raw['container']} {raw['process']['exe']} {raw['signal']['number']}"
 
 
-def made(
-    about: dict[str, Any], reason: str, message: str, same: str, node: str | None
-) -> dict[str, Any]:
-    """A core/v1 Event; its name is the same for the same `about`, `reason` and `same`."""
-    digest = hashlib.sha256(f"{about.get('uid')} {reason} {same}".encode()).hexdigest()[:16]
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {
-            "name": f"{about['name'][:230]}.{digest}",
-            "namespace": about.get("namespace", "default"),
-        },
-        "involvedObject": about,
-        "reason": reason,
-        "message": message[:MESSAGE_CHARS_MAX],
-        "type": "Warning",
-        "source": {"component": COMPONENT, "host": node or ""},
-        "reportingComponent": COMPONENT,
-        "reportingInstance": node or "",
-        "firstTimestamp": now,
-        "lastTimestamp": now,
-        "count": 1,
-    }
+def _program(crash: record.CrashRecord) -> str:
+    process = crash.raw["process"]
+    return str(process["exe"] or process["comm"])

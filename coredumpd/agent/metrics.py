@@ -30,6 +30,7 @@ class Metrics:
         self.shipped_bytes = counter("shipped_bytes", "bytes of core.gz committed")
         self.failures = counter("ship_failures", "tries to ship that failed", ("error",))
         self.set_aside = counter("set_aside", "spool entries that can never be shipped")
+        self.folded = counter("folded", "crashes of a loop that are only counted")
         self.spool_entries = gauge("spool_entries", "dumps waiting in the spool")
         self.stuck_s = gauge("ship_failing_seconds", "for how long a dump has failed to ship")
         self.events_dropped = counter("events_dropped", "Kubernetes Events not sent")

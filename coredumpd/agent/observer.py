@@ -46,6 +46,10 @@ class Observer:
         self._metrics.skipped.labels(skipped.POLICY).inc()
         _log.info("removed %s: capture is disabled for its pod", crash.id)
 
+    def counted(self, crashes: int) -> None:
+        """So many crashes of a loop lost their core, and are counted by one record."""
+        self._metrics.folded.inc(crashes)
+
     async def failed(self, id: str, error: errors.CoredumpdError) -> None:
         """It stays in the spool and is tried again."""
         self._failing_since_s.setdefault(id, time.monotonic())

@@ -16,13 +16,14 @@ from typing import BinaryIO, Protocol
 
 import asyncinotify
 
-from coredumpd import errors, record
-from coredumpd.agent import threads
+from coredumpd import errors, record, settings
+from coredumpd.agent import loops, threads
 from coredumpd.spool import verify
 
 _log = logging.getLogger(__name__)
 SCAN_INTERVAL_S = 10.0  # inotify tells at once; this finds what a lost event would hide
 BACKOFF_S_MIN, BACKOFF_S_MAX = 0.5, 60.0
+_CRASH_LOOP = settings.CrashLoopSettings()
 
 
 class Entry(Protocol):
@@ -47,12 +48,15 @@ class Entry(Protocol):
 
 
 class Spool(Protocol):
-    """The spool of this node."""
+    """The spool of this node. All of it blocks."""
 
     path: str
 
+    def add(self, crash: record.CrashRecord, core: bytes) -> None:
+        """A new entry. Raises AlreadyExists, StorageError."""
+
     def entries(self) -> Iterable[Entry]:
-        """Complete captures, oldest first. Blocks."""
+        """Complete captures, oldest first."""
 
 
 class Store(Protocol):
@@ -72,6 +76,7 @@ class Observer(Protocol):
 
     async def shipped(self, crash: record.CrashRecord) -> None: ...
     async def refused(self, crash: record.CrashRecord) -> None: ...
+    def counted(self, crashes: int) -> None: ...
     async def failed(self, id: str, error: errors.CoredumpdError) -> None: ...
     async def set_aside(self, id: str, error: errors.CoredumpdError) -> None: ...
 
@@ -87,6 +92,7 @@ class Shipper:
         observer: Observer,
         parallel: int,
         refuses: Callable[[record.CrashRecord], bool] = lambda _: False,
+        crash_loop: settings.CrashLoopSettings = _CRASH_LOOP,
     ) -> None:
         """`refuses`: must an attributed crash not leave this node? Then it is removed."""
         self._spool = spool
@@ -95,10 +101,11 @@ class Shipper:
         self._observer = observer
         self._refuses = refuses
         self._slots = asyncio.Semaphore(parallel)
+        self._loops = loops.Loops(spool, crash_loop, observer.counted)
         self._known: set[str] = set()
+        self._busy: set[str] = set()  # those that have a slot
         self._lanes: dict[str, list[Entry]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._committing: set[str] = set()
         self._stopping = False
 
     @property
@@ -122,11 +129,11 @@ class Shipper:
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def stop(self, grace_s: float) -> None:
-        """Begin no more commits; give those at work `grace_s` to finish."""
+        """Begin no more commits; give what is at work `grace_s` to finish."""
         self._stopping = True
         with contextlib.suppress(TimeoutError):  # a commit cut short is begun anew, next time
             async with asyncio.timeout(grace_s):
-                while self._committing:
+                while self._busy:
                     await asyncio.sleep(0.05)
 
     async def scan(self) -> None:
@@ -137,13 +144,18 @@ class Shipper:
                 lane = await self._lane_of(entry)
                 if lane is not None:
                     self._lanes.setdefault(lane, []).append(entry)
+        taken = self._loops.take(self._busy)
+        for _, entries in taken:  # first of all: whoever waits to ship one finds it unknown
+            self._known -= {entry.id for entry in entries}
+        for fold, entries in taken:
+            await self._loops.fold(fold, entries)
         for lane in self._lanes:
             if lane not in self._tasks:
                 self._tasks[lane] = asyncio.create_task(self._work(lane), name=f"ship {lane}")
 
     async def _lane_of(self, entry: Entry) -> str | None:
         try:
-            raw = (await threads.call(entry.record)).raw
+            crash = await threads.call(entry.record)
         except errors.BadRecord as error:
             await self._set_aside(entry, error)
             return None
@@ -151,26 +163,36 @@ class Shipper:
             self._known.discard(entry.id)  # the next scan tries again
             await self._observer.failed(entry.id, error)
             return None
-        return str(raw["containerID"] or "host")
+        self._loops.waits(entry, crash)
+        return str(crash.raw["containerID"] or "host")
 
     async def _work(self, lane: str) -> None:
         """Ship one container's dumps, oldest first, until there are none."""
         entries = self._lanes[lane]
         while entries:
-            await self._ship_until_done(entries[0])
-            self._known.discard(entries.pop(0).id)
+            shipped = await self._ship_until_done(entries[0])
+            id = entries.pop(0).id
+            self._known.discard(id)
+            self._loops.left(id, shipped)
         del self._lanes[lane]
         del self._tasks[lane]
 
-    async def _ship_until_done(self, entry: Entry) -> None:
+    async def _ship_until_done(self, entry: Entry) -> bool:
+        """Was it shipped? Else it is not in the spool any more, for one reason or another."""
         tries = 0
         while True:
             try:
                 async with self._slots:
-                    crash, refused = await self._ship(entry)
+                    if entry.id not in self._known:
+                        return False  # folded into the count of a crash loop meanwhile
+                    self._busy.add(entry.id)
+                    try:
+                        crash, refused = await self._ship(entry)
+                    finally:
+                        self._busy.discard(entry.id)
             except (errors.BadRecord, errors.Invalid, errors.AlreadyExists) as error:
                 await self._set_aside(entry, error)
-                return
+                return False
             except errors.CoredumpdError as error:
                 tries += 1
                 pause = backoff(tries, random.random())  # noqa: S311 (jitter, not a secret)
@@ -179,7 +201,7 @@ class Shipper:
                 await asyncio.sleep(pause)
             else:
                 await (self._observer.refused if refused else self._observer.shipped)(crash)
-                return
+                return not refused
 
     async def _ship(self, entry: Entry) -> tuple[record.CrashRecord, bool]:
         """(what was shipped, False), or (what had to be removed instead, True)."""
@@ -194,11 +216,7 @@ class Shipper:
         crash.key()  # raises Invalid for names that are none, before anything is written
         if self._stopping:
             raise errors.Unavailable("the agent is stopping")
-        self._committing.add(entry.id)
-        try:
-            await threads.call(self._commit, entry, crash)
-        finally:
-            self._committing.discard(entry.id)
+        await threads.call(self._commit, entry, crash)
         return crash, False
 
     def _commit(self, entry: Entry, crash: record.CrashRecord) -> None:

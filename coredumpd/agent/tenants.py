@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from coredumpd import annotated, errors, record, settings
+from coredumpd import annotated, errors, quotas, record, settings
 from coredumpd.agent import attribution, events, policyfile, threads
 from coredumpd.kube import follow
 
 SETTLE_S = 0.2  # many pods change at once when a node starts
-NAMESPACES, PODS = "namespaces", "pods"
+NAMESPACES, PODS, QUOTAS = "namespaces", "pods", "quotas"
 UNTOLD_MAX = 1000
 _log = logging.getLogger(__name__)
 
@@ -78,12 +78,15 @@ class Watcher:
         node: str,
         host_dir: Path,
         teller: events.Events,
+        own_namespace: str | None = None,
     ) -> None:
+        """`own_namespace`: where the server says which quotas are reached; None: nowhere."""
         self._api = api
         self._policy = policy
         self._node = node
         self._host_dir = host_dir
         self._events = teller
+        self._own_namespace = own_namespace
         self._known: dict[str, dict[str, Any]] = {}  # of each collection, once it was listed
         self._told: set[tuple[str, str]] = set()
         self._logged: set[tuple[str, str]] = set()
@@ -97,6 +100,10 @@ class Watcher:
         async with asyncio.TaskGroup() as jobs:
             jobs.create_task(self._follow(NAMESPACES, "/api/v1/namespaces", {}, _namespace))
             jobs.create_task(self._follow(PODS, "/api/v1/pods", mine, _pod))
+            if self._own_namespace is not None:
+                where = f"/api/v1/namespaces/{self._own_namespace}/configmaps"
+                only = {"fieldSelector": f"metadata.name={quotas.CONFIG_MAP}"}
+                jobs.create_task(self._follow(QUOTAS, where, only, _reached))
             jobs.create_task(self._write())
             jobs.create_task(self._tell())
 
@@ -145,6 +152,7 @@ class Watcher:
                 default,
                 self._known[NAMESPACES],
                 list(self._known[PODS].values()),
+                self._reached(),
             )
             where = (self._host_dir, self._policy, self._node, self.tenants)
             try:
@@ -153,6 +161,13 @@ class Watcher:
                 _log.error("the handler obeys an old policy: %s", error)
             self._complain(wrong)
             self._log_namespaces(default)
+
+    def _reached(self) -> Iterable[str]:
+        """Namespaces whose quota is reached; as the last snapshot has it until it is known."""
+        if QUOTAS in self._known:
+            return frozenset[str]().union(*self._known[QUOTAS].values())
+        last = self.tenants.namespaces
+        return [name for name, rules in last.items() if rules.get("quotaReached")]
 
     def _complain(self, wrong: list[tuple[Pod, str]]) -> None:
         """Once about each, and again when it went and came back."""
@@ -182,6 +197,10 @@ class Watcher:
 
 def _namespace(found: dict[str, Any]) -> tuple[str, Any]:
     return found["metadata"]["name"], annotated.ours(found["metadata"]) or None
+
+
+def _reached(found: dict[str, Any]) -> tuple[str, Any]:
+    return found["metadata"]["name"], quotas.reached(found)
 
 
 def _pod(found: dict[str, Any]) -> tuple[str, Any]:

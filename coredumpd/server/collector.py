@@ -1,4 +1,4 @@
-"""Garbage collection, by the one server that leads: deleted namespaces, deleted pods, quotas.
+"""Garbage collection, by the one server that leads: deleted namespaces and pods, loops, quotas.
 
 What Kubernetes cannot be asked about stays. The time a pod was found deleted is noted beside its
 dumps, so that no restart forgets a deadline, and no server has to remember it.
@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import itertools
+import io
 import json
 import logging
 import time
 import urllib.parse
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol
 
 import prometheus_client
 
-from coredumpd import annotated, errors, record, settings, store, units
-from coredumpd.server import vacuum
+from coredumpd import annotated, crashloop, errors, record, settings, store
+from coredumpd.server import allowance, grouped, thinning, vacuum
 from coredumpd.web import callers
 
 DELETED = "deleted.json"
 CONFIG_HASH = "kubernetes.io/config.hash"  # a static pod's uid, on its mirror pod
-WARN_SHARE = 0.9
 _PAGE = 500
 _SKEW_S = 300.0  # clocks of nodes and of the API server differ; nothing is removed by that
-_T = TypeVar("_T")
 _TIMEOUT_S = 30.0
 _log = logging.getLogger(__name__)
 
@@ -37,6 +35,7 @@ class Store(Protocol):
 
     def files(self, namespace: str | None = None) -> Iterator[store.File]: ...
     def read_record(self, key: record.DumpKey) -> record.CrashRecord: ...
+    def commit(self, key: record.DumpKey, entry: record.CrashRecord, core: BinaryIO) -> None: ...
     def delete(self, key: record.DumpKey) -> None: ...
     def read_note(self, namespace: str, pod_uid: str, name: str) -> bytes | None: ...
     def write_note(self, namespace: str, pod_uid: str, name: str, data: bytes) -> None: ...
@@ -55,19 +54,29 @@ class Collector:
         stored: Store,
         kube: callers.Kube,
         rules: settings.RetentionSettings,
+        crash_loop: settings.CrashLoopSettings,
         leads: Callable[[], bool],
         *,
+        notice: allowance.Notice,
+        tell: allowance.Tell,
         forget: Callable[[str, str], Awaitable[None]],
         in_use: Callable[[], Collection[record.DumpKey]],
         registry: prometheus_client.CollectorRegistry,
     ) -> None:
-        """`forget(namespace, podUID)` removes what refers to a pod whose dumps are gone."""
+        """`forget(namespace, podUID)` removes what refers to a pod whose dumps are gone.
+
+        `tell` writes an Event about a pod, `notice` tells the agents where no core may be kept.
+        """
         self._store = stored
         self._kube = kube
         self._rules = rules
         self._leads = leads
         self._forget = forget
         self._in_use = in_use
+        self._thinner = thinning.Thinner(stored, crash_loop)
+        self._teller = allowance.Teller(stored, tell)
+        self._notice = notice
+        self._full: set[str] = set()  # namespaces that keep no new core
         self._removed = prometheus_client.Counter(
             "coredumpd_server_removed_dumps", "Dumps removed.", ("reason",), registry=registry
         )
@@ -93,11 +102,12 @@ class Collector:
         namespaces = {
             item["metadata"]["name"]: item for item in await self._all("/api/v1/namespaces")
         }
-        groups = await asyncio.to_thread(_Groups, self._store.files())
+        groups = await asyncio.to_thread(grouped.Namespaces, self._store.files())
         while (group := await asyncio.to_thread(groups.next)) is not None:
             name, stored = group
             if name == record.HOST_NAMESPACE:
-                await self._keep_quota(name, stored, self._rules.quota)
+                left = await self._thin(name, stored)
+                await self._keep_quota(name, left, self._rules.quota, reject=False)
             elif name in namespaces:
                 try:
                     await self._of_namespace(namespaces[name], stored)
@@ -106,6 +116,8 @@ class Collector:
             elif await self._is_gone(name):
                 _log.info("namespace %s is deleted, so are its %d dumps", name, len(stored))
                 await self._remove_pods(name, stored, "namespace")
+        self._full &= namespaces.keys()
+        await self._notice.publish(self._full)
         self._passed_s.set(time.time())
 
     async def _of_namespace(self, namespace: dict[str, Any], stored: list[vacuum.Stored]) -> None:
@@ -118,7 +130,8 @@ class Collector:
         expired = await self._expired(name, left, rules.keep_s)
         await self._remove_pods(name, expired, "pod")
         gone = {dump.key for dump in expired}
-        await self._keep_quota(name, [dump for dump in left if dump.key not in gone], rules.quota)
+        left = await self._thin(name, [dump for dump in left if dump.key not in gone])
+        await self._keep_quota(name, left, rules.quota, reject=self._rules.onQuota == "reject")
 
     def _foreign(self, meta: dict[str, Any], stored: list[vacuum.Stored]) -> list[vacuum.Stored]:
         """Dumps of an earlier namespace of the same name; only older ones are looked at."""
@@ -144,7 +157,7 @@ class Collector:
             return []
         living = await self._living(namespace)
         expired: list[vacuum.Stored] = []
-        for uid, dumps in _by_pod(stored).items():
+        for uid, dumps in grouped.by_pod(stored).items():
             place = (namespace, uid, DELETED)
             noted = await asyncio.to_thread(self._store.read_note, *place)
             if uid in living:
@@ -157,19 +170,44 @@ class Collector:
                 expired += dumps
         return expired
 
-    async def _keep_quota(self, namespace: str, stored: list[vacuum.Stored], quota: int) -> None:
+    async def _thin(self, namespace: str, stored: list[vacuum.Stored]) -> list[vacuum.Stored]:
+        """Fold what may not keep its core of a crash loop; the dumps that there are then."""
+        todo = await asyncio.to_thread(self._thinner.look, namespace, stored, self._in_use())
+        left = {dump.key: dump for dump in stored}
+        for thinned in todo:
+            if thinned.made is not None:
+                if not self._leads():
+                    raise Stop
+                key = thinned.made.key()
+                core = io.BytesIO(crashloop.NO_CORE)
+                await asyncio.to_thread(self._store.commit, key, thinned.made, core)
+                left[key] = vacuum.Stored(key, len(crashloop.NO_CORE), record.id_time(key.id))
+                _log.info("%s counts %d dumps of a crash loop", key, len(thinned.victims))
+            for victim in thinned.victims:
+                await self._remove(victim, "crash-loop")
+                left.pop(victim, None)
+        return list(left.values())
+
+    async def _keep_quota(
+        self, namespace: str, stored: list[vacuum.Stored], quota: int, *, reject: bool
+    ) -> None:
         used = sum(dump.size for dump in stored)
-        if used >= WARN_SHARE * quota:
-            share = f"{units.format_quantity(used)} of {units.format_quantity(quota)}"
-            _log.warning("namespace %s uses %s of its quota", namespace, share)
+        verdict = allowance.Verdict(used, quota, reject)
+        if stored:
+            newest = max(stored, key=vacuum.age)
+            await self._teller.near(namespace, used, newest.key, verdict)
+        self._full.discard(namespace)
+        if verdict.reached:
+            self._full.add(namespace)
         sizes = {dump.key: dump for dump in stored}
-        victims = vacuum.choose_victims(stored, quota, self._in_use())
+        victims = [] if reject else vacuum.choose_victims(stored, quota, self._in_use())
+        await self._teller.removed(victims, quota)
         for key in victims:
             _log.info("over quota, removed: %s (%d bytes)", key, sizes[key].size)
             await self._remove(key, "quota")
 
     async def _remove_pods(self, namespace: str, stored: list[vacuum.Stored], reason: str) -> None:
-        for uid, dumps in _by_pod(stored).items():
+        for uid, dumps in grouped.by_pod(stored).items():
             for dump in dumps:
                 await self._remove(dump.key, reason)
             await asyncio.to_thread(self._store.delete_note, namespace, uid, DELETED)
@@ -221,41 +259,6 @@ class Collector:
         for problem in problems:
             _log.warning("namespace %s: %s", meta["name"], problem)
         return rules
-
-
-class _Groups:
-    """The store's dumps, one namespace after the other, read in threads."""
-
-    def __init__(self, files: Iterator[store.File]) -> None:
-        self._groups = itertools.groupby(_dumps(files), key=lambda dump: dump.key.namespace)
-
-    def next(self) -> tuple[str, list[vacuum.Stored]] | None:
-        """The next namespace with all its dumps; None at the end."""
-        for name, dumps in self._groups:
-            return name, list(dumps)
-        return None
-
-
-def _dumps(files: Iterator[store.File]) -> Iterator[vacuum.Stored]:
-    """Whole dumps: core.gz comes right before meta.json. No record is read: that would be slow."""
-    place, size = "", 0
-    for file in files:
-        where, _, name = file.path.rpartition("/")
-        if name == "core.gz":
-            place, size = where, file.size
-        elif name == "meta.json" and place == where:
-            try:
-                key = record.DumpKey(*where.split("/"))
-            except (errors.Invalid, TypeError):
-                continue  # `store check` tells
-            yield vacuum.Stored(key, size, record.id_time(key.id))
-
-
-def _by_pod(stored: list[vacuum.Stored]) -> dict[str, list[vacuum.Stored]]:
-    pods: dict[str, list[vacuum.Stored]] = {}
-    for dump in stored:
-        pods.setdefault(dump.key.pod_uid, []).append(dump)
-    return pods
 
 
 def _deleted_s(note: bytes | None) -> float | None:

@@ -7,7 +7,7 @@ import re
 import uuid
 from typing import Any
 
-from coredumpd import record
+from coredumpd import crashloop, record
 from coredumpd.archive import plan
 from coredumpd.server import kinds
 
@@ -30,6 +30,8 @@ def make(key: record.DumpKey, crash: record.CrashRecord, revision: int) -> dict[
         "exe": exe,
     }
     status = _known({name: value for name, value in raw.items() if name not in _NOT_IN_STATUS})
+    if isinstance(status.get(crashloop.FIELD), dict):  # what it was made of is nobody's business
+        status[crashloop.FIELD].pop("folded", None)
     made = bare(key, revision)
     made["metadata"]["creationTimestamp"] = _timestamp(crash)
     made["metadata"]["labels"] = {

@@ -51,7 +51,7 @@ async def serve(sections: Mapping[str, Any], kubeconfig: str | None) -> None:
         )
         _log.info("Kubernetes is at %s", kube.server)
         serving = app.App(outside)
-        async with keeper.running(serving, stored, kube, sections["retention"]):
+        async with keeper.running(serving, stored, kube, sections):
             await run.serve(
                 serving,
                 where,

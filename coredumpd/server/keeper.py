@@ -7,11 +7,12 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
-from coredumpd import errors, settings
-from coredumpd.kube import client
-from coredumpd.server import app, collector, endpoints, inuse, leader
+from coredumpd import errors
+from coredumpd.kube import client, events
+from coredumpd.server import allowance, app, collector, endpoints, inuse, leader
 from coredumpd.web import options
 
 LEASE = "coredumpd-collector"
@@ -20,11 +21,12 @@ _log = logging.getLogger(__name__)
 
 @contextlib.asynccontextmanager
 async def running(
-    serving: app.App, stored: inuse.Watched, kube: client.Client, rules: settings.RetentionSettings
+    serving: app.App, stored: inuse.Watched, kube: client.Client, sections: Mapping[str, Any]
 ) -> AsyncIterator[None]:
     """Collect garbage while the block runs, whenever this server leads.
 
-    Outside of a cluster there is no namespace for the lease, and nothing is collected.
+    `sections` as `settings.check` returns. Outside of a cluster there is no namespace for the
+    lease, and nothing is collected.
     """
     namespace = os.environ.get("POD_NAMESPACE") or client.own_namespace()
     if namespace is None:
@@ -33,11 +35,15 @@ async def running(
         return
     identity = f"{socket.gethostname()}_{os.urandom(4).hex()}"
     lease = leader.Leader(kube, namespace, LEASE, identity)
+    teller = events.Events(kube, socket.gethostname())
     chores = collector.Collector(
         stored,
         kube,
-        rules,
+        sections["retention"],
+        sections["crashLoop"],
         lambda: lease.leads,
+        notice=allowance.Notice(kube, namespace),
+        tell=teller.pod,
         forget=Forgetter(serving.endpoints),
         in_use=stored.in_use,
         registry=serving.metrics.registry,
@@ -45,6 +51,7 @@ async def running(
     tasks = [
         asyncio.create_task(lease.run(), name="lease"),
         asyncio.create_task(chores.run(), name="collector"),
+        asyncio.create_task(teller.run(), name="events"),
     ]
     try:
         yield

@@ -192,6 +192,14 @@ _COREDUMP_STATUS = obj(
             },
         ),
         "core": ref(f"{NAMESPACE}.Core", "The core itself."),
+        "crashLoop": obj(
+            "Of a dump without a core that counts crashes of a loop.",
+            {
+                "count": whole("How many crashes."),
+                "firstTime": {**_TIME, "description": "When the first was."},
+                "lastTime": {**_TIME, "description": "When the last was."},
+            },
+        ),
         "capture": obj(
             "How it was captured.",
             {"attribution": text("How the pod was found: runtime, api or cgroup-only.")},

@@ -28,7 +28,7 @@ def choose_victims(
     itself. Never the namespace's newest, even if it alone is over; one that is `in_use` (being
     read) only when the others are not enough.
     """
-    left = sorted(stored, key=_age)
+    left = sorted(stored, key=age)
     excess = sum(dump.size for dump in left) - quota
     victims: list[record.DumpKey] = []
     if excess <= 0 or not left:
@@ -45,7 +45,8 @@ def choose_victims(
     return victims
 
 
-def _age(dump: Stored) -> tuple[int, str]:
+def age(dump: Stored) -> tuple[int, str]:
+    """What orders dumps: the time of the crash, then the name."""
     return dump.time_s, str(dump.key)
 
 
@@ -54,7 +55,7 @@ def _choose(removable: list[Stored], excess: int) -> list[Stored]:
     pods: dict[str, collections.deque[Stored]] = {}
     for dump in removable:
         pods.setdefault(dump.key.pod_uid, collections.deque()).append(dump)
-    fullest = [(-len(dumps), _age(dumps[0]), uid) for uid, dumps in pods.items()]
+    fullest = [(-len(dumps), age(dumps[0]), uid) for uid, dumps in pods.items()]
     heapq.heapify(fullest)
     chosen = []
     while excess > 0 and fullest:
@@ -63,7 +64,7 @@ def _choose(removable: list[Stored], excess: int) -> list[Stored]:
         chosen.append(dump)
         excess -= dump.size
         if pods[uid]:
-            heapq.heappush(fullest, (-len(pods[uid]), _age(pods[uid][0]), uid))
+            heapq.heappush(fullest, (-len(pods[uid]), age(pods[uid][0]), uid))
     return chosen
 
 

@@ -11,7 +11,7 @@ import os
 from typing import BinaryIO
 
 from coredumpd import errors, record
-from coredumpd.spool import writer
+from coredumpd.spool import stream, writer
 
 _GONE = ".gone"
 ASIDE = ".bad"  # what can never be shipped is kept under this suffix, for a person
@@ -41,6 +41,17 @@ class Spool:
                 with contextlib.suppress(FileNotFoundError):  # shipped and removed meanwhile
                     found.append((os.stat(name, dir_fd=self._fd).st_mtime_ns, name))
         return [Entry(self._fd, name) for _, name in sorted(found)]
+
+    def add(self, crash: record.CrashRecord, core: bytes) -> None:
+        """A new entry that no handler made. Raises AlreadyExists, StorageError."""
+        made = writer.Capture.create(self._fd, crash.id)
+        try:
+            stream.write_all(made.core, core)
+            made.commit(crash)
+        except OSError as error:
+            raise errors.StorageError(f"cannot write {crash.id}: {error.strerror}") from error
+        finally:
+            made.close()
 
 
 class Entry:

@@ -57,7 +57,7 @@ class ControlPlane(fakekube.FakeKube):
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if request.method == "POST" and (request.method, request.path) not in self.answers:
-            spec = json.loads(await request.read())["spec"]
+            spec = json.loads(await request.read()).get("spec")
             await asyncio.sleep(self.delay_s)
             if request.path == SAR:
                 self.reviews.append(spec)

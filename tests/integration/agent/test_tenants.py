@@ -6,6 +6,8 @@ import json
 
 from support import dumps, waiting
 
+from coredumpd import quotas, record
+
 PREFIX = "coredump.fujitsu.com/"
 
 
@@ -104,3 +106,29 @@ def test_a_dump_of_a_pod_that_wants_none_does_not_leave_the_node(node, kube):
     dumps.spooled(node.spool, "app-2", namespace="other", containerID="d" * 64)
     assert [key.partition("/")[0] for key in node.wait_stored(1)] == ["other"]
     assert 'coredumpd_agent_skipped_total{reason="policy"} 1.0' in node.get("/metrics")[1]
+
+
+def test_a_quota_that_the_server_says_is_reached_stops_new_cores_until_it_says_otherwise(
+    node, kube, monkeypatch
+):
+    monkeypatch.setenv("POD_NAMESPACE", "coredumpd")
+    namespace(kube, "default")
+    kube.collections.add("/api/v1/namespaces/coredumpd/configmaps")
+    where = f"/api/v1/namespaces/coredumpd/configmaps/{quotas.CONFIG_MAP}"
+    kube.objects[where] = quotas.document(["default"])
+    start(node, kube)
+    until(node, "the quota", lambda now: now["namespaces"].get("default", {}).get("quotaReached"))
+    kube.objects[where] = quotas.document([])
+    until(node, "the room", lambda now: not now["namespaces"])
+
+
+def test_of_a_crash_loop_in_the_spool_two_and_three_keep_their_core(node):
+    for number in range(12):
+        id = record.make_id("app", 1_790_000_000 + number, 100 + number, 0)
+        dumps.spooled(node.spool, id, containerID=f"{number:064x}")
+    node.start("--no-kubernetes", "--no-core-pattern")
+    waiting.until("an empty spool", lambda: not list(node.spool.iterdir()), 30)
+    counts = [node.record(key).get("crashLoop", {}).get("count", 1) for key in node.stored()]
+    assert sum(counts) == 12
+    assert len(counts) < 12
+    assert "coredumpd_agent_folded_total" in node.get("/metrics")[1]

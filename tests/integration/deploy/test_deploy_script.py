@@ -90,13 +90,19 @@ def test_who_may_view_a_namespace_may_not_read_its_memory(written):
     assert sorted(granted) == ["coredumpendpoints", "coredumps"]
 
 
-def test_service_accounts_may_change_events_and_one_lease_only_and_have_no_wildcard(written):
+def test_service_accounts_may_change_events_one_lease_and_one_config_map_only(written):
     for (kind, name), document in written.items():
         if kind in ("ClusterRole", "Role") and not document["metadata"].get("labels"):
             for rule in document["rules"]:
                 assert "*" not in rule["resources"] + rule["verbs"] + rule["apiGroups"], name
                 if not {"get", "list", "watch"}.issuperset(rule["verbs"]):
-                    assert rule["resources"] in (["events"], ["leases"]), name
+                    changed = (rule["resources"], rule.get("resourceNames"))
+                    assert changed in (
+                        (["events"], None),
+                        (["leases"], None),
+                        (["leases"], ["coredumpd-collector"]),
+                        (["configmaps"], ["coredumpd-quota"]),
+                    ), name
 
 
 def test_running_it_again_keeps_the_authority_and_the_certificate(tmp_path):

@@ -9,11 +9,11 @@ import pytest
 import yaml
 from support import controlplane, dumps, pki, servers, waiting
 
-from coredumpd import store
+from coredumpd import quotas, store
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/coredumpd/leases/coredumpd-collector"
 DEADLINE_S = 60
-Start = Callable[[str], servers.Server]
+Start = Callable[..., servers.Server]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def start(
     certificate, key = pki.Authority(tmp_path, "serving-ca").issue("coredumpd")
     running = []
 
-    def server(name: str) -> servers.Server:
+    def server(name: str, **retention: str) -> servers.Server:
         settings = {
             "server": {
                 "store": f"file://{tmp_path}/store",
@@ -44,7 +44,7 @@ def start(
                 "tlsKeyFile": str(key),
                 "shutdownDelay": "0",
             },
-            "retention": {"interval": "200ms", "gcThreshold": "1s"},
+            "retention": {"interval": "200ms", "gcThreshold": "1s"} | retention,
         }
         config = tmp_path / f"{name}.yaml"
         config.write_text(yaml.safe_dump(settings))
@@ -79,3 +79,18 @@ def test_of_two_servers_one_collects_and_the_other_takes_over(tmp_path, kube, st
     assert first.stop() == 0
     waiting.until("the other to lead", lambda: "leading" in second.log.read_text(), DEADLINE_S)
     assert kube.objects[LEASE]["spec"]["holderIdentity"] not in ("", holder)
+
+
+def test_a_server_that_rejects_over_quota_tells_agents_and_the_pods_owner(tmp_path, kube, start):
+    stored = store.open(f"file://{tmp_path}/store")
+    dump = dumps.make(pod_uid="lives")
+    stored.commit(*dump)
+    kube.pod("team-a", "web-1", "lives")
+    where = f"/api/v1/namespaces/coredumpd/configmaps/{quotas.CONFIG_MAP}"
+    kube.objects[where] = {"metadata": {"name": quotas.CONFIG_MAP}}
+    start("one", quota="1", onQuota="reject")
+    said = lambda: quotas.reached(kube.objects[where]) == {"team-a"}  # noqa: E731
+    waiting.until("the ConfigMap", said, DEADLINE_S)
+    waiting.until("the Event", lambda: kube.created("events"), DEADLINE_S)
+    assert kube.created("events")[0]["reason"] == "CoreDumpQuota"
+    assert list(stored.list()) == [dump[0]]

@@ -5,8 +5,10 @@ from typing import Any
 
 from support import dumps
 
-from coredumpd import errors
+from coredumpd import crashloop, errors
 from coredumpd.agent import events
+from coredumpd.kube import events as kube_events
+from coredumpd.spool import stream
 
 
 class Api:
@@ -55,8 +57,24 @@ def test_a_cut_dump_says_why() -> None:
     assert event["message"].endswith("cut short: maxSize")
 
 
+def test_a_loop_that_is_only_counted_says_how_often() -> None:
+    crash = dumps.make()[1]
+    fold = crashloop.Fold((crashloop.of(crash),), 25)
+    counting = crashloop.counting(crash, fold, crash.raw["time"], 1)
+    assert events.reason_of(counting) == "CoreDumpSkipped"
+    assert "died of SIGSEGV 25 times more in a crash loop" in events.describe(counting)
+    assert events.repeats(counting) == events.repeats(crash)
+
+
+def test_a_core_that_the_quota_refuses_is_told_as_that() -> None:
+    crash = dumps.crash()
+    crash.raw["core"]["truncated"] = {"is": True, "reason": stream.QUOTA, "limit": 0}
+    assert events.reason_of(crash) == "CoreDumpQuota"
+    assert "its core is not kept" in events.describe(crash)
+
+
 def test_repeats_of_one_crash_are_one_event_with_a_count(monkeypatch: Any) -> None:
-    monkeypatch.setattr(events, "REPEAT_INTERVAL_S", 0.0)
+    monkeypatch.setattr(kube_events, "REPEAT_INTERVAL_S", 0.0)
 
     async def crash_thrice(api: Api) -> None:
         told = events.Events(api, "node1")
@@ -71,7 +89,7 @@ def test_repeats_of_one_crash_are_one_event_with_a_count(monkeypatch: Any) -> No
 
 
 def test_a_crash_loop_is_no_storm_of_requests(monkeypatch: Any) -> None:
-    monkeypatch.setattr(events, "REPEAT_INTERVAL_S", 0.2)
+    monkeypatch.setattr(kube_events, "REPEAT_INTERVAL_S", 0.2)
 
     async def crash_often(api: Api) -> None:
         told = events.Events(api, "node1")

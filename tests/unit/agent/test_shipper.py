@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import pytest
 from support import dumps
 
-from coredumpd import errors, record, store
+from coredumpd import crashloop, errors, record, store
 from coredumpd.agent import attribution, shipper
 from coredumpd.spool import entries
 
@@ -25,6 +25,9 @@ class Observer:
 
     async def refused(self, crash: record.CrashRecord) -> None:
         self.told.append(("refused", crash.id))
+
+    def counted(self, crashes: int) -> None:
+        self.told.append(("counted", str(crashes)))
 
     async def failed(self, id: str, error: errors.CoredumpdError) -> None:
         self.told.append(("failed", id))
@@ -150,3 +153,59 @@ def test_pauses_double_up_to_a_minute_and_are_jittered() -> None:
     assert shipper.backoff(4, 0.0) == 4.0
     assert shipper.backoff(1000, 0.0) == 60.0
     assert shipper.backoff(1000, 1.0) == 30.0
+
+
+def crash_id(number: int) -> str:
+    return record.make_id("app", 1_790_000_000 + number, 100 + number, 0)
+
+
+def loop_of(node: Node) -> list[int]:
+    """How many crashes each dump of the store stands for, oldest first."""
+    found = [crashloop.of(crash) for _, crash in node.store.scan()]
+    return [crash.count for crash in sorted(found, key=lambda crash: crash.time_s)]
+
+
+def test_of_a_storm_the_first_and_the_last_keep_their_core_and_the_others_are_counted(
+    node: Node,
+) -> None:
+    for number in range(40):  # a container that is restarted each time: as many lanes
+        node.put(crash_id(number), containerID=f"{number:064x}")
+    node.run(lambda: sum(loop_of(node)) == 40 and not node.spool.entries())
+    counts = loop_of(node)
+    assert len(counts) < 12, counts
+    ids = {key.id for key in node.store.list()}
+    assert {crash_id(number) for number in (0, 1, 37, 38, 39)} <= ids
+
+
+def test_while_the_store_is_away_a_loop_does_not_fill_the_spool(node: Node) -> None:
+    away = True
+    node.refuse = lambda key: away
+
+    async def crash() -> None:
+        nonlocal away
+        for number in range(30):
+            node.put(crash_id(number))
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(DEADLINE_S):
+            while len(node.spool.entries()) > 7:  # the one that is being tried, and its place
+                await asyncio.sleep(0.01)
+        away = False
+
+    node.run(lambda: sum(loop_of(node)) == 30 and not node.spool.entries(), crash)
+
+
+def test_a_fold_that_fails_loses_nothing(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipper, "SCAN_INTERVAL_S", 0.05)
+    adding = node.spool.add
+    tries = iter([True, True, True])
+
+    def add(crash: record.CrashRecord, core: bytes) -> None:
+        if next(tries, False):
+            raise errors.StorageError("no space")
+        adding(crash, core)
+
+    monkeypatch.setattr(node.spool, "add", add)
+    node.refuse = lambda key: next(tries, False)
+    for number in range(20):
+        node.put(crash_id(number))
+    node.run(lambda: sum(loop_of(node)) == 20 and not node.spool.entries())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gzip
 import json
 import time
 import urllib.parse
@@ -13,8 +15,8 @@ import prometheus_client
 import pytest
 from support import dumps
 
-from coredumpd import annotated, errors, record, settings, store
-from coredumpd.server import collector
+from coredumpd import annotated, crashloop, errors, quotas, record, settings, store
+from coredumpd.server import allowance, collector
 
 CREATED = "2026-09-01T00:00:00Z"
 
@@ -28,7 +30,8 @@ class World:
         self.forgotten: list[tuple[str, str]] = []
         self.leads = True
         self.in_use: set[record.DumpKey] = set()
-        self.registry = prometheus_client.CollectorRegistry()
+        self.told: list[tuple[str, str, str, str, str]] = []
+        self.config_maps: dict[str, dict[str, Any]] = {quotas.CONFIG_MAP: {}}
 
     def namespace(self, name: str, uid: str = "ns-1", **annotations: str) -> None:
         named = {f"{annotated.PREFIX}{key}": value for key, value in annotations.items()}
@@ -57,12 +60,18 @@ class World:
         async def forget(namespace: str, uid: str) -> None:
             self.forgotten.append((namespace, uid))
 
+        async def tell(*news: str) -> None:
+            self.told.append(news)  # type: ignore[arg-type]
+
         chosen = settings.build(settings.RetentionSettings, rules, "retention")
         role = collector.Collector(
             self.store,
             self,
             chosen,
+            settings.CrashLoopSettings(),
             lambda: self.leads,
+            notice=allowance.Notice(self, "coredumpd"),
+            tell=tell,
             forget=forget,
             in_use=lambda: self.in_use,
             registry=prometheus_client.CollectorRegistry(),
@@ -76,6 +85,8 @@ class World:
         query = dict(urllib.parse.parse_qsl(parts.query))
         if parts.path in self.away:
             raise errors.Unavailable("away")
+        if "/configmaps" in parts.path:
+            return self.config_map(method, parts.path, body)
         words = parts.path.removeprefix("/api/v1/namespaces").strip("/").split("/")
         if words == [""]:
             items = list(self.namespaces.values())
@@ -88,6 +99,16 @@ class World:
         start = int(query.get("continue", 0))
         more = {"continue": str(start + 2)} if start + 2 < len(items) else {}  # pages of two
         return 200, {"metadata": more, "items": items[start : start + 2]}
+
+    def config_map(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        name = body["metadata"]["name"]
+        if name not in self.config_maps:
+            raise errors.NotFound("no such ConfigMap")
+        self.config_maps[name] = body
+        return 200, body
+
+    def reached(self) -> list[str]:
+        return sorted(quotas.reached(self.config_maps[quotas.CONFIG_MAP]))
 
 
 @pytest.fixture
@@ -193,7 +214,7 @@ def test_the_quota_of_a_namespace_is_kept(world: World) -> None:
     world.namespace("team-a", quota="100")
     world.pod("team-a", dumps.POD_UID)
     keys = [
-        world.put(bytes([number]) * 10, time_s=1_790_000_000 + number, pid=number)
+        world.put(bytes([number]) * 10, time_s=1_790_000_000 + 3600 * number, pid=number)
         for number in range(8)
     ]
     world.collect()
@@ -238,3 +259,149 @@ def test_a_host_crash_has_no_pod_but_a_quota(world: World) -> None:
     world.collect(gcThreshold="0")
     world.collect(gcThreshold="0")
     assert world.left() == [key]
+
+
+def loop(world: World, count: int, **changes: Any) -> list[record.DumpKey]:
+    """So many crashes of one program, ten seconds apart."""
+    began = 1_790_000_000
+    return [
+        world.put(b"core %d" % number, time_s=began + 10 * number, pid=100 + number, **changes)
+        for number in range(count)
+    ]
+
+
+def test_of_a_crash_loop_the_first_two_and_the_last_three_keep_their_core(world: World) -> None:
+    world.namespace("team-a")
+    world.pod("team-a", dumps.POD_UID)
+    keys = loop(world, 12)
+    world.collect()
+    (made,) = set(world.left()) - set(keys)
+    assert set(world.left()) - {made} == {*keys[:2], *keys[-3:]}
+    crash = world.store.read_record(made)
+    assert crashloop.of(crash).count == 7
+    assert crash.raw["core"]["truncated"]["reason"] == crashloop.REASON
+    with contextlib.closing(world.store.open_core(made)) as core:
+        assert gzip.decompress(core.read_at(0, core.size)) == b""
+
+
+def test_a_loop_that_goes_on_is_counted_by_one_record(world: World) -> None:
+    world.namespace("team-a")
+    world.pod("team-a", dumps.POD_UID)
+    loop(world, 7)
+    world.collect()
+    later = [
+        world.put(b"later", time_s=1_790_000_100 + number, pid=500 + number) for number in range(4)
+    ]
+    world.collect()
+    world.collect()
+    counts = [crashloop.of(world.store.read_record(key)).count for key in world.left()]
+    assert sorted(counts) == [1, 1, 1, 1, 1, 6]
+    assert set(later[-3:]) <= set(world.left())
+
+
+def test_other_programs_signals_containers_and_hours_are_no_loop(world: World) -> None:
+    world.namespace("team-a")
+    world.pod("team-a", dumps.POD_UID)
+    keys = loop(world, 5)
+    keys += loop(world, 5, exe="other")
+    keys += loop(world, 5, container="sidecar")
+    keys += [
+        world.put(b"abrt", pid=900 + number, signal={"number": 6, "name": "SIGABRT"})
+        for number in range(5)
+    ]
+    keys += [
+        world.put(b"hour", time_s=1_790_010_000 + number, pid=700 + number) for number in range(5)
+    ]
+    world.collect()
+    assert set(world.left()) >= set(keys)
+
+
+def test_a_fold_that_was_cut_half_way_counts_nothing_twice(world: World) -> None:
+    world.namespace("team-a")
+    world.pod("team-a", dumps.POD_UID)
+    loop(world, 12)
+    removing = world.store.delete
+    left = iter([True, True, False])
+
+    def delete(key: record.DumpKey) -> None:
+        if not next(left):
+            raise errors.StorageError("away")
+        removing(key)
+
+    world.store.delete = delete  # type: ignore[method-assign]
+    with pytest.raises(errors.StorageError):
+        world.collect()
+    world.store.delete = removing  # type: ignore[method-assign]
+    world.collect()
+    counts = [crashloop.of(world.store.read_record(key)).count for key in world.left()]
+    assert sorted(counts) == [1, 1, 1, 1, 1, 7]
+
+
+def test_a_dump_of_a_loop_that_is_being_read_keeps_its_core_for_now(world: World) -> None:
+    world.namespace("team-a")
+    world.pod("team-a", dumps.POD_UID)
+    keys = loop(world, 12)
+    world.in_use = {keys[5]}
+    world.collect()
+    assert keys[5] in world.left()
+    world.in_use = set()
+    world.collect()
+    counts = [crashloop.of(world.store.read_record(key)).count for key in world.left()]
+    assert sorted(counts) == [1, 1, 1, 1, 1, 7]
+
+
+def test_near_its_quota_a_namespace_is_warned_once_by_an_event(world: World) -> None:
+    size = len(dumps.stored(b"x"))
+    world.namespace("team-a", quota=str(size + 1))
+    world.pod("team-a", dumps.POD_UID)
+    world.put(b"x")
+    world.collect()
+    ((namespace, name, uid, reason, sentence),) = world.told
+    assert (namespace, name, uid, reason) == ("team-a", "web-0", dumps.POD_UID, "CoreDumpQuota")
+    assert f"{size} of its quota of {size + 1} for core dumps" in sentence
+
+
+def test_a_pod_whose_dumps_go_for_the_quota_is_told(world: World) -> None:
+    world.namespace("team-a")
+    world.pod("team-a", dumps.POD_UID)
+    for number in range(3):
+        world.put(b"x", time_s=1_790_000_000 + number, pid=number)
+    world.collect(quota=30)
+    assert [news[4] for news in world.told if "removed" in news[4]] == [
+        "2 core dumps of this pod are removed: the namespace is over its quota of 30"
+    ]
+
+
+def test_where_the_quota_rejects_nothing_goes_and_the_agents_are_told(world: World) -> None:
+    world.namespace("team-a", quota="30")
+    world.namespace("team-b")
+    world.pod("team-a", dumps.POD_UID)
+    keys = [world.put(b"x", time_s=1_790_000_000 + number, pid=number) for number in range(3)]
+    world.collect(onQuota="reject")
+    assert world.left() == keys
+    assert world.reached() == ["team-a"]
+    assert all("no new core is kept" in news[4] for news in world.told)
+    world.namespace("team-a", quota="1Gi")
+    world.pod("team-a", dumps.POD_UID)
+    world.collect(onQuota="reject")
+    assert world.reached() == []
+
+
+def test_who_evicts_rejects_nobody(world: World) -> None:
+    world.namespace("team-a", quota="1")
+    world.pod("team-a", dumps.POD_UID)
+    world.put()
+    world.collect()
+    assert world.reached() == []
+
+
+def test_without_the_config_map_of_the_installation_the_pass_goes_on(
+    world: World, caplog: Any
+) -> None:
+    world.config_maps.clear()
+    world.namespace("team-a", quota="1")
+    world.pod("team-a", dumps.POD_UID)
+    key = world.put()
+    world.collect(onQuota="reject")
+    assert world.left() == [key]
+    assert "no ConfigMap coredumpd-quota" in caplog.text

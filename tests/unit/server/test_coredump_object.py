@@ -47,3 +47,11 @@ def test_the_uid_is_the_dumps_own_and_lasting():
 )
 def test_hostile_text_becomes_a_label_value(text, label):
     assert coredump_object.label(text) == label
+
+
+def test_a_counting_record_says_how_many_and_not_which():
+    said = {"count": 7, "firstTime": "a", "lastTime": "b", "folded": ["app-1", "app-2"]}
+    key, crash, _ = dumps.make(crashLoop=said)
+    status = coredump_object.make(key, crash, 1)["status"]
+    assert status["crashLoop"] == {"count": 7, "firstTime": "a", "lastTime": "b"}
+    assert crash.raw["crashLoop"] == said
