@@ -127,6 +127,11 @@ class Agent:
         document: dict[str, Any] = json.loads((self.store / key / "meta.json").read_bytes())
         return document
 
+    def crashes(self) -> int:
+        """How many crashes the store tells of, those of a loop that are only counted included."""
+        loops = (self.record(key).get("crashLoop", {}) for key in self.stored())
+        return sum(loop.get("count", 1) for loop in loops)
+
     def wait_stored(self, count: int) -> list[str]:
         """Keys, once there are `count` of them and the spool is empty."""
         waiting.until(

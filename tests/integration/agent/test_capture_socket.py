@@ -82,7 +82,8 @@ def test_a_killed_agent_leaves_the_pipe_handler_and_loses_no_crash(owner, pod, c
     waiting.until("the pipe handler", lambda: by_pipe(owner), DEADLINE_S, 0.001)
     owner.start("--no-kubernetes")
     assert {process.wait(60) for process in crashes} == {-signal.SIGABRT}
-    owner.wait_stored(20)
+    waiting.until("20 crashes in the store", lambda: owner.crashes() == 20, DEADLINE_S)
+    waiting.until("an empty spool", lambda: not os.listdir(owner.spool), DEADLINE_S)
 
 
 def test_a_killed_or_stopped_listener_is_replaced(owner, pod, crasher):

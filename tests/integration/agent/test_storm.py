@@ -65,6 +65,4 @@ def skipped(node: agents.Agent) -> int:
 
 
 def accounted(node: agents.Agent) -> int:
-    """Cores kept, crashes of the loop that are only counted, and crashes that met no handler."""
-    counts = [node.record(key).get("crashLoop", {}).get("count", 1) for key in node.stored()]
-    return sum(counts) + skipped(node)
+    return node.crashes() + skipped(node)
