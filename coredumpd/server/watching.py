@@ -96,10 +96,10 @@ class Watching:
         bookmark = time.monotonic() + BOOKMARK_S
         while not self._handler.left:
             wake.clear()
+            latest = feed.latest  # now: telling takes time, in which more comes
             for change in feed.after(revision):
                 await self._tell(change)
-                revision = change.revision
-            revision = max(revision, feed.latest)
+            revision = max(revision, latest)
             await self._handler.flush()
             now = time.monotonic()
             if feed.closed or now >= end:

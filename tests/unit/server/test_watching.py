@@ -7,6 +7,7 @@ import types
 import pytest
 
 from coredumpd.server import kinds, watching
+from coredumpd.web import feed as feeds
 
 
 class Handler:
@@ -24,6 +25,8 @@ class Handler:
     def write(self, line: str) -> None:
         self.lines.append(json.loads(line))
         self.left = len(self.lines) >= self._wanted
+        if self.left and self.wake is not None:
+            self.wake.set()
 
     async def flush(self) -> None:
         pass
@@ -78,6 +81,37 @@ def test_who_does_not_ask_for_bookmarks_gets_none(monkeypatch: pytest.MonkeyPatc
     assert handler.lines == []
 
 
-async def _watch(handler: Handler) -> None:
-    async with asyncio.timeout(30):
-        await watching.Watching(handler, Resource(), "team-a").run()
+def test_a_change_that_comes_while_another_is_being_told_is_not_lost() -> None:
+    resource = Eventful()
+    handler = Handler(3, resourceVersion="7")
+    asyncio.run(_watch(handler, resource))
+    told = [line["object"]["metadata"]["resourceVersion"] for line in handler.lines]
+    assert told == ["8", "9", "10"]
+
+
+class Eventful(Resource):
+    """A change is there at the start; looking up what to show of it takes until two more came."""
+
+    def __init__(self) -> None:
+        self.feed = feeds.Feed()
+        self.feed.start(7)
+        self.feed.push([_change(8)])
+
+    def matches(self, entry: object, wanted: object) -> bool:
+        return True
+
+    async def shown(self, change: feeds.Change) -> dict[str, object]:
+        await asyncio.sleep(0)
+        if change.revision == 8:
+            self.feed.push([_change(9), _change(10)])
+        return dict(change.entry)
+
+
+def _change(revision: int) -> feeds.Change:
+    meta = {"namespace": "team-a", "name": "a", "resourceVersion": str(revision)}
+    return feeds.Change("ADDED", {"metadata": meta}, None, revision, 1)
+
+
+async def _watch(handler: Handler, resource: Resource | None = None) -> None:
+    async with asyncio.timeout(10):
+        await watching.Watching(handler, resource or Resource(), "team-a").run()
