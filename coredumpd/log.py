@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 ERROR, WARNING, INFO = 3, 4, 6  # syslog(3) severities
+KMSG = "/dev/kmsg"
 LINE_BYTES_MAX = 900  # the kernel's own limit for one /dev/kmsg record is near 1 KiB
 
 
@@ -28,7 +29,7 @@ def kmsg(level: int, message: str) -> None:
     """
     line = f"<{level}>coredumpd[{os.getpid()}]: {escape(message)}"[:LINE_BYTES_MAX]
     try:
-        sink = os.open("/dev/kmsg", os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        sink = os.open(KMSG, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:
         return
     try:

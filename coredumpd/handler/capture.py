@@ -10,7 +10,7 @@ import sys
 import time
 
 from coredumpd import errors, log, pattern
-from coredumpd.handler import describe, limits, policy, process, runtime
+from coredumpd.handler import describe, limits, policy, process, runtime, sandbox
 from coredumpd.spool import stream, writer
 
 
@@ -47,6 +47,7 @@ def run(
     entry = writer.Capture.create(spool, crash.id)
     entry.note(crash)
     copier = stream.Copier(entry.core, limit.size, begun_clock + rules.captureTimeout, room)
+    sandbox.enter(spool, entry.directory)
     stored = copier.copy(source, first)
     os.close(source)
     cut_at = None

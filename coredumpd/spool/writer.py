@@ -60,8 +60,8 @@ class Capture:
         self.id = id
         self._spool = spool
         try:
-            self._directory = os.open(id + PART, _DIRECTORY, dir_fd=spool)
-            self.core = os.open(CORE, core_flags, 0o600, dir_fd=self._directory)
+            self.directory = os.open(id + PART, _DIRECTORY, dir_fd=spool)
+            self.core = os.open(CORE, core_flags, 0o600, dir_fd=self.directory)
             fcntl.flock(self.core, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise errors.Conflict(f"spool entry {id} is being written") from error
@@ -87,12 +87,12 @@ class Capture:
     def close(self) -> None:
         """Give up the lock and the descriptors; what is on disk stays."""
         os.close(self.core)
-        os.close(self._directory)
+        os.close(self.directory)
 
     def noted(self) -> bytes:
         """meta.json as it is in the `.part`; b"" when there is none."""
         try:
-            fd = os.open(META, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._directory)
+            fd = os.open(META, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.directory)
         except FileNotFoundError:
             return b""
         with open(fd, "rb") as file:
@@ -100,8 +100,8 @@ class Capture:
 
     def discard(self) -> None:
         """Remove the `.part`: for one that holds nothing."""
-        for name in os.listdir(self._directory):
-            os.unlink(name, dir_fd=self._directory)
+        for name in os.listdir(self.directory):
+            os.unlink(name, dir_fd=self.directory)
         os.rmdir(self.id + PART, dir_fd=self._spool)
 
     def note(self, crash: record.CrashRecord) -> None:
@@ -116,7 +116,7 @@ class Capture:
         try:
             os.fsync(self.core)
             self._put(crash, durable=True)
-            os.fsync(self._directory)
+            os.fsync(self.directory)
             os.rename(self.id + PART, self.id, src_dir_fd=self._spool, dst_dir_fd=self._spool)
             os.fsync(self._spool)
         except OSError as error:
@@ -124,8 +124,8 @@ class Capture:
 
     def _put(self, crash: record.CrashRecord, durable: bool) -> None:
         try:
-            _unlink(META + _NEW, self._directory)  # a killed writer's
-            fd = os.open(META + _NEW, _CREATE, 0o600, dir_fd=self._directory)
+            _unlink(META + _NEW, self.directory)  # a killed writer's
+            fd = os.open(META + _NEW, _CREATE, 0o600, dir_fd=self.directory)
             try:
                 rest = memoryview(crash.encode())
                 while rest:
@@ -134,7 +134,7 @@ class Capture:
                     os.fsync(fd)
             finally:
                 os.close(fd)
-            names = {"src_dir_fd": self._directory, "dst_dir_fd": self._directory}
+            names = {"src_dir_fd": self.directory, "dst_dir_fd": self.directory}
             os.rename(META + _NEW, META, **names)
         except OSError as error:
             raise errors.StorageError(

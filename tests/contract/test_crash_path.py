@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Beyond what `python -I -S` itself starts with.
 ALLOWED = {
     "__future__",
+    "_ctypes",
     "_signal",
     "_stat",
     "coredumpd",
@@ -21,10 +22,13 @@ ALLOWED = {
     "coredumpd.handler.crash",
     "coredumpd.handler.describe",
     "coredumpd.handler.limits",
+    "coredumpd.handler.landlock",
     "coredumpd.handler.main",
     "coredumpd.handler.policy",
     "coredumpd.handler.process",
     "coredumpd.handler.runtime",
+    "coredumpd.handler.sandbox",
+    "coredumpd.handler.seccomp",
     "coredumpd.log",
     "coredumpd.pattern",
     "coredumpd.record",

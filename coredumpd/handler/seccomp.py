@@ -1,0 +1,103 @@
+"""Which system calls a capture still needs, as a seccomp filter (seccomp(2)). Pure.
+
+What is not on the list fails with EPERM. It does not kill: an attacker gains nothing from a
+refusal, while a C library that learns to try a newer call first would cost every dump. A call by
+another architecture's numbers is nothing any C library does: that kills.
+"""
+
+from __future__ import annotations
+
+# struct sock_filter's operations, include/uapi/linux/bpf_common.h.
+_LOAD, _IF_EQUAL, _IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+# struct seccomp_data: where what is; of an argument, the low half, on little endian.
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
+_ALLOW, _KILL, _EPERM = 0x7FFF0000, 0x80000000, 0x00050001
+
+_PROT_EXEC = 0x4
+_FIONREAD = 0x541B
+_F_GETFD, _F_SETFD, _F_GETFL = 1, 2, 3
+
+# machine: (AUDIT_ARCH_*, its column below)
+_MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
+# By how often they are made. poll(2) and rename(2) are older than arm64, which lacks them.
+_FREE = {
+    "readv": (19, 65),
+    "write": (1, 64),
+    "poll": (7, None),
+    "ppoll": (271, 73),
+    "read": (0, 63),
+    "clock_gettime": (228, 113),  # and the next: where the vDSO cannot answer
+    "gettimeofday": (96, 169),
+    "fadvise64": (221, 223),
+    "brk": (12, 214),
+    "munmap": (11, 215),
+    "mremap": (25, 216),
+    "madvise": (28, 233),
+    "futex": (202, 98),
+    "restart_syscall": (219, 128),
+    "close": (3, 57),
+    "ftruncate": (77, 46),
+    "lseek": (8, 62),
+    "fsync": (74, 82),
+    "fstat": (5, 80),
+    "newfstatat": (262, 79),
+    "openat": (257, 56),  # Landlock says what
+    "unlinkat": (263, 35),
+    "rename": (82, None),
+    "renameat": (264, 38),
+    "renameat2": (316, 276),
+    "getrandom": (318, 278),
+    "getpid": (39, 172),
+    "rt_sigaction": (13, 134),
+    "rt_sigprocmask": (14, 135),
+    "rt_sigreturn": (15, 139),
+    "exit": (60, 93),
+    "exit_group": (231, 94),
+}
+# With a look at one argument: (numbers, which, values); of mappings, bits that must not be set.
+_MAPPING = {"mmap": ((9, 222), 2, _PROT_EXEC), "mprotect": ((10, 226), 2, _PROT_EXEC)}
+_LIMITED = {
+    "ioctl": ((16, 29), 1, (_FIONREAD,)),
+    "fcntl": ((72, 25), 1, (_F_GETFD, _F_SETFD, _F_GETFL)),
+}
+
+
+def program(machine: str) -> bytes | None:
+    """The filter, an array of struct sock_filter; None for a machine whose numbers are not here."""
+    if machine not in _MACHINES:
+        return None
+    architecture, column = _MACHINES[machine]
+    code = [
+        _step(_LOAD, _ARCHITECTURE),
+        _step(_IF_EQUAL, architecture, 1, 0),
+        _step(_RETURN, _KILL),
+        _step(_LOAD, _NUMBER),
+    ]
+    for numbers in _FREE.values():
+        number = numbers[column]
+        if number is not None:
+            code += [_step(_IF_EQUAL, number, 0, 1), _step(_RETURN, _ALLOW)]
+    for mapping, argument, bits in _MAPPING.values():
+        code += [
+            _step(_IF_EQUAL, mapping[column], 0, 4),
+            _step(_LOAD, _ARGUMENTS + 8 * argument),
+            _step(_IF_ANY_BIT, bits, 1, 0),
+            _step(_RETURN, _ALLOW),
+            _step(_RETURN, _EPERM),
+        ]
+    for limited, argument, values in _LIMITED.values():
+        code += [
+            _step(_IF_EQUAL, limited[column], 0, 2 + 2 * len(values)),
+            _step(_LOAD, _ARGUMENTS + 8 * argument),
+        ]
+        for value in values:
+            code += [_step(_IF_EQUAL, value, 0, 1), _step(_RETURN, _ALLOW)]
+        code.append(_step(_RETURN, _EPERM))
+    return b"".join([*code, _step(_RETURN, _EPERM)])
+
+
+def _step(operation: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    """One instruction; the last two say how many to skip."""
+    return (
+        operation.to_bytes(2, "little") + bytes((if_true, if_false)) + value.to_bytes(4, "little")
+    )
