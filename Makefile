@@ -52,12 +52,18 @@ $(READY): requirements.txt requirements-dev.txt | debian
 demo: dist ## the whole way on this machine, no Kubernetes: crash, capture, download, gdb
 	dist/coredumpd demo
 
-test: debian-etcd verify dist debian-e2e debian-storage ## everything: unit, contract, integration on source and frozen, e2e
-	$(call pytest,)
-	$(MAKE) e2e
+# The end-to-end tests hold core_pattern and mostly wait: what does without it runs beside them.
+BESIDE := tests/unit $(addprefix tests/integration/,server objects storage deploy)
+test: debian-etcd verify dist image debian-e2e debian-storage ## everything: unit, contract, integration on source and frozen, e2e
+	@mkdir -p .cache; failed=; \
+	$(MAKE) --no-print-directory e2e >.cache/e2e.log 2>&1 & e2e=$$!; \
+	{ $(call pytest,$(BESIDE)); } || failed=1; \
+	echo "waiting for the end-to-end tests"; wait $$e2e || failed=1; cat .cache/e2e.log; \
+	{ $(call pytest,tests/integration $(addprefix --ignore=,$(BESIDE))); } || failed=1; \
+	[ -z "$$failed" ]
 
 e2e: dist image debian-e2e ## real Kubernetes: KUBEBUILDER_ASSETS=dir, or a cluster by KUBECONFIG
-	$(call pytest,tests/e2e --timeout 900)
+	$(call pytest,tests/e2e --timeout 900 -o cache_dir=.pytest_cache/e2e)
 
 SECONDS ?= 60
 fuzz: $(READY) ## fuzz every reader of hostile bytes: make fuzz [SECONDS=60]
