@@ -26,7 +26,7 @@ $(PY) -m pytest $(1) || { echo "FAILED ABOVE; trying what failed once more"; \
   $(PY) -m pytest $(1) --last-failed --last-failed-no-failures none; }
 endef
 
-.PHONY: help demo test e2e fuzz bench verify update dist image clean debian debian-etcd debian-e2e debian-storage debian-bench
+.PHONY: help demo test e2e fuzz soak bench verify update dist image clean debian debian-etcd debian-e2e debian-storage debian-bench
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -65,9 +65,13 @@ test: debian-etcd verify dist image debian-e2e debian-storage ## everything: uni
 e2e: dist image debian-e2e ## real Kubernetes: KUBEBUILDER_ASSETS=dir, or a cluster by KUBECONFIG
 	$(call pytest,tests/e2e --timeout 900 -o cache_dir=.pytest_cache/e2e)
 
-SECONDS ?= 60
+fuzz: SECONDS ?= 60
 fuzz: $(READY) ## fuzz every reader of hostile bytes: make fuzz [SECONDS=60]
 	$(PY) -m tests.fuzz $(SECONDS)
+
+soak: SECONDS ?= 3600
+soak: dist ## a node crashes on while its store is away: make soak [SECONDS=3600]
+	COREDUMPD_OUTAGE_S=$(SECONDS) $(PY) -m pytest -s tests/integration/agent/test_outage.py -k "is_away and frozen"
 
 bench: dist debian-bench ## speed as ratios: make bench [BENCH="name ..."]
 	$(PY) -m bench $(BENCH)

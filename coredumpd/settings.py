@@ -212,6 +212,12 @@ class AgentSettings:
         "fs.suid_dumpable; not set: left as it is. 2 also dumps programs that changed their rights",
     )
     parallelShips: int = setting(2, *_integer(1, 64), "dumps shipped at once")
+    stuckAfter: float = setting(
+        "10m",
+        *_DURATION,
+        "a dump that has failed to ship for so long, or a commit that has taken no byte, makes"
+        " /healthz fail and is told by an Event on the Node",
+    )
     port: int = setting(9090, *_integer(0, 65535), "port of /metrics and /healthz; 0: any free one")
 
 

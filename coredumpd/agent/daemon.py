@@ -27,6 +27,7 @@ from coredumpd.agent import (
     policyfile,
     shipper,
     skipped,
+    stuck,
     tenants,
     threads,
 )
@@ -36,7 +37,6 @@ from coredumpd.spool import entries, recovery
 SHIP_GRACE_S = 10.0
 CLEAN_EVERY_S = 600.0
 RECOVER_EVERY_S = 60.0
-STUCK_S = 600.0  # a dump that fails longer makes /healthz fail
 FIND_EVERY_S = 10.0
 FIND_GRACE_S = 5.0
 LOCK_WAIT_S = 60.0
@@ -118,6 +118,7 @@ class _Daemon:
             self._tenants.refuses if self._tenants else lambda _: False,
             sections["crashLoop"],
         )
+        self._stuck = stuck.Watcher(self._shipper, self._observer, self._events, chosen.stuckAfter)
         self._spool = spool
         self._port = chosen.port
         self._kernel: kernel.Kernel | None = None
@@ -145,7 +146,8 @@ class _Daemon:
             await self._listening.start()
         _log.info("agent of node %s ready, metrics on port %d", self._options.node, port)
         finding = asyncio.create_task(self._find_daemon_set(), name="daemonset")
-        jobs = {"ship": self._shipper.run(), "tell": self._events.run(), "recover": self._recover()}
+        jobs = {"ship": self._shipper.run(), "stuck": self._stuck.run()}
+        jobs |= {"tell": self._events.run(), "recover": self._recover()}
         if self._guard is not None:
             watcher = skipped.Watcher(self._metrics, self._events)
             jobs |= {"guard": self._guard.run(), "clean": self._clean(), "skips": watcher.run()}
@@ -177,14 +179,13 @@ class _Daemon:
         found = []
         if self._guard is not None and not self._guard.ours:
             found.append("core_pattern is not ours")
-        stuck_s = self._observer.stuck_s()
-        if stuck_s > STUCK_S:
-            found.append(f"shipping is stuck: a dump has failed for {stuck_s:.0f} s")
-        return found
+        problem = self._stuck.problem()
+        return found if problem is None else [*found, problem]
 
     def _measure(self) -> bytes:
         self._metrics.spool_entries.set(self._shipper.waiting)
         self._metrics.stuck_s.set(self._observer.stuck_s())
+        self._metrics.silent_s.set(self._shipper.silent_s)
         return self._metrics.text()
 
     async def _recover(self) -> None:

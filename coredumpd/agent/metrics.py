@@ -33,6 +33,9 @@ class Metrics:
         self.folded = counter("folded", "crashes of a loop that are only counted")
         self.spool_entries = gauge("spool_entries", "dumps waiting in the spool")
         self.stuck_s = gauge("ship_failing_seconds", "for how long a dump has failed to ship")
+        self.silent_s = gauge(
+            "ship_silent_seconds", "for how long a commit at work has taken no byte of its dump"
+        )
         self.events_dropped = counter("events_dropped", "Kubernetes Events not sent")
         prometheus_client.Info(prefix + "build", "this program", registry=registry).info(
             {"version": __version__}

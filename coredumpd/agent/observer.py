@@ -6,10 +6,11 @@ import asyncio
 import logging
 import time
 
-from coredumpd import errors, record
+from coredumpd import errors, log, record
 from coredumpd.agent import events, metrics, skipped
 
 EVENTS_AT_ONCE_MAX = 100
+ERROR_CHARS_MAX = 400
 _log = logging.getLogger(__name__)
 
 
@@ -21,6 +22,7 @@ class Observer:
         self._events = teller
         self._telling: set[asyncio.Task[None]] = set()
         self._failing_since_s: dict[str, float] = {}
+        self.last_error = ""  # of the latest try that failed
 
     def stuck_s(self) -> float:
         """For how long the dump that fails longest has been failing."""
@@ -53,6 +55,7 @@ class Observer:
     async def failed(self, id: str, error: errors.CoredumpdError) -> None:
         """It stays in the spool and is tried again."""
         self._failing_since_s.setdefault(id, time.monotonic())
+        self.last_error = log.escape(str(error))[:ERROR_CHARS_MAX]
         self._metrics.failures.labels(type(error).__name__).inc()
 
     async def set_aside(self, id: str, error: errors.CoredumpdError) -> None:

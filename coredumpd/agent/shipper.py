@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import Callable, Iterable
 from typing import BinaryIO, Protocol
 
@@ -106,12 +107,19 @@ class Shipper:
         self._busy: set[str] = set()  # those that have a slot
         self._lanes: dict[str, list[Entry]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._took_s: dict[str, float] = {}  # commits at work: when one last took bytes
         self._stopping = False
 
     @property
     def waiting(self) -> int:
         """Entries in the spool that are not shipped yet."""
         return len(self._known)
+
+    @property
+    def silent_s(self) -> float:
+        """For how long a commit at work has taken no byte of its core; 0 when none is."""
+        longest = min(self._took_s.values(), default=None)
+        return 0.0 if longest is None else time.monotonic() - longest
 
     async def run(self) -> None:
         """Ship until cancelled; a cancelled commit leaves its entry in the spool."""
@@ -133,7 +141,7 @@ class Shipper:
         self._stopping = True
         with contextlib.suppress(TimeoutError):  # a commit cut short is begun anew, next time
             async with asyncio.timeout(grace_s):
-                while self._busy:
+                while self._took_s:
                     await asyncio.sleep(0.05)
 
     async def scan(self) -> None:
@@ -216,13 +224,22 @@ class Shipper:
         crash.key()  # raises Invalid for names that are none, before anything is written
         if self._stopping:
             raise errors.Unavailable("the agent is stopping")
-        await threads.call(self._commit, entry, crash)
+        self._took_s[entry.id] = time.monotonic()
+        try:
+            await threads.call(self._commit, entry, crash)
+        finally:
+            del self._took_s[entry.id]
         return crash, False
 
     def _commit(self, entry: Entry, crash: record.CrashRecord) -> None:
         """Free the spool only after the store has it; the core is verified on its way."""
+
+        def took() -> None:
+            if entry.id in self._took_s:  # not after this agent has given it up, stopping
+                self._took_s[entry.id] = time.monotonic()
+
         with contextlib.closing(entry.open_core()) as core:
-            self._store.commit(crash.key(), crash, verify.checked(core, crash))
+            self._store.commit(crash.key(), crash, verify.checked(core, crash, took))
         entry.remove()
 
     async def _set_aside(self, entry: Entry, error: errors.CoredumpdError) -> None:

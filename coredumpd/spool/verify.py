@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import BinaryIO, cast
 
 from isal import isal_zlib
@@ -13,9 +14,14 @@ _CHUNK_BYTES = 1024 * 1024
 _ISIZE_BYTES = 4
 
 
-def checked(core: BinaryIO, crash: record.CrashRecord) -> BinaryIO:
-    """`core`, to be read from its start; raises BadRecord unless it is what `crash` says."""
-    return cast(BinaryIO, _CheckedReader(core, crash))
+def checked(
+    core: BinaryIO, crash: record.CrashRecord, took: Callable[[], None] = lambda: None
+) -> BinaryIO:
+    """`core`, to be read from its start; raises BadRecord unless it is what `crash` says.
+
+    `took` is called whenever some of it was asked for.
+    """
+    return cast(BinaryIO, _CheckedReader(core, crash, took))
 
 
 class _CheckedReader:
@@ -24,8 +30,9 @@ class _CheckedReader:
     _tail: bytes
     _member_size: int
 
-    def __init__(self, core: BinaryIO, crash: record.CrashRecord) -> None:
+    def __init__(self, core: BinaryIO, crash: record.CrashRecord, took: Callable[[], None]) -> None:
         self._core = core
+        self._took = took
         self._crash = crash
         self._restart()
 
@@ -46,6 +53,7 @@ class _CheckedReader:
 
     def read(self, size: int = -1) -> bytes:
         """As io.RawIOBase.read."""
+        self._took()
         data = self._core.read(size)
         self.stored_size += len(data)
         if data:

@@ -117,6 +117,17 @@ class Agent:
             with error:
                 return error.code, error.read().decode()
 
+    def resident_kib(self) -> int:
+        """What it has in memory, a onefile executable's two processes together."""
+        assert self.process is not None
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        resident = 0
+        for one in [pid, *map(int, children.split())]:
+            lines = Path(f"/proc/{one}/status").read_text().splitlines()
+            resident += next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+        return resident
+
     def stored(self) -> list[str]:
         """Keys in the store: namespace/uid/container/id."""
         found = (path.parent.relative_to(self.store) for path in self.store.rglob("meta.json"))

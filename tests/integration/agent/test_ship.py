@@ -156,12 +156,4 @@ def test_the_agent_is_small(node, put, kube):
     node.start("--kubeconfig", str(kube.kubeconfig()), "--no-core-pattern")
     put("app-1", core=os.urandom(8 * 1024 * 1024))
     node.wait_stored(1)
-    pids = [node.process.pid]
-    children = f"/proc/{pids[0]}/task/{pids[0]}/children"
-    with open(children) as file:
-        pids += map(int, file.read().split())
-    resident = 0
-    for pid in pids:
-        with open(f"/proc/{pid}/status") as file:
-            resident += int(next(line for line in file if line.startswith("VmRSS")).split()[1])
-    assert resident <= 96 * 1024, f"{resident} KiB"
+    assert node.resident_kib() <= 96 * 1024

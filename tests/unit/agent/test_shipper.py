@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -45,6 +46,7 @@ class Node:
         self.store = store.open(f"file://{directory}/store")
         self.observer = Observer()
         self.refuse: Callable[[record.DumpKey], bool] = lambda key: False
+        self.role: shipper.Shipper | None = None
 
     def commit(self, key: record.DumpKey, crash: record.CrashRecord, core: BinaryIO) -> None:
         if self.refuse(key):
@@ -57,6 +59,7 @@ class Node:
         async def ship() -> None:
             attributor = attribution.Attributor(None, "node1")
             role = shipper.Shipper(self.spool, self, attributor, self.observer, parallel=2)
+            self.role = role
             task = asyncio.create_task(role.run())
             try:
                 async with asyncio.timeout(DEADLINE_S):
@@ -128,6 +131,24 @@ def test_a_store_that_is_away_loses_nothing_and_is_tried_again(node: Node) -> No
     node.refuse = lambda key: len(node.observer.told) < 5
     node.run(lambda: node.shipped() == ["a-1"])
     assert node.observer.told[:5] == [("failed", "a-1")] * 5
+
+
+def test_how_long_a_commit_takes_no_byte_is_known_while_it_hangs_and_not_after(node: Node) -> None:
+    node.put("a-1")
+    hanging, seen = threading.Event(), []
+    node.refuse = lambda key: bool(hanging.wait(DEADLINE_S)) and False
+
+    async def meanwhile() -> None:
+        assert node.role is not None
+        while node.role.silent_s < 0.1:
+            await asyncio.sleep(0.01)
+        seen.append(node.role.silent_s)
+        hanging.set()
+
+    node.run(lambda: node.shipped() == ["a-1"], meanwhile)
+    assert seen
+    assert node.role is not None
+    assert node.role.silent_s == 0
 
 
 def test_an_entry_that_is_no_dump_is_set_aside_and_the_others_go_on(node: Node) -> None:

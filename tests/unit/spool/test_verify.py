@@ -76,3 +76,12 @@ def test_a_small_file_may_hold_a_large_core() -> None:
         crash = crash_of(stored, content + b"end")
         for size in (1024 * 1024, 7, len(stored) - 1):
             assert read_all(stored, crash, size) == stored
+
+
+def test_whoever_wants_to_know_is_told_of_every_read() -> None:
+    stored, reads = gzip.compress(b"memory"), []
+    reader = verify.checked(
+        io.BytesIO(stored), crash_of(stored, b"memory"), lambda: reads.append(1)
+    )
+    assert reader.read(10) + reader.read(1000) + reader.read(1000) == stored
+    assert len(reads) == 3

@@ -1,0 +1,50 @@
+"""Filesystems that come and go."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def mount(*words: object) -> None:
+    subprocess.run(["mount", *map(str, words)], check=True)
+
+
+class Mount:
+    """A tmpfs, seen at `at` while it is there. What is in it stays, wherever it is seen."""
+
+    def __init__(self, directory: Path, size: str) -> None:
+        self._behind = directory / "behind"
+        self.at = directory / "mounted"
+        for path in (self._behind, self.at):
+            path.mkdir(parents=True)
+        mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", self._behind)
+        self.come()
+
+    def come(self) -> None:
+        mount("--bind", self._behind, self.at)
+
+    def go(self) -> None:
+        """Away, for whoever opens it from now on."""
+        subprocess.run(["umount", "--lazy", str(self.at)], check=True)
+
+    def become(self, option: str) -> None:
+        """Remount it: `ro` or `rw`."""
+        mount("-o", f"remount,{option}", self._behind)
+        mount("-o", f"remount,bind,{option}", self.at)
+
+    def close(self) -> None:
+        for path in (self.at, self._behind):
+            subprocess.run(["umount", "--lazy", str(path)], check=False, capture_output=True)
+
+
+@contextlib.contextmanager
+def mounted(directory: Path, size: str = "64m") -> Iterator[Mount]:
+    """A tmpfs at `directory`/mounted."""
+    made = Mount(directory, size)
+    try:
+        yield made
+    finally:
+        made.close()

@@ -1,0 +1,161 @@
+"""Containers that go on crashing whatever their node's store does, and what became of each crash.
+
+A crash is the installed handler run by hand, as the kernel would run it, so that core_pattern, of
+which a machine has one, is left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import re
+import subprocess
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from coredumpd import record
+from coredumpd import store as stores
+from support import agents, cores, installed, pods, waiting
+
+CORE_BYTES = 400_000
+SPOOL_BYTES_MAX = 6 * CORE_BYTES  # room for five: the gzip of noise is a little longer
+_BEGUN_S = 1_790_000_000  # crash number n says it happened n seconds after this
+_HANDLER_S = 60
+
+
+class Story(NamedTuple):
+    """What is in the store, by the numbers of the crashes."""
+
+    whole: list[int]
+    cut: list[int]  # records alone, because the spool was full
+
+
+class Crashes:
+    """Crashes of three containers on `node`, in turn; each has its number in its time."""
+
+    def __init__(self, node: agents.Agent, directory: Path, stack: contextlib.ExitStack) -> None:
+        """Their processes and cgroups end with `stack`."""
+        self.node = node
+        self.count = 0
+        self.handler = installed.Installed(node.host_dir, node.kind)
+        state = directory / "runtime"
+        node.policy |= {
+            "runtimeStateDirs": [str(state)],
+            "spoolMaxUse": SPOOL_BYTES_MAX,
+            "spoolKeepFree": 0,
+        }
+        node.extra["crashLoop"] = {"window": "0"}  # all of these are the same crash
+        self._victims = [
+            stack.enter_context(_container(state, f"c{number}")) for number in range(3)
+        ]
+
+    def crash(self) -> None:
+        """The next one, captured by the time this returns, whatever the store does."""
+        number = self.count
+        victim = self._victims[number % len(self._victims)]
+        pidfd = os.pidfd_open(victim.pid)
+        try:
+            os.set_inheritable(pidfd, True)
+            words = installed.arguments(victim, pidfd=pidfd, time=_BEGUN_S + number)
+            done = subprocess.run(
+                [self.handler.executable, "handle", *words],
+                input=core_of(number),
+                capture_output=True,
+                env={},
+                close_fds=False,
+                timeout=_HANDLER_S,
+            )
+        finally:
+            os.close(pidfd)
+        assert (done.returncode, done.stderr) == (0, b"")
+        self.count += 1
+
+    @contextlib.contextmanager
+    def going_on(self, every_s: float) -> Iterator[None]:
+        """One every `every_s` while the block runs, from a thread; a crash that fails, fails it."""
+        over, failures = threading.Event(), []
+
+        def go_on() -> None:
+            try:
+                while not over.is_set():
+                    begun_s = time.monotonic()
+                    self.crash()
+                    over.wait(max(0.0, begun_s + every_s - time.monotonic()))
+            except BaseException as error:  # noqa: BLE001 (raised by the block's end)
+                failures.append(error)
+
+        thread = threading.Thread(target=go_on, name="crashes")
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+        if failures:
+            raise failures[0]
+
+    def spooled_bytes(self) -> int:
+        """What the spool's cores take."""
+        total = 0
+        for path in self.node.spool.glob("*/core.gz"):
+            with contextlib.suppress(FileNotFoundError):  # shipped meanwhile
+                total += path.stat().st_size
+        return total
+
+    def arrived(self, store: stores.Store, deadline_s: float = 120) -> Story:
+        """Once the spool is empty: every crash is in `store` exactly once, as it was, in order."""
+        waiting.until("the spool to be empty", lambda: not os.listdir(self.node.spool), deadline_s)
+        story = Story([], [])
+        for key in store.list():
+            number = record.id_time(key.id) - _BEGUN_S
+            assert key.container == f"c{number % len(self._victims)}"
+            (story.cut if _is_cut(store, key, number) else story.whole).append(number)
+        assert sorted(story.whole + story.cut) == list(range(self.count))
+        self._in_order()
+        return story
+
+    def _in_order(self) -> None:
+        """By the agent's log: those of one container were shipped in the order of their crashes."""
+        shipped = re.findall(r"shipped [\w-]+/[\w-]+/(c\d)/([\w.-]+)", self.node.logged())
+        for container in {container for container, _ in shipped}:
+            times = [record.id_time(id) for mine, id in shipped if mine == container]
+            assert times == sorted(times)
+
+
+def core_of(number: int) -> bytes:
+    """The core of crash `number`."""
+    return cores.elf(CORE_BYTES, number)
+
+
+def _is_cut(store: stores.Store, key: record.DumpKey, number: int) -> bool:
+    """Compares a stored dump with its crash; is it a record alone?"""
+    said = store.read_record(key).raw["core"]
+    opened = store.open_core(key)
+    try:
+        core = gzip.decompress(opened.read_at(0, opened.size))
+    finally:
+        opened.close()
+    assert (len(core), f"{zlib.crc32(core):08x}") == (said["size"], said["crc32"])
+    if said["truncated"]["is"]:
+        assert "spoolMaxUse" in said["truncated"]["reason"]
+        assert core == b""
+        return True
+    assert core == core_of(number)
+    return False
+
+
+@contextlib.contextmanager
+def _container(state: Path, name: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A living process of a pod's container."""
+    with pods.running(state, name=f"web-{name}", container=name) as pod:
+        process = pod.start(["sleep", "infinity"])
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
