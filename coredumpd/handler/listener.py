@@ -19,7 +19,7 @@ import select
 import time
 
 from coredumpd import errors, log, pattern
-from coredumpd.handler import capture, crash, handshake, peer, policy  # noqa: F401  # as json
+from coredumpd.handler import capture, crash, handshake, peer, policy, sandbox  # noqa: F401  # as json
 
 LISTENING, CONTROL = 0, 1  # descriptors the agent hands over
 ALIVE = b"."  # said once when ready, then in answer to each byte of the agent's
@@ -62,6 +62,7 @@ class Listener:
         for number in (_signal.SIGTERM, _signal.SIGINT):
             _signal.signal(number, _signal.SIG_IGN)
         self._listening.setblocking(False)
+        sandbox.hide_memory()  # its own core would wait for itself to be accepted
         _leave_the_pods_cgroup()
         os.write(self._control, ALIVE)
         while not self._drained():

@@ -7,9 +7,9 @@ module is too heavy for the crash path; a test compares the two).
 from __future__ import annotations
 
 import os
-import stat
 
 from coredumpd import errors, log
+from coredumpd.spool import writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,8 +90,8 @@ def load(path: str) -> Policy:
         raise errors.Forbidden(f"policy {path}: {error.strerror}") from error
     try:
         about = os.fstat(fd)
-        if not stat.S_ISREG(about.st_mode):
-            raise errors.Forbidden(f"policy {path}: must be a regular file")
+        if not writer.is_plain(fd):
+            raise errors.Forbidden(f"policy {path}: must be a regular file with one name")
         if about.st_uid != os.geteuid() or about.st_mode & 0o22:
             rule = f"must belong to uid {os.geteuid()} and be writable by nobody else"
             raise errors.Forbidden(f"policy {path}: {rule}")

@@ -37,8 +37,8 @@ def enter(spool: int, own: int) -> None:
 
     Never raises: a layer that this kernel lacks is left out, which is said in its log.
     """
+    hide_memory()
     libc = Libc()
-    libc.call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)  # another process's memory passes through us
     layers = (
         ("no_new_privs", _no_new_privileges(libc)),
         ("Landlock", _restrict_files(libc, spool, own)),
@@ -48,6 +48,11 @@ def enter(spool: int, own: int) -> None:
     missing = [name for name, done in layers if not done]
     if missing:
         log.kmsg(log.WARNING, f"capturing without {', '.join(missing)}: the kernel refuses")
+
+
+def hide_memory() -> None:
+    """No core of this process, and of what it forks: the memory of others passes through it."""
+    Libc().call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 class Libc:

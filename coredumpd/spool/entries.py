@@ -126,10 +126,14 @@ class Entry:
         try:
             directory = os.open(self.id, _DIRECTORY, dir_fd=self._spool)
             try:
-                return os.fdopen(os.open(name, _FILE, dir_fd=directory), "rb")
+                file = os.fdopen(os.open(name, _FILE, dir_fd=directory), "rb")
             finally:
                 os.close(directory)
         except FileNotFoundError as error:
             raise errors.BadRecord(f"spool entry {self.id} has no {name}") from error
         except OSError as error:
             raise errors.StorageError(f"{self.id}/{name}: {error.strerror}") from error
+        if not writer.is_plain(file.fileno()):
+            file.close()
+            raise errors.BadRecord(f"spool entry {self.id}: {name} is no plain file")
+        return file

@@ -42,6 +42,15 @@ def open_private(path: str, create: bool = False) -> int:
     return fd
 
 
+def is_plain(descriptor: int) -> bool:
+    """Is it a regular file, and no second name of one that is somewhere else?
+
+    A file that was renamed over while it was open has no name left, and is fine.
+    """
+    about = os.fstat(descriptor)
+    return stat.S_ISREG(about.st_mode) and about.st_nlink <= 1
+
+
 def _make_directory(path: str) -> None:
     try:
         os.mkdir(path, 0o700)
@@ -67,6 +76,9 @@ class Capture:
             raise errors.Conflict(f"spool entry {id} is being written") from error
         except OSError as error:
             raise errors.StorageError(f"cannot open {id} in the spool: {error.strerror}") from error
+        if not is_plain(self.core):
+            self.close()
+            raise errors.StorageError(f"cannot open {id} in the spool: {CORE} is no plain file")
 
     @classmethod
     def create(cls, spool: int, id: str) -> Capture:
@@ -82,7 +94,7 @@ class Capture:
     @classmethod
     def reopen(cls, spool: int, id: str) -> Capture:
         """One that another process left. Raises as the constructor does."""
-        return cls(spool, id, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return cls(spool, id, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def close(self) -> None:
         """Give up the lock and the descriptors; what is on disk stays."""
@@ -90,12 +102,15 @@ class Capture:
         os.close(self.directory)
 
     def noted(self) -> bytes:
-        """meta.json as it is in the `.part`; b"" when there is none."""
+        """meta.json as it is in the `.part`; b"" when there is none. Raises BadRecord."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            fd = os.open(META, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.directory)
+            fd = os.open(META, flags, dir_fd=self.directory)
         except FileNotFoundError:
             return b""
         with open(fd, "rb") as file:
+            if not is_plain(fd):
+                raise errors.BadRecord(f"{META} of {self.id} is no plain file")
             return file.read(record.RECORD_BYTES_MAX + 1)
 
     def discard(self) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from coredumpd import pattern
-from support import corepattern, installed
+from coredumpd import pattern, record
+from support import corepattern, installed, pods, waiting
 
 MODES = ("pipe", "socket")
 _CORE_MODES = Path("/proc/sys/kernel/core_modes")
@@ -36,6 +36,49 @@ def owning(handler: installed.Installed, mode: str = "pipe", workers: int = 16) 
         else:
             corepattern.SYSCTLS[0].write_text(pattern.render(str(handler.executable)))
         yield
+
+
+def crash(handler: installed.Installed, pod: pods.Pod, *command: object) -> Path:
+    """The spool entry of `command`'s crash in `pod`, by pipe."""
+    with owning(handler):
+        pod.start([str(word) for word in command], cwd="/").wait(timeout=60)
+    return handler.wait_for_entry()
+
+
+def read(entry: Path) -> record.CrashRecord:
+    """An entry's record, strictly."""
+    return record.CrashRecord.parse((entry / "meta.json").read_bytes())
+
+
+def belongs(crashed: record.CrashRecord, pod: pods.Pod) -> bool:
+    """Is it kept under the pod it happened in?"""
+    return str(crashed.key()) == f"shop/{pod.uid}/app/{crashed.id}"
+
+
+def part(handler: installed.Installed, stored_bytes: int = 1) -> Path:
+    """The capture in progress, once it holds so many bytes."""
+
+    def found() -> Path | None:
+        for core in handler.spool.glob("*.part/core.gz"):
+            with contextlib.suppress(FileNotFoundError):  # committed meanwhile
+                if core.stat().st_size >= stored_bytes:
+                    return core.parent
+        return None
+
+    started = waiting.until("a capture", found, 30, 0.005)
+    assert started is not None
+    return started
+
+
+def handlers(handler: installed.Installed) -> list[int]:
+    """The pids of running handlers of this installation."""
+    name = str(handler.host_dir).encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            if name in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
 
 
 class Listener:
