@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from coredumpd import units
+from coredumpd import record, units
 
 PREFIX = "coredump.fujitsu.com/"
 CAPTURE, MAX_SIZE, QUOTA, RETENTION = "capture", "max-size", "quota", "retention"
-OF_NAMESPACES = (CAPTURE, MAX_SIZE, QUOTA, RETENTION)
+ENCRYPT_TO = "encrypt-to"
+OF_NAMESPACES = (CAPTURE, MAX_SIZE, QUOTA, RETENTION, ENCRYPT_TO)
 OF_PODS = (CAPTURE, MAX_SIZE)
 _WORDS = {"enabled": True, "disabled": False}
 
@@ -49,7 +50,17 @@ def of_namespace(said: Mapping[str, str], default: Capture) -> tuple[Capture, li
     """What holds in a namespace that says `said`, and what is wrong with that."""
     problems = _unknown(said, OF_NAMESPACES, "of a namespace")
     enabled, size = _enabled(said, default, problems), _size(said, default, problems)
+    if ENCRYPT_TO in said and (problem := no_config_map(said[ENCRYPT_TO])):
+        problems.append(problem)
     return Capture(enabled, size), problems
+
+
+def no_config_map(text: str) -> str | None:
+    """What is wrong with a value of `encrypt-to`, which all the same wants sealing; or None."""
+    if record.is_dns_subdomain(text):
+        return None
+    rule = "must be the name of a ConfigMap of this namespace"
+    return _problem(ENCRYPT_TO, text, rule, "no dump leaves its node")
 
 
 def of_pod(said: Mapping[str, str], outer: Capture) -> tuple[Capture, list[str]]:

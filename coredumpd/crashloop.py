@@ -153,7 +153,8 @@ def counting(
             "folded": [crash.id for crash in fold.counted],
         },
     }
-    made["core"].pop("storedCrc32", None)  # of the other core
+    for name in ("storedCrc32", "sealed"):  # of the other core
+        made["core"].pop(name, None)
     return record.CrashRecord(made)
 
 

@@ -178,6 +178,14 @@ class Unavailable(CoredumpdError):
     reason = "ServiceUnavailable"
 
 
+class CannotSeal(Unavailable):
+    """A core must leave its node encrypted and cannot be yet: it stays, and is tried again."""
+
+
+class CannotOpen(Forbidden):
+    """A core is encrypted, and no identity that was given opens it."""
+
+
 class StorageError(CoredumpdError):
     """A disk, a mount or a bucket failed us, or holds bytes that do not verify."""
 

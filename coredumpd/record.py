@@ -52,6 +52,12 @@ _FIELDS: tuple[tuple[str, tuple[type, ...], bool], ...] = (
     ("capture", _DICT, False),
     ("capture.attribution", _TEXT, False),
 )
+# Those of `core.sealed`, which a plain core does not have.
+_SEALED: tuple[tuple[str, tuple[type, ...], bool], ...] = (
+    ("core.sealed", _DICT, False),
+    ("core.sealed.size", (int,), False),
+    ("core.sealed.crc32", _TEXT, False),
+)
 
 
 def is_dns_label(text: str) -> bool:
@@ -180,6 +186,18 @@ class CrashRecord:
         id: str = self.raw["id"]
         return id
 
+    @property
+    def sealed(self) -> dict[str, Any] | None:
+        """`core.sealed`: what the age file that core.gz holds is; None for a plain core."""
+        sealed: dict[str, Any] | None = self.raw["core"].get("sealed")
+        return sealed
+
+    @property
+    def content(self) -> tuple[int, str]:
+        """Size and CRC-32 of what core.gz decompresses to: a core, or a sealed core's age file."""
+        core = self.sealed or self.raw["core"]
+        return core["size"], core["crc32"]
+
     def key(self) -> DumpKey:
         """Where this dump belongs in a store. Raises Invalid while it is not attributed."""
         if self.raw["namespace"] == HOST_NAMESPACE:
@@ -201,7 +219,9 @@ def _complete(raw: dict[str, Any]) -> None:
 
 def _problems(raw: dict[str, Any]) -> list[errors.Cause]:
     causes = []
-    for path, types, nullable in _FIELDS:
+    core = raw.get("core")
+    sealed = isinstance(core, dict) and core.get("sealed") is not None
+    for path, types, nullable in _FIELDS + (_SEALED if sealed else ()):
         value: Any = raw
         for name in path.split("."):
             value = value.get(name) if isinstance(value, dict) else None

@@ -371,6 +371,8 @@ rules:
   - {apiGroups: [""], resources: [pods], verbs: [get, list, watch]}
   - {apiGroups: [""], resources: [namespaces], verbs: [get, list, watch]} # their annotations
   - {apiGroups: [""], resources: [nodes], verbs: [get]}
+  # To whom a namespace's cores are encrypted, where it says so; no other ConfigMap.
+  - {apiGroups: [""], resources: [configmaps], resourceNames: [coredump-recipients], verbs: [get]}
   - {apiGroups: [""], resources: [events], verbs: [create, patch]}
 $(upload_rule)
 ---

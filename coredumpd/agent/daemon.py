@@ -25,6 +25,7 @@ from coredumpd.agent import (
     metrics,
     observer,
     policyfile,
+    sealer,
     shipper,
     skipped,
     stuck,
@@ -100,6 +101,7 @@ class _Daemon:
         self._observer = observer.Observer(self._metrics, self._events)
         attributor = attribution.Attributor(api, options.node)
         self._tenants: tenants.Watcher | None = None
+        seals: sealer.Sealer | None = None
         if api is not None:
             self._tenants = tenants.Watcher(
                 api,
@@ -109,6 +111,7 @@ class _Daemon:
                 self._events,
                 os.environ.get("POD_NAMESPACE") or client.own_namespace(),
             )
+            seals = sealer.Sealer(api, self._tenants, self._events, self._metrics)
         self._shipper = shipper.Shipper(
             spool,
             target,
@@ -116,6 +119,7 @@ class _Daemon:
             self._observer,
             chosen.parallelShips,
             self._tenants.refuses if self._tenants else lambda _: False,
+            seals,
             sections["crashLoop"],
         )
         self._stuck = stuck.Watcher(self._shipper, self._observer, self._events, chosen.stuckAfter)

@@ -29,6 +29,10 @@ class Metrics:
         self.shipped = counter("shipped", "dumps committed to the store", ("attribution",))
         self.shipped_bytes = counter("shipped_bytes", "bytes of core.gz committed")
         self.failures = counter("ship_failures", "tries to ship that failed", ("error",))
+        self.sealed = counter("sealed", "dumps encrypted before they left the node")
+        self.seal_failures = counter(
+            "seal_failures", "tries to encrypt a dump that failed; it stays on the node"
+        )
         self.set_aside = counter("set_aside", "spool entries that can never be shipped")
         self.folded = counter("folded", "crashes of a loop that are only counted")
         self.spool_entries = gauge("spool_entries", "dumps waiting in the spool")

@@ -43,10 +43,10 @@ class Observer:
         task.add_done_callback(self._telling.discard)
 
     async def refused(self, crash: record.CrashRecord) -> None:
-        """Removed from the spool: its pod, known only now, wants no captures."""
+        """Removed from the spool: its pod, known only now, wants none, or its namespace is gone."""
         self._failing_since_s.pop(crash.id, None)
         self._metrics.skipped.labels(skipped.POLICY).inc()
-        _log.info("removed %s: capture is disabled for its pod", crash.id)
+        _log.info("removed %s: not wanted by its pod, or by its namespace's end", crash.id)
 
     def counted(self, crashes: int) -> None:
         """So many crashes of a loop lost their core, and are counted by one record."""

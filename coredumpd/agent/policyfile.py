@@ -24,6 +24,8 @@ class Tenants:
 
     namespaces: Rules = dataclasses.field(default_factory=dict)
     pods: Rules = dataclasses.field(default_factory=dict)
+    # By namespace, the ConfigMap with the recipients of its dumps; None: nobody has asked yet.
+    encryptTo: Mapping[str, str] | None = None
 
 
 def encode(policy: settings.PolicySettings, node: str, tenants: Tenants) -> bytes:
@@ -57,7 +59,12 @@ def read_tenants(host_dir: Path) -> Tenants:
     """Those of the snapshot that is there; none when it cannot be read."""
     try:
         document = json.loads((host_dir / _NAME).read_bytes())
-        return Tenants(dict(document.get("namespaces", {})), dict(document.get("pods", {})))
+        sealed = document.get("encryptTo")
+        return Tenants(
+            dict(document.get("namespaces", {})),
+            dict(document.get("pods", {})),
+            None if sealed is None else {str(name): str(to) for name, to in sealed.items()},
+        )
     except FileNotFoundError:
         return Tenants()
     except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -35,6 +35,12 @@ class Entry(Protocol):
     def update(self, crash: record.CrashRecord) -> None:
         """Replace the record, durably. Raises StorageError."""
 
+    def new_sealed(self) -> contextlib.AbstractContextManager[BinaryIO]:
+        """An empty file to seal the core into, gone if the block fails. Raises StorageError."""
+
+    def put_sealed(self, crash: record.CrashRecord, sealed: BinaryIO) -> None:
+        """`sealed` and `crash` take the places of core and record, durably and in one step."""
+
     def record(self) -> record.CrashRecord:
         """Raises BadRecord for what is no record, StorageError when the disk fails."""
 
@@ -72,6 +78,17 @@ class Attributor(Protocol):
     async def attribute(self, crash: record.CrashRecord) -> record.CrashRecord: ...
 
 
+class Sealer(Protocol):
+    """Encrypts what must not leave this node as it is."""
+
+    async def seal(self, entry: Entry, crash: record.CrashRecord) -> record.CrashRecord | None:
+        """`crash` as it may be shipped, the entry with it: sealed, if its namespace wants that.
+
+        None: it never can be, since that namespace is no more. Raises CannotSeal or StorageError
+        when it must wait, BadRecord for a damaged core. Called again, it seals nothing twice.
+        """
+
+
 class Observer(Protocol):
     """Who is told: metrics and events. Must not raise."""
 
@@ -93,14 +110,19 @@ class Shipper:
         observer: Observer,
         parallel: int,
         refuses: Callable[[record.CrashRecord], bool] = lambda _: False,
+        sealer: Sealer | None = None,
         crash_loop: settings.CrashLoopSettings = _CRASH_LOOP,
     ) -> None:
-        """`refuses`: must an attributed crash not leave this node? Then it is removed."""
+        """`refuses`: must an attributed crash not leave this node? Then it is removed.
+
+        `sealer` None: nobody could ask for sealing.
+        """
         self._spool = spool
         self._store = store
         self._attributor = attributor
         self._observer = observer
         self._refuses = refuses
+        self._sealer = sealer
         self._slots = asyncio.Semaphore(parallel)
         self._loops = loops.Loops(spool, crash_loop, observer.counted)
         self._known: set[str] = set()
@@ -222,6 +244,12 @@ class Shipper:
             # Kept in the spool: the next try, even of the next agent, must use the same key.
             await threads.call(entry.update, crash)
         crash.key()  # raises Invalid for names that are none, before anything is written
+        if self._sealer is not None:
+            sealed = await self._sealer.seal(entry, crash)
+            if sealed is None:
+                await threads.call(entry.remove)
+                return crash, True
+            crash = sealed
         if self._stopping:
             raise errors.Unavailable("the agent is stopping")
         self._took_s[entry.id] = time.monotonic()

@@ -17,9 +17,11 @@ from coredumpd import annotated, errors, quotas, record, settings
 from coredumpd.agent import attribution, events, policyfile, threads
 from coredumpd.kube import follow
 
+GONE_MAX = 100  # deleted namespaces that are remembered to have wanted sealing
 SETTLE_S = 0.2  # many pods change at once when a node starts
 NAMESPACES, PODS, QUOTAS = "namespaces", "pods", "quotas"
 UNTOLD_MAX = 1000
+_NOTHING: Mapping[str, str] = {}  # one for the thousands of namespaces that say nothing
 _log = logging.getLogger(__name__)
 
 
@@ -66,6 +68,23 @@ def _rules(capture: annotated.Capture, reached: bool) -> dict[str, Any]:
         "maxSize": capture.maxSize,
         "quotaReached": reached,
     }
+
+
+def sealed_to(
+    before: Mapping[str, str] | None, namespaces: Mapping[str, Mapping[str, str]]
+) -> dict[str, str]:
+    """The ConfigMap with the recipients, by namespace. Pure.
+
+    `namespaces`: what each one that is there says. One that is gone is remembered from `before`: a
+    dump of it may still be here.
+    """
+    gone = [(name, to) for name, to in (before or {}).items() if name not in namespaces]
+    there = {
+        name: said[annotated.ENCRYPT_TO]
+        for name, said in sorted(namespaces.items())
+        if annotated.ENCRYPT_TO in said
+    }
+    return dict(gone[-GONE_MAX:]) | there
 
 
 class Watcher:
@@ -115,6 +134,10 @@ class Watcher:
         rules = self.tenants.pods.get(uid) or self.tenants.namespaces.get(namespace) or {}
         return bool(rules.get("capture", self._policy.capture) == "disabled")
 
+    def said_by(self, namespace: str) -> Mapping[str, str] | None:
+        """What a namespace says as of now; None for one of which we have no news."""
+        return self._known.get(NAMESPACES, {}).get(namespace)
+
     async def _follow(
         self,
         what: str,
@@ -122,7 +145,7 @@ class Watcher:
         query: dict[str, str],
         read: Callable[[dict[str, Any]], tuple[str, Any]],
     ) -> None:
-        """Keep `_known[what]`: what `read` makes of each object, None for nothing, by its key."""
+        """Keep `_known[what]`: what `read` makes of each object, by its key."""
         found: dict[str, Any] = {}
         listing = True
         async for kind, item in follow.follow(self._api, path, query):
@@ -132,7 +155,7 @@ class Watcher:
                 listing = False
             else:
                 key, value = read(item)
-                if kind == "DELETED" or value is None:
+                if kind == "DELETED":
                     found.pop(key, None)
                 else:
                     found[key] = value
@@ -148,12 +171,15 @@ class Watcher:
             self._changed.clear()
             if not {NAMESPACES, PODS} <= set(self._known):
                 continue  # half of what there is must not replace what the last agent knew
-            self.tenants, wrong = decide(
+            there = self._known[NAMESPACES]
+            found, wrong = decide(
                 default,
-                self._known[NAMESPACES],
+                {name: said for name, said in there.items() if said},
                 list(self._known[PODS].values()),
                 self._reached(),
             )
+            encrypt_to = sealed_to(self.tenants.encryptTo, there)
+            self.tenants = dataclasses.replace(found, encryptTo=encrypt_to)
             where = (self._host_dir, self._policy, self._node, self.tenants)
             try:
                 await threads.call(policyfile.write, *where)
@@ -196,7 +222,7 @@ class Watcher:
 
 
 def _namespace(found: dict[str, Any]) -> tuple[str, Any]:
-    return found["metadata"]["name"], annotated.ours(found["metadata"]) or None
+    return found["metadata"]["name"], annotated.ours(found["metadata"]) or _NOTHING
 
 
 def _reached(found: dict[str, Any]) -> tuple[str, Any]:

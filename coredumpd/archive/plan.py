@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from coredumpd import errors, record
 from coredumpd.archive import member, ustar
 
+META, CORE, SEALED = "meta.json", "core", "core.gz.age"  # names in a dump's directory
+
 
 @dataclasses.dataclass(frozen=True)
 class Dump:
@@ -67,15 +69,16 @@ def plan(dumps: Iterable[Dump]) -> Plan:
         mtime = crash_time(dump.record)
         directory = f"{dump.key.container}/{dump.key.id}"
         meta = dump.record.encode()
-        core_size = dump.record.raw["core"]["size"]
+        core_size, _ = dump.record.content
+        core_name = SEALED if dump.record.sealed else CORE
         made = member.stored(
             b"".join(
                 (
                     carried,
-                    ustar.header(f"{directory}/meta.json", len(meta), mtime),
+                    ustar.header(f"{directory}/{META}", len(meta), mtime),
                     meta,
                     ustar.padding(len(meta)),
-                    ustar.header(f"{directory}/core", core_size, mtime),
+                    ustar.header(f"{directory}/{core_name}", core_size, mtime),
                 )
             )
         )

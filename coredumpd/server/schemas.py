@@ -155,7 +155,16 @@ _CORE = obj(
         "crc32": text("CRC-32 of the memory, hexadecimal."),
         "storedCrc32": text("CRC-32 of the stored bytes, hexadecimal."),
         "sparseBytes": whole("Bytes that were holes."),
-        "members": whole("gzip members."),
+        "members": whole("gzip members, as captured."),
+        "sealed": obj(
+            "The age file that the store has instead of the memory; left out of a plain core.",
+            {
+                "size": whole("Its bytes."),
+                "crc32": text("Its CRC-32, hexadecimal."),
+                "members": whole("gzip members that hold it."),
+                "to": {"type": "array", "items": {"type": "string"}, "description": "Whose keys."},
+            },
+        ),
         "truncated": obj(
             "Was it cut short?",
             {

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from coredumpd import errors, record
 from coredumpd.spool import stream, writer
 
 _GONE = ".gone"
+_SEALED = "sealed.gz"  # on its way to be core.gz
 ASIDE = ".bad"  # what can never be shipped is kept under this suffix, for a person
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -62,25 +64,58 @@ class Entry:
         self.id = id
 
     def update(self, crash: record.CrashRecord) -> None:
-        """Replace meta.json, durably. The entry keeps its place in time. Raises StorageError."""
-        try:
-            directory = os.open(self.id, _DIRECTORY, dir_fd=self._spool)
+        """Replace meta.json, durably. Raises StorageError."""
+        new = f"{writer.META}.update"
+        with self._changed() as directory:
+            with _new_file(new, directory) as file:
+                file.write(crash.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(new, writer.META, src_dir_fd=directory, dst_dir_fd=directory)
+
+    @contextlib.contextmanager
+    def new_sealed(self) -> Iterator[BinaryIO]:
+        """An empty file to seal the core into, not buffered; an earlier try's is gone.
+
+        It is removed if the block fails: the disk may be full of it. Raises StorageError.
+        """
+        with self._changed() as directory:
+            file = _new_file(_SEALED, directory, 0)
+        with file:
             try:
-                about = os.fstat(directory)
-                new = f"{writer.META}.update"
-                with contextlib.suppress(FileNotFoundError):  # an update that was killed
-                    os.unlink(new, dir_fd=directory)
-                with os.fdopen(os.open(new, _NEW, 0o600, dir_fd=directory), "wb") as file:
-                    file.write(crash.encode())
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.rename(new, writer.META, src_dir_fd=directory, dst_dir_fd=directory)
-                os.utime(directory, ns=(about.st_atime_ns, about.st_mtime_ns))
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+                yield file
+            except Exception:
+                with contextlib.suppress(errors.CoredumpdError):  # the first failure is the one
+                    self._drop_sealed()
+                raise
+
+    def _drop_sealed(self) -> None:
+        if self.record().sealed is None:
+            with self._changed() as directory:
+                os.unlink(_SEALED, dir_fd=directory)
+
+    def put_sealed(self, crash: record.CrashRecord, sealed: BinaryIO) -> None:
+        """`sealed`, from `new_sealed` and whole, is core.gz from now on, and `crash` its record.
+
+        The record decides: killed before it is replaced, the entry is plain; killed after, it is
+        sealed, and `open_core` does what is left to do. Raises StorageError.
+        """
+        try:
+            os.fsync(sealed.fileno())
         except OSError as error:
-            raise errors.StorageError(f"cannot update {self.id}: {error.strerror}") from error
+            raise errors.StorageError(f"cannot seal {self.id}: {error.strerror}") from error
+        self.update(crash)
+        self._finish_sealing()
+
+    def _finish_sealing(self) -> None:
+        """The sealed core takes the plain one's place, if the record tells of it."""
+        try:
+            self._open(_SEALED).close()
+        except errors.BadRecord:
+            return  # there is none, as usual
+        if self.record().sealed is not None:
+            with self._changed() as directory:
+                os.rename(_SEALED, writer.CORE, src_dir_fd=directory, dst_dir_fd=directory)
 
     def record(self) -> record.CrashRecord:
         """Raises BadRecord for what is no record, StorageError when the disk fails."""
@@ -95,6 +130,7 @@ class Entry:
 
     def open_core(self) -> BinaryIO:
         """core.gz, to be closed by the caller. Raises BadRecord when there is none."""
+        self._finish_sealing()
         return self._open(writer.CORE)
 
     def remove(self) -> None:
@@ -122,6 +158,21 @@ class Entry:
         except OSError as error:
             raise errors.StorageError(f"cannot set {self.id} aside: {error.strerror}") from error
 
+    @contextlib.contextmanager
+    def _changed(self) -> Iterator[int]:
+        """The entry's directory, synced in the end. It keeps its time, its place in line."""
+        try:
+            directory = os.open(self.id, _DIRECTORY, dir_fd=self._spool)
+            try:
+                about = os.fstat(directory)
+                yield directory
+                os.utime(directory, ns=(about.st_atime_ns, about.st_mtime_ns))
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise errors.StorageError(f"cannot update {self.id}: {error.strerror}") from error
+
     def _open(self, name: str) -> BinaryIO:
         try:
             directory = os.open(self.id, _DIRECTORY, dir_fd=self._spool)
@@ -137,3 +188,10 @@ class Entry:
             file.close()
             raise errors.BadRecord(f"spool entry {self.id}: {name} is no plain file")
         return file
+
+
+def _new_file(name: str, directory: int, buffering: int = -1) -> BinaryIO:
+    """Empty and root's alone, in place of what a killed writer left. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)
+    return os.fdopen(os.open(name, _NEW, 0o600, dir_fd=directory), "wb", buffering)

@@ -1,4 +1,4 @@
-"""Does core.gz still hold what the kernel sent? Checked while it is being read, in one pass."""
+"""Does core.gz still hold what its record says? Checked while it is being read, in one pass."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ class _CheckedReader:
         self._tail = b""  # the last bytes that were read of this member
 
     def _judge(self) -> None:
-        said = self._crash.raw["core"]
+        size, crc32 = self._crash.content
+        stored_size = self._crash.raw["core"]["storedSize"]
+        said = {"size": size, "crc32": crc32, "storedSize": stored_size}
         found = {"size": self.size, "crc32": f"{self.crc32:08x}", "storedSize": self.stored_size}
         wrong = [
             f"{name} is {value}, meta.json says {said[name]}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import Iterator
-from typing import Any
 
 from coredumpd import errors, record, store
 from coredumpd.storetool import survey
@@ -80,7 +79,7 @@ def _crcs(
     if expected is not None and f"{stored:08x}" != expected:
         detail = f"core.gz has CRC-32 {stored:08x}, not {expected}"
         yield survey.Finding("bad-crc", place.path, detail)
-    elif kernel is not None and (problem := kernel.against(entry.raw["core"])) is not None:
+    elif kernel is not None and (problem := kernel.against(entry)) is not None:
         yield survey.Finding("bad-crc", place.path, problem)
 
 
@@ -109,15 +108,16 @@ class _Decompressed:
             if not data and (self._member.eof or len(out) < _CHUNK_BYTES):
                 return
 
-    def against(self, said: dict[str, Any]) -> str | None:
+    def against(self, entry: record.CrashRecord) -> str | None:
         """What does not agree with the record; None if all does."""
         if self._problem is not None:
             return self._problem
-        if not self._member.eof and not said["truncated"].get("is"):
+        if not self._member.eof and not entry.raw["core"]["truncated"].get("is"):
             return "core.gz ends in the middle of a gzip member"
-        if (self.size, f"{self.crc:08x}") != (said["size"], said["crc32"]):
+        size, crc32 = entry.content
+        if (self.size, f"{self.crc:08x}") != (size, crc32):
             return (
                 f"decompressed it is {self.size} bytes with CRC-32 {self.crc:08x},"
-                f" not {said['size']} with {said['crc32']}"
+                f" not {size} with {crc32}"
             )
         return None

@@ -93,3 +93,19 @@ def test_only_our_annotations_are_ours() -> None:
     metadata = {"annotations": {"coredump.fujitsu.com/capture": "disabled", "other": "x"}}
     assert annotated.ours(metadata) == {"capture": "disabled"}
     assert annotated.ours({}) == annotated.ours({"annotations": None}) == {}
+
+
+def test_a_namespace_may_name_who_can_open_its_cores_and_a_pod_may_not() -> None:
+    said = {"encrypt-to": "coredump-recipients"}
+    assert annotated.of_namespace(said, DEFAULT) == (DEFAULT, [])
+    _, problems = annotated.of_pod(said, DEFAULT)
+    assert len(problems) == 1
+    assert "is no annotation of a pod" in problems[0]
+
+
+@pytest.mark.parametrize("text", ["", "Keys", "a b", "../x", "enabled/yes", "x" * 300])
+def test_a_name_that_no_config_map_has_is_told_and_still_wants_sealing(text: str) -> None:
+    _, problems = annotated.of_namespace({"encrypt-to": text}, DEFAULT)
+    assert problems == [annotated.no_config_map(text)]
+    assert problems[0] is not None
+    assert problems[0].endswith("no dump leaves its node")

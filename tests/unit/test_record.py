@@ -114,3 +114,29 @@ def test_what_may_be_null_and_is_missing_is_read_as_null(missing: set[str]) -> N
     assert all(found.raw[name] is None for name in missing)
     with contextlib.suppress(errors.Invalid):  # not attributed: said, not a KeyError
         found.key()
+
+
+def test_what_core_gz_holds_is_the_core_or_of_a_sealed_one_the_age_file() -> None:
+    raw = document()
+    plain = record.CrashRecord.parse(json.dumps(raw).encode())
+    assert (plain.content, plain.sealed) == ((1, "00000000"), None)
+    raw["core"]["sealed"] = {"size": 7, "crc32": "0000abcd", "to": ["age1..."]}
+    sealed = record.CrashRecord.parse(json.dumps(raw).encode())
+    assert (sealed.content, sealed.raw["core"]["size"]) == ((7, "0000abcd"), 1)
+
+
+@pytest.mark.parametrize(
+    ("sealed", "field"),
+    [
+        (True, "core.sealed"),
+        ({}, "core.sealed.size"),
+        ({"size": "7", "crc32": "0"}, "core.sealed.size"),
+        ({"size": 7}, "core.sealed.crc32"),
+    ],
+)
+def test_a_sealed_core_that_does_not_say_what_it_is_is_refused(sealed: Any, field: str) -> None:
+    raw = document()
+    raw["core"]["sealed"] = sealed
+    with pytest.raises(errors.BadRecord) as caught:
+        record.CrashRecord.parse(json.dumps(raw).encode())
+    assert field in {cause.field for cause in caught.value.causes}

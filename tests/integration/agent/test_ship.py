@@ -101,7 +101,14 @@ def test_a_crash_is_confirmed_by_the_api_and_told_to_its_pod(node, put, kube):
 
 
 def test_an_api_that_is_down_delays_nothing(node, put, kube):
+    """Once the agent, or the one before it, has heard which namespaces want their cores sealed."""
     config = str(kube.kubeconfig())
+    node.start("--kubeconfig", config, "--no-core-pattern")
+    policy = node.host_dir / "policy.json"
+    waiting.until(
+        "the snapshot", lambda: json.loads(policy.read_bytes())["encryptTo"] is not None, 30
+    )
+    node.stop()
     kube.stop()
     node.start("--kubeconfig", config, "--no-core-pattern")
     put("app-1")

@@ -237,3 +237,10 @@ def test_a_store_of_one_server_does_not_go_with_two(tmp_path):
     refused = deploy(*words, "cores", "coreapi", tmp_path / "out")
     assert refused.returncode == 2
     assert "one server" in refused.stderr
+
+
+def test_the_agent_may_read_no_config_map_but_the_recipients(written):
+    rules = written["ClusterRole", "coredumpd:agent"]["rules"]
+    (rule,) = [rule for rule in rules if "configmaps" in rule.get("resources", [])]
+    assert (rule["resourceNames"], rule["verbs"]) == (["coredump-recipients"], ["get"])
+    assert not [rule for rule in rules if "secrets" in rule.get("resources", [])]

@@ -34,3 +34,15 @@ def test_a_snapshot_that_says_so_already_is_left_alone(tmp_path: Path) -> None:
     before = (tmp_path / "policy.json").stat().st_ino
     policyfile.write(tmp_path, settings.PolicySettings(), "node1")
     assert (tmp_path / "policy.json").stat().st_ino == before
+
+
+def test_who_wants_sealing_stands_and_never_asked_is_not_nobody(tmp_path: Path) -> None:
+    chosen = settings.PolicySettings()
+    policyfile.write(tmp_path, chosen, "node1")
+    assert policyfile.read_tenants(tmp_path).encryptTo is None
+    policyfile.write(tmp_path, chosen, "node1", policyfile.Tenants(encryptTo={"team-a": "keys"}))
+    policyfile.write(tmp_path, chosen, "node1")
+    assert policyfile.read_tenants(tmp_path).encryptTo == {"team-a": "keys"}
+    policyfile.write(tmp_path, chosen, "node1", policyfile.Tenants(encryptTo={}))
+    assert policyfile.read_tenants(tmp_path).encryptTo == {}
+    policy.load(str(tmp_path / "policy.json"))

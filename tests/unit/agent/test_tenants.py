@@ -73,3 +73,16 @@ def test_what_is_wrong_with_a_pods_annotation_is_told_with_the_pod() -> None:
 def test_a_last_snapshot_that_cannot_be_read_leaves_no_tenants(tmp_path, text):
     (tmp_path / "policy.json").write_text(text)
     assert policyfile.read_tenants(tmp_path) == policyfile.Tenants()
+
+
+def test_who_wants_sealing_is_known_by_name() -> None:
+    said = {"a": {"encrypt-to": "keys", "max-size": "1Gi"}, "b": {"encrypt-to": "Typo!"}, "c": {}}
+    assert tenants.sealed_to(None, said) == {"a": "keys", "b": "Typo!"}
+    assert tenants.sealed_to({"a": "keys"}, {"a": {}}) == {}
+
+
+def test_a_deleted_namespace_is_remembered_to_have_wanted_sealing_for_a_while() -> None:
+    assert tenants.sealed_to({"a": "keys"}, {"b": {}}) == {"a": "keys"}
+    many = {f"n{number}": "keys" for number in range(300)}
+    kept = tenants.sealed_to(many, {"z": {"encrypt-to": "keys"}})
+    assert list(kept) == [*list(many)[-tenants.GONE_MAX :], "z"]

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import tarfile
 
 import pytest
 from support import archives as samples
+from support import keys, sealed
 
 from coredumpd import errors
 from coredumpd.archive import plan, stream
@@ -43,3 +46,17 @@ def test_a_core_of_another_length_than_its_record_says_is_refused() -> None:
     dump = samples.MemoryStore().add("app", b"core")
     with pytest.raises(errors.StorageError, match=r"core\.gz is 3 bytes, its meta\.json says"):
         plan.plan([dataclasses.replace(dump, stored_size=3)])
+
+
+def test_a_sealed_core_is_called_what_it_is_and_has_the_length_of_the_age_file() -> None:
+    key, crash, core = sealed.make(b"memory " * 100_000, keys.age())
+    store = samples.MemoryStore()
+    store.cores[key] = core.getvalue()
+    data = _bytes(store, plan.plan([plan.Dump(key, crash, len(core.getvalue()))]))
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        names = {entry.name.rpartition("/")[2]: entry for entry in archive}
+        assert list(names) == ["meta.json", "core.gz.age"]
+        assert names["core.gz.age"].size == crash.content[0]
+        inside = archive.extractfile(names["core.gz.age"])
+        assert inside is not None
+        assert inside.read(22) == b"age-encryption.org/v1\n"

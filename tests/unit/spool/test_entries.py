@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import contextlib
+import functools
 import gzip
 import os
+import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import dumps
 
-from coredumpd import errors
-from coredumpd.spool import entries
+from coredumpd import errors, record
+from coredumpd.spool import entries, verify
 
 
 @pytest.fixture
@@ -96,3 +100,90 @@ def test_what_is_set_aside_is_kept_but_not_listed(spool: entries.Spool) -> None:
     entry.set_aside()
     assert spool.entries() == []
     assert (Path(spool.path) / "a-1.bad/core.gz").exists()
+
+
+STEPS = ("fsync", "rename", "utime", "unlink")  # each call that changes what is on the disk
+REAL = {step: getattr(os, step) for step in STEPS}
+
+
+class Killed(BaseException):
+    """What SIGKILL would do: no handler of ours runs any more but `finally`."""
+
+
+def put_sealed(entry: entries.Entry) -> None:
+    crash = entry.record()
+    content = b"sealed"
+    about = {"size": len(content), "crc32": f"{zlib.crc32(content):08x}", "to": ["age1..."]}
+    stored = gzip.compress(content, mtime=0)
+    core = {**crash.raw["core"], "storedSize": len(stored), "sealed": about}
+    with entry.new_sealed() as file:
+        file.write(stored)
+        entry.put_sealed(record.CrashRecord({**crash.raw, "core": core}), file)
+
+
+def test_a_sealed_core_takes_the_place_of_the_plain_one(spool: entries.Spool) -> None:
+    directory = dumps.spooled(Path(spool.path), "a-1", core=b"memory")
+    os.utime(directory, (1000, 1000))
+    (entry,) = spool.entries()
+    put_sealed(entry)
+    assert entry.record().sealed is not None
+    with entry.open_core() as core:
+        assert gzip.decompress(core.read()) == b"sealed"
+    assert sorted(os.listdir(directory)) == ["core.gz", "meta.json"]
+    assert os.stat(directory).st_mtime == 1000  # it keeps its place in line
+    assert (directory / "core.gz").stat().st_mode & 0o777 == 0o600
+
+
+def test_killed_at_any_step_an_entry_is_plain_or_sealed_and_never_lost(
+    spool: entries.Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+    for deadly in range(100):
+        directory = dumps.spooled(Path(spool.path), f"a-{deadly}", core=b"memory")
+        count = 0
+
+        def counted(name: str, *given: Any, _deadly: int = deadly, **named: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == _deadly + 1:
+                raise Killed
+            return REAL[name](*given, **named)
+
+        with monkeypatch.context() as patched:
+            for step in STEPS:
+                patched.setattr(os, step, functools.partial(counted, step))
+            with contextlib.suppress(Killed):
+                put_sealed(next(one for one in spool.entries() if one.id == f"a-{deadly}"))
+        entry = next(one for one in spool.entries() if one.id == f"a-{deadly}")
+        with entry.open_core() as core:
+            reader = verify.checked(core, entry.record())
+            data = b"".join(iter(lambda reader=reader: reader.read(1000), b""))
+        content = gzip.decompress(data)
+        assert (content == b"sealed") == (entry.record().sealed is not None)
+        assert content in (b"sealed", b"memory")
+        seen.add((content, tuple(sorted(os.listdir(directory)))))
+        put_sealed(entry)  # what a killed agent left is no hindrance to the next
+        assert set(os.listdir(directory)) == {"core.gz", "meta.json"}
+        if count < deadly + 1:
+            break
+    assert deadly > 8, "no step was interrupted"
+    assert {content for content, _ in seen} == {b"sealed", b"memory"}
+
+
+def test_a_sealed_core_without_room_leaves_the_plain_one(
+    spool: entries.Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dumps.spooled(Path(spool.path), "a-1", core=b"memory")
+    (entry,) = spool.entries()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(errors.StorageError, match="No space left"):
+            put_sealed(entry)
+    assert entry.record().sealed is None
+    assert sorted(os.listdir(Path(spool.path) / "a-1")) == ["core.gz", "meta.json"]
+    with entry.open_core() as core:
+        assert gzip.decompress(core.read()) == b"memory"

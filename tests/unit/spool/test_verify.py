@@ -7,7 +7,7 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from support import dumps
+from support import dumps, keys, sealed
 
 from coredumpd import errors, record
 from coredumpd.spool import verify
@@ -85,3 +85,12 @@ def test_whoever_wants_to_know_is_told_of_every_read() -> None:
     )
     assert reader.read(10) + reader.read(1000) + reader.read(1000) == stored
     assert len(reads) == 3
+
+
+def test_a_sealed_core_is_held_against_what_its_record_says_of_the_age_file():
+    _, crash, core = sealed.make(b"memory" * 1000, keys.age())
+    assert read_all(core.getvalue(), crash) == core.getvalue()
+    assert crash.sealed is not None
+    crash.sealed["size"] += 1
+    with pytest.raises(errors.BadRecord, match="size is"):
+        read_all(core.getvalue(), crash)

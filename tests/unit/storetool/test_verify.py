@@ -4,7 +4,7 @@ import gzip
 import io
 
 import pytest
-from support import dumps
+from support import dumps, keys, sealed
 
 from coredumpd import record
 from coredumpd.store import directory
@@ -102,3 +102,13 @@ def test_a_core_that_is_a_symlink_is_unreadable(store, tmp_path):
     places = [place for place in survey.places(store.files()) if place.is_dump]
     found = verify.dump(store, key, places[0], quick=False, decompress=False)
     assert [finding.kind for finding in found] == ["unreadable"]
+
+
+def test_a_sealed_dump_is_verified_as_what_it_is(store, tmp_path):
+    key, entry, core = sealed.make(b"x" * 3_000_000, keys.age())
+    store.commit(key, entry, core)
+    assert findings(store) == findings(store, decompress=True) == []
+    edit(tmp_path, key, sealed=entry.sealed | {"crc32": "00000000"})
+    ((kind, detail),) = findings(store, decompress=True)
+    assert kind == "bad-crc"
+    assert f"not {entry.sealed['size']} with 00000000" in detail

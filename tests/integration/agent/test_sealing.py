@@ -1,0 +1,210 @@
+"""Cores that leave the node encrypted, or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import signal
+import subprocess
+import zlib
+from pathlib import Path
+
+import pytest
+from support import agents, capturing, corepattern, crashers, dumps, keys, pods, waiting
+
+from coredumpd import sealing
+
+CONFIG_MAP = "coredump-recipients"
+PAIR = keys.age()
+
+
+def wanting(kube, name="default", config_map=CONFIG_MAP):
+    """A namespace that wants its cores sealed."""
+    said = {"coredump.fujitsu.com/encrypt-to": config_map} if config_map else {}
+    meta = {"name": name, "uid": f"ns-{name}", "annotations": said}
+    kube.objects[f"/api/v1/namespaces/{name}"] = {"metadata": meta}
+
+
+def recipients(kube, text, namespace="default", name=CONFIG_MAP):
+    path = f"/api/v1/namespaces/{namespace}/configmaps/{name}"
+    kube.objects[path] = {"metadata": {"name": name}, "data": {"recipients": text}}
+
+
+def start(node, kube):
+    node.start("--kubeconfig", str(kube.kubeconfig()), "--no-core-pattern")
+
+
+def put(node, id, **changes):
+    node.spool.mkdir(mode=0o700, exist_ok=True)
+    return dumps.spooled(node.spool, id, **changes)
+
+
+def opened(node, key, identity=PAIR.identity):
+    """The core that the kernel sent, from the store, and its record."""
+    core = io.BytesIO()
+    age = gzip.decompress((node.store / key / "core.gz").read_bytes())
+    sealing.open(io.BytesIO(age), core, sealing.identities(identity))
+    return gzip.decompress(core.getvalue()), node.record(key)
+
+
+def held(node, why):
+    waiting.until("the refusal", lambda: why in node.logged(), 30)
+    assert node.stored() == []
+    assert os.listdir(node.spool)
+
+
+@pytest.mark.skipif(not corepattern.writable(), reason="core_pattern is not writable")
+@pytest.mark.parametrize("mode", ["pipe", pytest.param("socket", marks=capturing.needs_sockets)])
+def test_of_a_real_crash_nothing_plain_reaches_the_store(node, kube, tmp_path: Path, mode):
+    wanting(kube, "shop")
+    recipients(kube, f"# ours\n{PAIR.recipient}\n", "shop")
+    node.policy = {"runtimeStateDirs": [str(tmp_path / "runtime")]}
+    node.settings["capture"] = mode
+    program = crashers.compiled("crasher", tmp_path)
+    with corepattern.borrowed(), pods.running(tmp_path / "runtime") as pod:
+        node.start("--kubeconfig", str(kube.kubeconfig()))
+        process = pod.start([program, "abort", "0", str(8 * 1024 * 1024)], cwd="/")
+        assert process.wait(60) == -signal.SIGABRT
+        (key,) = node.wait_stored(1)
+        node.stop()
+    core, meta = opened(node, key)
+    assert len(core) == meta["core"]["size"]
+    assert f"{zlib.crc32(core):08x}" == meta["core"]["crc32"]
+    stored = (node.store / key / "core.gz").read_bytes()
+    sealed = gzip.decompress(stored)
+    assert meta["core"]["sealed"]["to"] == [PAIR.recipient]
+    assert (len(sealed), len(stored)) == (
+        meta["core"]["sealed"]["size"],
+        meta["core"]["storedSize"],
+    )
+    for marker in crashers.HEAP_MARKERS:
+        assert marker in core
+        for file in node.store.rglob("*"):
+            data = file.read_bytes() if file.is_file() else b""
+            assert marker not in data
+    assert all(marker not in sealed for marker in crashers.HEAP_MARKERS)
+
+
+def test_only_the_namespace_that_wants_it_is_sealed(node, kube):
+    wanting(kube)
+    wanting(kube, "other", None)
+    recipients(kube, PAIR.recipient)
+    start(node, kube)
+    put(node, "app-1", core=b"memory")
+    put(node, "app-2", core=b"memory", namespace="other", containerID="d" * 64)
+    sealed, plain = node.wait_stored(2)
+    assert opened(node, sealed)[0] == b"memory"
+    assert "sealed" not in node.record(plain)["core"]
+    assert gzip.decompress((node.store / plain / "core.gz").read_bytes()) == b"memory"
+    assert "coredumpd_agent_sealed_total 1.0" in node.get("/metrics")[1]
+
+
+def test_a_mistake_keeps_the_core_here_until_it_is_mended_and_tells_the_pod(node, kube):
+    wanting(kube)
+    start(node, kube)
+    put(node, "app-1", core=b"memory")
+    held(node, f"ConfigMap default/{CONFIG_MAP}")
+    recipients(kube, "age1typo\n")
+    held(node, "line 1 must be a public key")
+    waiting.until("both Events", lambda: len(kube.created("events")) == 2, 30)
+    assert {event["reason"] for event in kube.created("events")} == {"CoreDumpPolicy"}
+    text = node.get("/metrics")[1]
+    assert 'ship_failures_total{error="CannotSeal"}' in text
+    assert "coredumpd_agent_seal_failures_total" in text
+    recipients(kube, PAIR.recipient)
+    (key,) = node.wait_stored(1)
+    assert opened(node, key)[0] == b"memory"
+
+
+def test_an_agent_that_starts_while_the_api_is_away_does_not_forget_who_wants_sealing(node, kube):
+    wanting(kube)
+    recipients(kube, PAIR.recipient)
+    start(node, kube)
+    policy = node.host_dir / "policy.json"
+    waiting.until("the snapshot", lambda: json.loads(policy.read_bytes())["encryptTo"], 30)
+    node.stop()
+    config = str(kube.kubeconfig())
+    kube.stop()
+    put(node, "app-1", core=b"memory")
+    put(node, "app-2", namespace="other", containerID="d" * 64)
+    node.start("--kubeconfig", config, "--no-core-pattern")
+    waiting.until("the other dump", lambda: len(node.stored()) == 1, 30)
+    waiting.until("the refusal", lambda: "cannot be read" in node.logged(), 30)
+    assert [key.partition("/")[0] for key in node.stored()] == ["other"]
+    kube.start()
+    key, _ = node.wait_stored(2)
+    assert opened(node, key)[0] == b"memory"
+
+
+def test_an_agent_that_has_never_heard_of_namespaces_ships_no_pods_dump(node, kube):
+    config = str(kube.kubeconfig())
+    wanting(kube)
+    recipients(kube, PAIR.recipient)
+    kube.stop()
+    put(node, "app-1", core=b"memory")
+    put(node, "app-2", namespace="_host", containerID=None)
+    node.start("--kubeconfig", config, "--no-core-pattern")
+    waiting.until("the host's dump", lambda: len(node.stored()) == 1, 30)
+    waiting.until("the refusal", lambda: "not known yet" in node.logged(), 30)
+    assert [key.partition("/")[0] for key in node.stored()] == ["_host"]
+    kube.start()
+    _, key = node.wait_stored(2)
+    assert opened(node, key)[0] == b"memory"
+
+
+def test_a_core_of_a_namespace_that_is_gone_never_leaves(node, kube):
+    wanting(kube)
+    start(node, kube)
+    put(node, "app-1", core=b"memory")
+    held(node, "is not there")
+    del kube.objects["/api/v1/namespaces/default"]
+    waiting.until("the spool to be empty", lambda: not os.listdir(node.spool), 60)
+    assert node.stored() == []
+    assert "its namespace is gone" in node.logged()
+    assert 'coredumpd_agent_skipped_total{reason="policy"} 1.0' in node.get("/metrics")[1]
+
+
+def test_an_agent_killed_while_it_seals_loses_nothing_and_ships_nothing_plain(node, kube):
+    wanting(kube)
+    recipients(kube, PAIR.recipient)
+    core = os.urandom(64 * 1024 * 1024)
+    entry = put(node, "app-1", core=core)
+    for _ in range(3):
+        start(node, kube)
+        waiting.until(
+            "the sealing to begin",
+            lambda: (entry / "sealed.gz").exists() or not entry.exists(),
+            30,
+            every_s=0.002,
+        )
+        node.kill()
+    start(node, kube)
+    (key,) = node.wait_stored(1)
+    assert opened(node, key)[0] == core
+    assert [path.name for path in node.store.rglob(".*")] == []
+
+
+def test_a_store_that_fails_is_given_the_same_bytes_again(node, kube):
+    wanting(kube)
+    recipients(kube, PAIR.recipient)
+    away = node.store.with_name("away")
+    node.store.rename(away)
+    start(node, kube)
+    entry = put(node, "app-1", core=b"memory")
+    waiting.until("two tries", lambda: node.logged().count("app-1 not shipped") > 1, 30)
+    sealed = (entry / "core.gz").read_bytes()
+    assert not sealed.startswith(dumps.stored(b"memory"))
+    away.rename(node.store)
+    (key,) = node.wait_stored(1)
+    assert (node.store / key / "core.gz").read_bytes() == sealed
+    assert node.logged().count("sealed app-1 to") == 1
+    check = subprocess.run(
+        [*agents.program(node.kind), "store", "check", "--decompress", node.store.as_uri()],
+        capture_output=True,
+        text=True,
+        env=agents.environment(),
+        timeout=60,
+    )
+    assert check.returncode == 0, check.stdout + check.stderr

@@ -1,0 +1,27 @@
+"""Sealed dumps made by hand."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from typing import Any
+
+from coredumpd import record, sealing
+from coredumpd.agent import sealer
+from support import dumps, keys
+
+
+def make(
+    content: bytes, pair: keys.Pair, **fields: Any
+) -> tuple[record.DumpKey, record.CrashRecord, io.BytesIO]:
+    """As `dumps.make`, sealed to `pair`."""
+    _, plain, core = dumps.make(content, **fields)
+    to = sealing.recipients(pair.recipient)
+    with tempfile.TemporaryFile(buffering=0) as file:
+        members = sealer.Members(file)
+        sealing.seal(core, members, to)
+        members.end()
+        file.seek(0)
+        stored = file.read()
+    crash = sealer.record_of(plain, members, to)
+    return crash.key(), crash, io.BytesIO(stored)
