@@ -79,10 +79,10 @@ class Entry:
 
         It is removed if the block fails: the disk may be full of it. Raises StorageError.
         """
-        with self._changed() as directory:
-            file = _new_file(_SEALED, directory, 0)
-        with file:
+        with contextlib.ExitStack() as stack:
             try:
+                with self._changed() as directory:
+                    file = stack.enter_context(_new_file(_SEALED, directory, 0))
                 yield file
             except Exception:
                 with contextlib.suppress(errors.CoredumpdError):  # the first failure is the one
