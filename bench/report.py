@@ -32,3 +32,8 @@ class Line:
             bar = f">= {self.at_least:g}x"
         verdict = ("SHORT" if self.short else "ok") if bar else ""
         return f"{self.name:44} {self.value:>26} {ratio:>8} {bar:>9} {verdict}".rstrip()
+
+
+def skipped(name: str, why: str) -> Line:
+    """What could not be measured, said loudly; it is no missed bar."""
+    return Line(f"{name}: SKIPPED, {why}", "")

@@ -106,6 +106,13 @@ def id_time(id: str) -> int:
         return 0
 
 
+def pid_of(id: str) -> int | None:
+    """The process that `make_id` put into `id`, any suffix behind it; None for other names."""
+    parts = id.rsplit("-", 3)
+    plain = len(parts) == 4 and parts[2].isascii() and parts[2].isdecimal()
+    return int(parts[2]) if plain and len(parts[2]) <= len(str(2**22)) else None
+
+
 class DumpKey:
     """Where a dump lives, below any store's root: `<namespace>/<podUID>/<container>/<id>`.
 

@@ -617,7 +617,7 @@ spec:
       nodeSelector: {kubernetes.io/os: linux}
       tolerations:
         - {operator: Exists}
-      hostPID: true # which handler versions still run, which captures have lost their handler
+      hostPID: true # which handlers still run, which have died; of whom the kernel's connector tells
       terminationGracePeriodSeconds: 30
       containers:
         - name: agent

@@ -14,6 +14,7 @@ from typing import Any
 
 from coredumpd import errors, settings, store
 from coredumpd.agent import (
+    accounting,
     attribution,
     events,
     guard,
@@ -27,7 +28,6 @@ from coredumpd.agent import (
     policyfile,
     sealer,
     shipper,
-    skipped,
     stuck,
     tenants,
     threads,
@@ -153,7 +153,7 @@ class _Daemon:
         jobs = {"ship": self._shipper.run(), "stuck": self._stuck.run()}
         jobs |= {"tell": self._events.run(), "recover": self._recover()}
         if self._guard is not None:
-            watcher = skipped.Watcher(self._metrics, self._events)
+            watcher = accounting.Watcher(self._metrics, self._events, self._spool)
             jobs |= {"guard": self._guard.run(), "clean": self._clean(), "skips": watcher.run()}
         if self._tenants is not None:
             jobs["tenants"] = self._tenants.run()

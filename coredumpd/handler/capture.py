@@ -38,8 +38,9 @@ def run(
     limit = limits.of_core(rules, args.rlimit_core)
     reason = _reason_to_skip(crashed, rules, limit)
     if reason:
-        os.close(source)
+        # The line before the process may go: nobody then finds it gone and nothing said of it.
         log.kmsg(log.INFO, f"skipped crash of pid {args.pid} ({crashed.comm}): {reason}")
+        os.close(source)
         return
     crash = describe.begun(args, crashed, owner, rules.node, begun_at, mode)
     spool = _spool(host_dir)

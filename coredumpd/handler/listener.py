@@ -136,25 +136,25 @@ class Listener:
             for pidfd in self._workers:
                 os.close(pidfd)
             serve(connection, self._host_dir)
-        except Exception as error:  # noqa: BLE001 (the last line of defence, as in main)
-            log.kmsg(log.ERROR, f"crash not stored: {type(error).__name__}: {error}")
         finally:
             os._exit(0)
 
 
 def serve(connection: int, host_dir: str) -> None:
-    """One connection of the kernel's, from its first word to the stored core; closes it.
+    """One connection of the kernel's, from its first word to the stored core.
 
-    Raises the CoredumpdError that kept the crash from being stored.
+    Raises nothing: what kept the crash from being stored is in the kernel's log. The process ends
+    after this, and so `connection`.
     """
-    crash.set_deadline(crash.DEFAULT_TIMEOUT_S)
+    whose = ""
     try:
+        crash.set_deadline(crash.DEFAULT_TIMEOUT_S)
         args = peer.crash(connection)
+        whose = f"pid {args.pid}: "
         handshake.accept(connection)
-    except errors.CoredumpdError:
-        os.close(connection)
-        raise
-    crash.take(connection, args, host_dir, "socket")
+        crash.take(connection, args, host_dir, "socket")
+    except Exception as error:  # noqa: BLE001 (the last line of defence, as in main)
+        log.kmsg(log.ERROR, f"crash not stored: {whose}{type(error).__name__}: {error}")
 
 
 def hand_back(host_dir: str) -> None:

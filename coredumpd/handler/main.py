@@ -42,6 +42,7 @@ def main(words: list[str]) -> int:
         names = " ".join(name.upper() for name, *_ in pattern.FIELDS)
         print(USAGE.format(fields=names, table=table))
         return 0
+    whose = ""
     try:
         host_dir = _host_dir(sys.executable if hasattr(sys, "frozen") else sys.argv[0])
         if words[:1] == [LISTEN]:
@@ -49,12 +50,14 @@ def main(words: list[str]) -> int:
 
             return listener.main(words[1:], host_dir)
         crash.set_deadline(crash.DEFAULT_TIMEOUT_S)
-        crash.take(STDIN, pattern.parse(words), host_dir, "pipe")
+        args = pattern.parse(words)
+        whose = f"pid {args.pid}: "
+        crash.take(STDIN, args, host_dir, "pipe")
     except errors.CoredumpdError as error:
-        log.kmsg(log.ERROR, f"crash not stored: {error}")
+        log.kmsg(log.ERROR, f"crash not stored: {whose}{error}")
         raise
     except Exception as error:  # noqa: BLE001 (the last line of defence: no traceback, no recursion)
-        log.kmsg(log.ERROR, f"crash not stored: unexpected {type(error).__name__}: {error}")
+        log.kmsg(log.ERROR, f"crash not stored: {whose}unexpected {type(error).__name__}: {error}")
         print(f"coredumpd: unexpected {type(error).__name__}: {error}", file=sys.stderr)
         return errors.CoredumpdError.exit_code
     return 0

@@ -35,6 +35,11 @@ class Spool:
     def close(self) -> None:
         os.close(self._fd)
 
+    def pids(self) -> set[int]:
+        """Whose captures lie here, complete or in progress."""
+        names = (name for name in os.listdir(self._fd) if not name.endswith(ASIDE))
+        return {pid for name in names if (pid := record.pid_of(name)) is not None}
+
     def entries(self) -> list[Entry]:
         """Complete captures, oldest first. Names that no handler makes are passed over."""
         found = []

@@ -1,7 +1,8 @@
-/* Crashes on purpose: crasher abort|segv|divide [SLEEP_SECONDS] [HEAP_BYTES]
+/* Crashes on purpose: crasher abort|segv|divide [SLEEP_SECONDS] [HEAP_BYTES] [wait]
  *
- * Its heap is marked at both ends (heap.h). `threads` crashers are in crasher_threads.c. Compiled
- * statically it runs in an empty container.
+ * wait: once its heap is filled, says so by a byte on standard output, and crashes when standard
+ * input ends. Its heap is marked at both ends (heap.h). `threads` crashers are in crasher_threads.c.
+ * Compiled statically it runs in an empty container.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,5 +29,10 @@ int main(int argc, char **argv) {
         usleep((useconds_t)(atof(argv[2]) * 1e6));
     size_t size = argc > 3 ? (size_t)atoll(argv[3]) : 1 << 20;
     char *heap = marked_heap(size);
+    if (argc > 4) {
+        char byte = '.';
+        if (write(1, &byte, 1) != 1 || read(0, &byte, 1) != 0)
+            return 3;
+    }
     return crash_here(argc > 1 ? argv[1] : "abort") + heap[size / 2];
 }

@@ -128,10 +128,20 @@ class Agent:
             resident += next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
         return resident
 
+    def skipped(self) -> dict[str, int]:
+        """Crashes it counted as skipped, by reason."""
+        pattern = r'^coredumpd_agent_skipped_total\{reason="(.*)"\} (\d+)'
+        counts = re.findall(pattern, self.get("/metrics")[1], re.M)
+        return {reason: int(count) for reason, count in counts}
+
     def stored(self) -> list[str]:
         """Keys in the store: namespace/uid/container/id."""
-        found = (path.parent.relative_to(self.store) for path in self.store.rglob("meta.json"))
-        return sorted(str(path) for path in found if not path.name.startswith("."))
+        found: list[str] = []
+        for directory, below, files in os.walk(self.store):  # rglob fails where one is renamed
+            below[:] = [name for name in below if not name.startswith(".")]
+            if "meta.json" in files:
+                found.append(str(Path(directory).relative_to(self.store)))
+        return sorted(found)
 
     def record(self, key: str) -> dict[str, Any]:
         """The stored meta.json."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from coredumpd import pattern, record
+from coredumpd import errors, pattern, record
+from coredumpd.agent import connector
 from support import corepattern, installed, pods, waiting
 
 MODES = ("pipe", "socket")
@@ -23,6 +26,39 @@ needs_sockets = pytest.mark.skipif(
     not _CORE_MODES.exists() or "socket" not in _CORE_MODES.read_text().split(),
     reason="this kernel has no capture sockets",
 )
+
+
+def _has_connector() -> bool:
+    try:
+        connector.Connector().close()
+    except errors.Unavailable:
+        return False
+    return True
+
+
+needs_connector = pytest.mark.skipif(
+    not _has_connector(), reason="the kernel's proc connector does not answer here"
+)
+
+
+def handlers(host_dir: Path) -> dict[int, float]:
+    """Processes that capture a crash for the installation below `host_dir`: pid and age, s."""
+    listens: dict[int, bool] = {}
+    stats: dict[int, list[bytes]] = {}
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            words = (directory / "cmdline").read_bytes().split(b"\0")
+            if b"handle" in words and any(word.startswith(bytes(host_dir)) for word in words):
+                listens[int(directory.name)] = b"--listen" in words
+                stat = (directory / "stat").read_bytes()
+                stats[int(directory.name)] = stat.rpartition(b")")[2].split()  # proc(5), from 3 on
+    uptime_s, tick = time.clock_gettime(time.CLOCK_BOOTTIME), os.sysconf("SC_CLK_TCK")
+    # A listener's workers are its children, and called as it is.
+    return {
+        pid: uptime_s - int(stat[19]) / tick
+        for pid, stat in stats.items()
+        if not listens[pid] or int(stat[1]) in stats
+    }
 
 
 @contextlib.contextmanager
@@ -68,17 +104,6 @@ def part(handler: installed.Installed, stored_bytes: int = 1) -> Path:
     started = waiting.until("a capture", found, 30, 0.005)
     assert started is not None
     return started
-
-
-def handlers(handler: installed.Installed) -> list[int]:
-    """The pids of running handlers of this installation."""
-    name = str(handler.host_dir).encode()
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):  # gone meanwhile
-            if name in path.read_bytes():
-                found.append(int(path.parent.name))
-    return found
 
 
 class Listener:

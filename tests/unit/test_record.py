@@ -140,3 +140,20 @@ def test_a_sealed_core_that_does_not_say_what_it_is_is_refused(sealed: Any, fiel
     with pytest.raises(errors.BadRecord) as caught:
         record.CrashRecord.parse(json.dumps(raw).encode())
     assert field in {cause.field for cause in caught.value.causes}
+
+
+@pytest.mark.parametrize(
+    ("id", "expected"),
+    [
+        (record.make_id("my-app", 1764000000, 4194303, 7), 4194303),
+        (record.make_id("x" * 200, 1764000000, 1, 7) + ".part", 1),
+        ("a-b-12345678901-c", None),
+        ("a-b-\u0667-c", None),
+        ("stray", None),
+        ("", None),
+    ],
+)
+def test_the_process_is_read_from_an_id_and_from_nothing_else(
+    id: str, expected: int | None
+) -> None:
+    assert record.pid_of(id) == expected

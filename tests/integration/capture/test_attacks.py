@@ -320,13 +320,13 @@ def test_a_crash_of_the_handler_is_not_dumped_and_its_capture_is_recovered(
     with capturing.owning(handler):
         process = pod.start([crasher, "segv", "0", "2000000000"], cwd="/")
         capturing.part(handler)
-        for pid in capturing.handlers(handler):
+        for pid in capturing.handlers(handler.host_dir):
             os.kill(pid, signal.SIGSEGV)
         process.wait(timeout=30)
         end = time.monotonic() + 10
-        while capturing.handlers(handler) and time.monotonic() < end:
+        while capturing.handlers(handler.host_dir) and time.monotonic() < end:
             time.sleep(0.02)
-        assert capturing.handlers(handler) == []
+        assert not capturing.handlers(handler.host_dir)
     assert handler.entries() == []
     [(id, said)] = recovery.recover(str(handler.spool))
     assert "kept" in said

@@ -51,7 +51,7 @@ def test_a_container_with_a_grace_of_1_s_ends_in_time_while_a_big_core_streams(
     with capturing.owning(handler, mode):
         container = pod.start(["unshare", "--pid", "--fork", crasher, *BIG], cwd="/")
         capturing.part(handler)
-        for pid in capturing.handlers(handler):
+        for pid in capturing.handlers(handler.host_dir):
             os.kill(pid, signal.SIGSTOP)  # the core would stream for minutes
         container.terminate()
         end = time.monotonic() + GRACE_S
@@ -65,7 +65,7 @@ def test_a_container_with_a_grace_of_1_s_ends_in_time_while_a_big_core_streams(
         while inside(pod) and time.monotonic() < end:
             time.sleep(0.02)
         assert not inside(pod), "the container could not be ended"
-        for pid in capturing.handlers(handler):
+        for pid in capturing.handlers(handler.host_dir):
             os.kill(pid, signal.SIGCONT)
         container.wait(10)
         entry = handler.wait_for_entry()

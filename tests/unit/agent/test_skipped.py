@@ -1,4 +1,4 @@
-"""Which lines of the kernel's log tell of a crash without a dump."""
+"""Which lines of the kernel's log tell of a crash, and what."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coredumpd.agent import skipped
+from coredumpd.agent.skipped import HANDLER, KEPT_BACK, KERNEL, Said
 
 
 @pytest.mark.parametrize(
@@ -16,29 +17,47 @@ from coredumpd.agent import skipped
     [
         (
             b"4,1,2,-;coredump: 7(a b): over core_pipe_limit, skipping core dump\n",
-            ("pipe-limit", 1),
+            Said("pipe-limit", KERNEL),
         ),
-        (b"4,1,2,-;Pid 7(web) over core_pipe_limit\n", ("pipe-limit", 1)),
-        (b"4,1,2,-;coredump_pipe: 49 callbacks suppressed\n", ("pipe-limit", 49)),
-        (b"4,1,2,-;coredump_sock_connect: 3 callbacks suppressed\n", ("socket-dead", 3)),
+        (b"4,1,2,-;Pid 7(web) over core_pipe_limit\n", Said("pipe-limit", KERNEL)),
+        (b"4,1,2,-;coredump_pipe: 49 callbacks suppressed\n", Said("pipe-limit", KEPT_BACK, 49)),
+        (
+            b"4,1,2,-;coredump_sock_connect: 3 callbacks suppressed\n",
+            Said("socket-dead", KEPT_BACK, 3),
+        ),
         (
             b"4,1,2,-;coredump: 7(web): Coredump socket connection /x/capture.sock failed -111\n",
-            ("socket-dead", 1),
+            Said("socket-dead", KERNEL),
         ),
         (
             b"4,1,2,-;coredump: 7(web): Coredump socket /x/capture.sock receive queue full\n",
-            ("socket-queue", 1),
+            Said("socket-queue", KERNEL),
         ),
-        (b"4,1,2,-;coredump: 7(web): |/x/coredumpd pipe failed\n", ("no-handler", 1)),
-        (b"11,1,2,-;coredumpd[9]: crash not stored: process 7 is gone\n", ("failed", 1)),
-        (b"14,1,2,-;coredumpd[9]: skipped crash of pid 7 (x): in no pod\n", ("policy", 1)),
-        (b"14,1,2,-;coredumpd[9]: stored x of y\n", None),
+        (
+            b"4,1,2,-;coredump: 7(web): |/x/coredumpd pipe failed\n",
+            Said("no-handler", KERNEL),
+        ),
+        (
+            b"11,1,2,-;coredumpd[9]: crash not stored: bad handler arguments: x\n",
+            Said("failed", HANDLER),
+        ),
+        (
+            b"11,1,2,-;coredumpd[9]: crash not stored: pid 7: process 7 is gone\n",
+            Said("failed", HANDLER, pid=7),
+        ),
+        (
+            b"14,1,2,-;coredumpd[9]: skipped crash of pid 7 (x): in no pod\n",
+            Said("policy", HANDLER, pid=7),
+        ),
+        (
+            b"14,1,2,-;coredumpd[9]: stored a-b-20261124t201244z-7-beef of n/p/c: 1 -> 1 bytes\n",
+            Said("stored", HANDLER, pid=7),
+        ),
+        (b"14,1,2,-;coredumpd[9]: stored x of y\n", Said("stored", HANDLER)),
         (b"6,1,2,-;web[7]: segfault at 0 ip 0 sp 0 error 6\n SUBSYSTEM=x\n", None),
     ],
 )
-def test_a_line_is_counted_for_what_it_tells(
-    entry: bytes, expected: tuple[str, int] | None
-) -> None:
+def test_a_line_tells_what_became_of_a_crash(entry: bytes, expected: Said | None) -> None:
     assert skipped.judge(entry) == expected
 
 
@@ -59,7 +78,7 @@ def test_reading_is_bounded_and_ends_with_what_is_there() -> None:
     ours, theirs = os.pipe()
     os.set_blocking(ours, False)
     os.write(theirs, b"14,1,2,-;coredumpd[9]: skipped crash of pid 7 (x): in no pod\n")
-    assert skipped.read(ours) == [("policy", 1)]
+    assert skipped.read(ours) == [Said("policy", HANDLER, pid=7)]
     assert skipped.read(ours) == []
     os.close(ours)
     os.close(theirs)
@@ -67,4 +86,4 @@ def test_reading_is_bounded_and_ends_with_what_is_there() -> None:
 
 def test_every_reason_but_policy_comes_with_advice() -> None:
     reasons = {reason for _, reason in (*skipped._KERNEL, *skipped._OURS)}
-    assert reasons - set(skipped.ADVICE) == {skipped.POLICY}
+    assert (reasons | {skipped.NOT_DUMPED}) - set(skipped.ADVICE) == {skipped.POLICY}

@@ -187,3 +187,10 @@ def test_a_sealed_core_without_room_leaves_the_plain_one(
     assert sorted(os.listdir(Path(spool.path) / "a-1")) == ["core.gz", "meta.json"]
     with entry.open_core() as core:
         assert gzip.decompress(core.read()) == b"memory"
+
+
+def test_whose_captures_lie_here_is_known_also_while_they_are_made(spool: entries.Spool) -> None:
+    for name in ("a-20261124t201244z-7-beef", "b-c-20261124t201244z-8-beef.part", "stray.part"):
+        (Path(spool.path) / name).mkdir()
+    (Path(spool.path) / "a-20261124t201244z-9-beef.bad").mkdir()
+    assert spool.pids() == {7, 8}

@@ -1,0 +1,65 @@
+"""What the watcher does with the two sources; the kernel's own are in tests/integration/agent."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from coredumpd.agent import accounting, events, ledger, metrics, skipped
+from coredumpd.agent.connector import Told
+
+
+class FakeSpool:
+    def pids(self) -> set[int]:
+        return {8}
+
+
+class FakeConnector:
+    """Tells of `events` once."""
+
+    def __init__(self, events: list[Told], lost: bool = False) -> None:
+        self._events = events
+        self._lost = lost
+
+    def read(self) -> tuple[list[Told], bool]:
+        return self._events, self._lost
+
+
+def made() -> Any:
+    return accounting.Watcher(metrics.Metrics(), events.Events(None, None), FakeSpool())  # type: ignore[arg-type]
+
+
+def heard(told: list[Told], lost: bool = False) -> ledger.Ledger:
+    book = ledger.Ledger()
+    made()._hear(FakeConnector(told, lost), book)
+    return book
+
+
+def test_a_crash_whose_capture_lies_in_the_spool_waits_for_no_word() -> None:
+    told = [Told(ended, pid, pid, False) for ended in (False, True) for pid in (7, 8)]
+    assert heard(told).ended == [7]
+
+
+def test_when_events_were_lost_processes_that_are_gone_have_ended(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gone = 2**22 + 1  # above PID_MAX_LIMIT
+    begun = [Told(False, pid, pid, False) for pid in (gone, os.getpid())]
+    book = heard(begun, lost=True)
+    assert (book.ended, book.open) == ([gone], [os.getpid()])
+    assert "events of the kernel's connector were lost" in caplog.text
+
+
+def test_without_a_connector_every_line_of_the_log_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    watcher = made()
+    lines = [
+        skipped.Said(skipped.PIPE_LIMIT, skipped.KERNEL),
+        skipped.Said(skipped.PIPE_LIMIT, skipped.KEPT_BACK, 14),
+        skipped.Said(skipped.STORED, skipped.HANDLER, pid=7),
+        skipped.Said(skipped.LOST_LINES, skipped.KERNEL, 0),
+    ]
+    monkeypatch.setattr(skipped, "read", lambda kmsg: lines)
+    watcher._read(-1)
+    assert watcher._untold == {skipped.PIPE_LIMIT: 15}
