@@ -20,10 +20,11 @@ from typing import NamedTuple
 
 from coredumpd import record
 from coredumpd import store as stores
-from support import agents, cores, installed, pods, waiting
+from support import agents, cores, fakekube, installed, pods, waiting
 
 CORE_BYTES = 400_000
-SPOOL_BYTES_MAX = 6 * CORE_BYTES  # room for five: the gzip of noise is a little longer
+SPOOL_BYTES_MAX = 6 * CORE_BYTES
+_EMPTY_BYTES = 20  # a record alone still has a core.gz, which gunzip takes: of nothing
 _BEGUN_S = 1_790_000_000  # crash number n says it happened n seconds after this
 _HANDLER_S = 60
 
@@ -100,11 +101,12 @@ class Crashes:
             raise failures[0]
 
     def spooled_bytes(self) -> int:
-        """What the spool's cores take."""
+        """What the spool's cores take, those that hold nothing left out."""
         total = 0
         for path in self.node.spool.glob("*/core.gz"):
             with contextlib.suppress(FileNotFoundError):  # shipped meanwhile
-                total += path.stat().st_size
+                size = path.stat().st_size
+                total += size if size > _EMPTY_BYTES else 0
         return total
 
     def arrived(self, store: stores.Store, deadline_s: float = 120) -> Story:
@@ -125,6 +127,66 @@ class Crashes:
         for container in {container for container, _ in shipped}:
             times = [record.id_time(id) for mine, id in shipped if mine == container]
             assert times == sorted(times)
+
+
+class Tale:
+    """One node with its crashes, from the first dump to the last."""
+
+    def __init__(
+        self, node: agents.Agent, kube: fakekube.FakeKube, crashes: Crashes, stuck_s: float
+    ) -> None:
+        """`stuck_s`: the agent's stuckAfter."""
+        self.node, self.kube, self.crashes = node, kube, crashes
+        self.stuck_s = stuck_s
+
+    def begin(self, store: stores.Store) -> None:
+        """An agent that ships, and is well."""
+        self.node.start("--kubeconfig", str(self.kube.kubeconfig()), "--no-core-pattern")
+        for _ in range(3):
+            self.crashes.crash()
+        self.crashes.arrived(store)
+        assert self.node.get("/healthz") == (200, "ok\n")
+
+    def suffer(self, why: str) -> None:
+        """Until the spool is full, and the agent has said `why` in every way it can."""
+        crashes, first = self.crashes, self.crashes.count
+        with crashes.going_on(0.4):
+            waiting.until("healthz to fail", lambda: self.node.get("/healthz")[0] == 503, 60)
+            waiting.until("an Event", lambda: told(self.kube, "CoreDumpsStuck"), 60)
+            waiting.until("the spool to be full", lambda: crashes.count > first + 9, 120)
+            assert re.search(why, self.node.get("/healthz")[1])
+            assert re.search(why, told(self.kube, "CoreDumpsStuck")[0])
+            assert crashes.spooled_bytes() <= SPOOL_BYTES_MAX
+            assert measured(self.node, "spool_entries") > 6
+            assert measured(self.node, "ship_(?:failing|silent)_seconds") > self.stuck_s
+
+    def end(self, store: stores.Store) -> None:
+        """Everything has arrived, and the agent is well again."""
+        story = self.crashes.arrived(store)
+        assert story.cut, "the spool's limit was reached"
+        waiting.until("healthz", lambda: self.node.get("/healthz") == (200, "ok\n"), 30)
+        assert measured(self.node, "shipped_total") == self.crashes.count
+        waiting.until("the end to be told", lambda: told(self.kube, "CoreDumpsResumed"), 30)
+        self.node.stop()
+
+
+def measured(node: agents.Agent, name: str) -> float:
+    """A metric of the agent's, over all its labels."""
+    found = re.findall(
+        rf"^coredumpd_agent_{name}(?:{{.*}})? (\S+)$", node.get("/metrics")[1], re.MULTILINE
+    )
+    return sum(map(float, found))
+
+
+def told(kube: fakekube.FakeKube, reason: str) -> list[str]:
+    """The messages of the Events of that reason."""
+    return [event["message"] for event in kube.created("events") if event["reason"] == reason]
+
+
+def states(pid: int) -> list[str]:
+    """Of a process's threads (proc(5)), the main one first."""
+    files = sorted(Path(f"/proc/{pid}/task").iterdir(), key=lambda path: int(path.name))
+    return [(path / "stat").read_text().rpartition(")")[2].split()[0] for path in files]
 
 
 def core_of(number: int) -> bytes:

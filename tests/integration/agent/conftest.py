@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import agents, fakekube
+from support import agents, fakekube, uploads
 
 
 @pytest.fixture
@@ -27,3 +27,14 @@ def kube(tmp_path: Path) -> Iterator[fakekube.FakeKube]:
     directory.mkdir()
     with fakekube.FakeKube(directory) as server:
         yield server
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[uploads.World]:
+    """A server that agents may send to."""
+    made = uploads.World(tmp_path / "world")
+    with made.kube:
+        made.start()
+        yield made
+        if made.server is not None and made.server.process.poll() is None:
+            made.server.stop()

@@ -11,26 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import ceph, gluster
+from support import gluster
 
-from coredumpd import settings
 from coredumpd import store as stores
 
 ENGINES = ("ext4", "tmpfs", "cephfs", "glusterfs", "rgw")
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ceph.Ceph]:
-    """A Ceph with CephFS mounted and a gateway."""
-    why = ceph.missing()
-    if why is not None:
-        pytest.skip(f"CEPH IS NOT TESTED: {why}")
-    with ceph.Ceph(tmp_path_factory.mktemp("ceph")) as made:
-        made.start()
-        made.gateway()
-        made.mount()
-        yield made
 
 
 @pytest.fixture(scope="session")
@@ -41,18 +27,6 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gluster.Gluster
         pytest.skip(f"GLUSTERFS IS NOT TESTED: {why}")
     with gluster.Gluster(tmp_path_factory.mktemp("gluster")) as made:
         yield made
-
-
-@pytest.fixture
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ceph.ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ceph.SECRET_KEY)
-
-
-@pytest.fixture(scope="session")
-def s3_bucket(cluster: ceph.Ceph) -> settings.BucketSettings:
-    """How to reach the bucket `cores`."""
-    return settings.BucketSettings(**cluster.bucket("cores"))
 
 
 @pytest.fixture

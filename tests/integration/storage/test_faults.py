@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import ceph, dumps, meddler, waiting
+from support import ceph, dumps, waiting
 
 from coredumpd import errors, settings
 from coredumpd import store as stores
@@ -57,14 +57,6 @@ def mounted(tmp_path: Path, tmpfs: Path) -> Iterator[Path]:
     mount("--bind", tmpfs, where)
     yield where
     subprocess.run(["umount", "-l", str(where)], check=False)
-
-
-@pytest.fixture
-def between(cluster: ceph.Ceph, credentials: None) -> Iterator[meddler.Meddler]:
-    """A proxy in front of the gateway."""
-    made = meddler.Meddler(int(cluster.endpoint.rsplit(":", 1)[1]))
-    yield made
-    made.close()
 
 
 @pytest.fixture

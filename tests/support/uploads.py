@@ -1,0 +1,60 @@
+"""A server to which agents send their dumps: its own store, TLS, and who may send."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from coredumpd import settings, store
+from support import controlplane, pki, servers
+
+ACCOUNT = "system:serviceaccount:coredumpd:coredumpd-agent"
+
+
+class World:
+    """A server that agents may send to, as `agent`, and nobody else."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir()
+        self.kube = controlplane.ControlPlane(directory)
+        self.kube.tokens["agent"] = {"username": ACCOUNT, "groups": ["system:serviceaccounts"]}
+        self.kube.tokens["admin"] = {"username": "admin", "groups": ["system:masters"]}
+        self.kube.tokens["other"] = {"username": ACCOUNT + "x", "groups": []}
+        self.path = directory / "served"
+        self.path.mkdir()
+        self.store = store.open(self.path.as_uri())
+        self.authority = pki.Authority(directory, "serving-ca")
+        self.certificate, self.key = self.authority.issue("coredumpd")
+        self.token = directory / "token"
+        self.token.write_text("agent\n")
+        self.port = 0
+        self.server: servers.Server | None = None
+
+    def start(self) -> servers.Server:
+        document = {
+            "server": {
+                "store": self.path.as_uri(),
+                "objects": f"sqlite:///{self.directory}/objects.db",
+                "port": self.port,
+                "tlsCertFile": str(self.certificate),
+                "tlsKeyFile": str(self.key),
+                "shutdownDelay": "0",
+                "uploadAccount": ACCOUNT,
+            }
+        }
+        config = self.directory / "server.yaml"
+        config.write_text(yaml.safe_dump(document))
+        arguments = ["--config", str(config), "--kubeconfig", str(self.kube.kubeconfig())]
+        self.server = servers.Server("source", arguments, self.directory / "server.log")
+        self.port = self.server.port
+        return self.server
+
+    def settings(self) -> dict[str, str]:
+        return {"caFile": str(self.authority.file), "tokenFile": str(self.token)}
+
+    def target(self) -> store.Target:
+        upload = settings.build(settings.UploadSettings, self.settings(), "upload")
+        url = f"https://127.0.0.1:{self.port}"
+        return store.open_target(url, settings.BucketSettings(), upload)
