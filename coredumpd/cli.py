@@ -17,6 +17,7 @@ roles:
   agent       install the handler, own core_pattern, ship dumps to the store
   server      serve coredump.fujitsu.com/v1alpha1, the aggregated API
   store       check, repair, measure and copy stores of dumps
+  download    fetch the dumps of a pod, and open those that are encrypted
   demo        the whole way on this machine, without Kubernetes
 
 `coredumpd ROLE --help` explains each. `coredumpd --version` prints the version.
@@ -56,6 +57,10 @@ def _dispatch(words: list[str]) -> int:
             from coredumpd.storetool import main as storetool
 
             return storetool.main(words[1:])
+        case ["download"]:
+            from coredumpd.client import download
+
+            return download.main(words[1:])
         case ["demo"]:
             from coredumpd.client import demo
 

@@ -12,7 +12,7 @@ import datetime
 import json
 import os
 import urllib.parse
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -26,6 +26,8 @@ REQUEST_TIMEOUT_S = 15.0
 TOKEN_AGE_S_MAX = 60.0  # the kubelet rotates a token long before it expires
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 _WATCH_SILENCE_S_MAX = 330.0  # we ask for watches of 300 s; past that the peer is gone
+_DOWNLOAD_SILENCE_S_MAX = 60.0
+_CHUNK_BYTES = 256 * 1024
 _CLOSING_S = 0.05  # a TLS transport closes its socket some turns of the loop later
 _SERVICE_ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
 _BY_STATUS: dict[int, type[errors.CoredumpdError]] = {
@@ -74,6 +76,23 @@ async def connect(kubeconfig: str | None = None, context: str | None = None) -> 
     except (config.ConfigException, OSError, ValueError, LookupError, TypeError) as error:
         raise errors.SettingsError(f"no way to reach Kubernetes: {error}") from error
     return Client(settings)
+
+
+def default_namespace(kubeconfig: str | None = None, context: str | None = None) -> str:
+    """The namespace that `connect` with the same arguments is about, as kubectl chooses it.
+
+    Raises SettingsError.
+    """
+    if kubeconfig is None and in_cluster():
+        return own_namespace() or "default"
+    try:
+        contexts, active = config.list_kube_config_contexts(kubeconfig)
+        for one in contexts:
+            if one["name"] == (context or active["name"]):
+                return str(one["context"].get("namespace") or "default")
+    except (config.ConfigException, OSError, ValueError, LookupError, TypeError) as error:
+        raise errors.SettingsError(f"no way to reach Kubernetes: {error}") from error
+    raise errors.SettingsError(f"the kubeconfig has no context {context!r}")
 
 
 class Client:
@@ -147,6 +166,25 @@ class Client:
                 yield event
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise self._unavailable("WATCH", path, error) from error
+        finally:
+            response.close()
+
+    async def stream(self, path: str, *, query: Query | None = None) -> AsyncGenerator[bytes, None]:
+        """The bytes of a GET as they come, for as long as they come; hold it by `aclosing`.
+
+        Raises what `request` raises; Unavailable when it is cut before its end.
+        """
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=REQUEST_TIMEOUT_S, sock_read=_DOWNLOAD_SILENCE_S_MAX
+        )
+        response = await self._send("GET", path, None, query, "application/json", timeout)
+        try:
+            if not 200 <= response.status < 300:
+                _parse("GET", path, response.status, await response.read())
+            async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                yield chunk
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unavailable("GET", path, error) from error
         finally:
             response.close()
 

@@ -27,6 +27,7 @@ COMMANDS = (
     ("store", "repair"),
     ("store", "usage"),
     ("store", "migrate"),
+    ("download",),
     ("demo",),
 )
 

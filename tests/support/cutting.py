@@ -74,11 +74,31 @@ class Proxy:
                         if not data or self._cuts(asked, source is client):
                             return
                         (server if source is client else client).sendall(data)
+                        if source is server and self._used_up(len(data)):
+                            return
                     except OSError:
                         return
+
+    def _used_up(self, size: int) -> bool:
+        """Has a connection had its share?"""
+        del size
+        return False
 
     def _cuts(self, asked: bool, from_client: bool) -> bool:
         if asked and self._cut == ("request" if from_client else "answer"):
             self._cut = None
             return True
         return False
+
+
+class Meter(Proxy):
+    """Cuts, once, after `count` bytes of answers."""
+
+    def __init__(self, port: int, count: int) -> None:
+        self._count = count
+        self.passed = 0  # bytes of answers, of all connections
+        super().__init__(port)
+
+    def _used_up(self, size: int) -> bool:
+        before, self.passed = self.passed, self.passed + size
+        return before < self._count <= self.passed

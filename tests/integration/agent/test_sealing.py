@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from support import agents, capturing, corepattern, crashers, dumps, keys, pods, waiting
+from support import agents, capturing, corepattern, crashers, dumps, keys, pods, servers, waiting
 
 from coredumpd import sealing
 
@@ -47,6 +47,21 @@ def opened(node, key, identity=PAIR.identity):
     age = gzip.decompress((node.store / key / "core.gz").read_bytes())
     sealing.open(io.BytesIO(age), core, sealing.identities(identity))
     return gzip.decompress(core.getvalue()), node.record(key)
+
+
+def downloaded(node, directory: Path) -> bytes:
+    """The one core that a person gets, with the identity, from a server of this store."""
+    (directory / "key.txt").write_bytes(PAIR.identity)
+    data, out = directory / "server", directory / "out"
+    words = ["--standalone", "--data-dir", str(data), "--port", "0", "--store", node.store.as_uri()]
+    with servers.running(node.kind, words, directory / "server.log"):
+        command = [*agents.program(node.kind), "download", "--kubeconfig", str(data / "kubeconfig")]
+        command += ["-n", "shop", "-o", str(out), "--identity", str(directory / "key.txt"), "web-0"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=agents.environment(), timeout=60
+        )
+    assert done.returncode == 0, done.stderr
+    return next(out.rglob("core")).read_bytes()
 
 
 def held(node, why):
@@ -85,6 +100,7 @@ def test_of_a_real_crash_nothing_plain_reaches_the_store(node, kube, tmp_path: P
             data = file.read_bytes() if file.is_file() else b""
             assert marker not in data
     assert all(marker not in sealed for marker in crashers.HEAP_MARKERS)
+    assert downloaded(node, tmp_path) == core
 
 
 def test_only_the_namespace_that_wants_it_is_sealed(node, kube):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import socket
 
 import pytest
@@ -179,3 +181,52 @@ def test_a_peer_that_hangs_up_in_the_middle_is_unavailable(tmp_path):
                 await api.request("GET", POD)
 
     asyncio.run(run())
+
+
+def streamed(kube, path):
+    async def run():
+        async with (
+            await client.connect(str(kube.kubeconfig())) as api,
+            contextlib.aclosing(api.stream(path, query={"offset": 3})) as chunks,
+        ):
+            return b"".join([chunk async for chunk in chunks])
+
+    return asyncio.run(run())
+
+
+def test_a_stream_gives_the_bytes_of_the_answer(kube):
+    kube.answers["GET", POD] = (200, "x" * 1_000_000)
+    assert streamed(kube, POD) == b"x" * 1_000_000
+    assert kube.asked == [("GET", f"{POD}?offset=3", None)]
+
+
+def test_a_stream_that_is_refused_raises_what_a_request_would(kube):
+    kube.answers["GET", POD] = status(403, "Forbidden", "no")
+    with pytest.raises(errors.Forbidden, match="no"):
+        streamed(kube, POD)
+    with pytest.raises(errors.NotFound):
+        streamed(kube, "/nothing")
+
+
+def test_the_default_namespace_is_the_contexts(tmp_path, monkeypatch):
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    path = tmp_path / "config"
+    contexts = [
+        {"name": "one", "context": {"cluster": "c", "user": "u", "namespace": "team-a"}},
+        {"name": "two", "context": {"cluster": "c", "user": "u"}},
+    ]
+    document = {
+        "clusters": [{"name": "c", "cluster": {"server": "https://x"}}],
+        "users": [{"name": "u", "user": {}}],
+        "contexts": contexts,
+        "current-context": "one",
+    }
+    path.write_text(json.dumps(document))
+    assert client.default_namespace(str(path)) == "team-a"
+    assert client.default_namespace(str(path), "two") == "default"
+    for wrong in (
+        lambda: client.default_namespace(str(path), "three"),
+        lambda: client.default_namespace(str(tmp_path / "none")),
+    ):
+        with pytest.raises(errors.SettingsError):
+            wrong()

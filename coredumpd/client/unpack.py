@@ -1,0 +1,123 @@
+"""Take apart the archive of one dump while it arrives. Pure but for the sinks it is given.
+
+The archive's names are not believed, only recognised: whatever it holds, `meta.json`, `core` and
+`core.gz.age` are all that can come out (docs/formats.md, "The archive").
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Protocol
+
+from coredumpd import errors
+
+META, CORE, SEALED = "meta.json", "core", "core.gz.age"
+_BLOCK = 512
+_PAX_BYTES_MAX = 64 * 1024
+_CHUNK_BYTES = 1024 * 1024
+_GZIP = 16 + zlib.MAX_WBITS  # a gzip header is expected
+
+
+class Sink(Protocol):
+    """Where a file's bytes go."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+class Gunzip:
+    """gzip members, decompressed into `sink` in pieces of bounded size."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._member = zlib.decompressobj(_GZIP)
+        self._begun = False
+
+    @property
+    def whole(self) -> bool:
+        """Has everything that was begun come to its end?"""
+        return not self._begun
+
+    def write(self, data: bytes) -> None:
+        """The next bytes. Raises StorageError for what is not gzip, and what the sink raises."""
+        waiting = False  # output inside that needs no more input
+        while data or waiting:
+            self._begun = True
+            try:
+                out = self._member.decompress(data, _CHUNK_BYTES)
+            except zlib.error as error:
+                raise errors.StorageError(f"what came is no gzip: {error}") from error
+            self._sink.write(out)
+            if self._member.eof:
+                data, waiting = self._member.unused_data, False
+                self._member = zlib.decompressobj(_GZIP)
+                self._begun = False
+            else:
+                data, waiting = self._member.unconsumed_tail, len(out) == _CHUNK_BYTES
+
+
+class Unpacker:
+    """Feed it the archive; `begin(name, size)` gives the sink of each file."""
+
+    def __init__(self, begin: Callable[[str, int], Sink]) -> None:
+        self._begin = begin
+        self._gunzip = Gunzip(self)
+        self._header = bytearray()
+        self._sink: Sink | None = None
+        self._left = 0  # bytes of the file at hand
+        self._skip = 0  # bytes of padding, or of a pax header
+        self._zeros = 0  # blocks of zeros: two end an archive
+
+    @property
+    def done(self) -> bool:
+        """Was this the whole archive?"""
+        return self._zeros >= 2 and self._gunzip.whole
+
+    def feed(self, data: bytes) -> None:
+        """The next bytes of the .tar.gz. Raises StorageError when it is no archive of ours."""
+        self._gunzip.write(data)
+
+    def write(self, data: bytes) -> None:
+        """The next bytes of the tar."""
+        view = memoryview(data)
+        while view:
+            if self._left and self._sink is not None:
+                piece, view = view[: self._left], view[self._left :]
+                self._sink.write(bytes(piece))
+                self._left -= len(piece)
+            elif self._skip:
+                skipped = min(self._skip, len(view))
+                self._skip -= skipped
+                view = view[skipped:]
+            else:
+                missing = _BLOCK - len(self._header)
+                self._header += view[:missing]
+                view = view[missing:]
+                if len(self._header) == _BLOCK:
+                    self._head(bytes(self._header))
+                    self._header.clear()
+
+    def _head(self, block: bytes) -> None:
+        if not any(block):
+            self._zeros += 1
+            return
+        kind, size = block[156:157], _size(block)
+        padding = -size % _BLOCK
+        if kind == b"x" and size <= _PAX_BYTES_MAX:
+            self._skip = size + padding
+            return
+        name = block[:100].rstrip(b"\0").rpartition(b"/")[2].decode("ascii", "replace")
+        if kind != b"0" or self._zeros or name not in (META, CORE, SEALED):
+            raise errors.StorageError("what came is no archive of a dump")
+        self._sink, self._left, self._skip = self._begin(name, size), size, padding
+
+
+def _size(block: bytes) -> int:
+    """The size field: octal, or base 256 above 8 GiB. Raises StorageError."""
+    field = block[124:136]
+    if field[0] == 0x80:
+        return int.from_bytes(field[1:], "big")
+    try:
+        return int(field.rstrip(b"\0 "), 8)
+    except ValueError as error:
+        raise errors.StorageError("what came is no archive of a dump") from error
