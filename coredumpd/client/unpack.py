@@ -40,8 +40,8 @@ class Gunzip:
 
     def write(self, data: bytes) -> None:
         """The next bytes. Raises StorageError for what is not gzip, and what the sink raises."""
-        waiting = False  # output inside that needs no more input
-        while data or waiting:
+        # Output that waits inside comes with the next bytes: a member's trailer at the latest.
+        while data:
             self._begun = True
             try:
                 out = self._member.decompress(data, _CHUNK_BYTES)
@@ -49,11 +49,11 @@ class Gunzip:
                 raise errors.StorageError(f"what came is no gzip: {error}") from error
             self._sink.write(out)
             if self._member.eof:
-                data, waiting = self._member.unused_data, False
+                data = self._member.unused_data
                 self._member = zlib.decompressobj(_GZIP)
                 self._begun = False
             else:
-                data, waiting = self._member.unconsumed_tail, len(out) == _CHUNK_BYTES
+                data = self._member.unconsumed_tail
 
 
 class Unpacker:
