@@ -134,8 +134,9 @@ def test_a_sealed_core_takes_the_place_of_the_plain_one(spool: entries.Spool) ->
     assert (directory / "core.gz").stat().st_mode & 0o777 == 0o600
 
 
-def test_killed_at_any_step_an_entry_is_plain_or_sealed_and_never_lost(
-    spool: entries.Spool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failure", [Killed(), OSError(5, "Input/output error")])
+def test_killed_or_failing_at_any_step_an_entry_is_plain_or_sealed_and_never_lost(
+    spool: entries.Spool, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:
     seen = set()
     for deadly in range(100):
@@ -146,13 +147,13 @@ def test_killed_at_any_step_an_entry_is_plain_or_sealed_and_never_lost(
             nonlocal count
             count += 1
             if count == _deadly + 1:
-                raise Killed
+                raise failure
             return REAL[name](*given, **named)
 
         with monkeypatch.context() as patched:
             for step in STEPS:
                 patched.setattr(os, step, functools.partial(counted, step))
-            with contextlib.suppress(Killed):
+            with contextlib.suppress(Killed, errors.StorageError):
                 put_sealed(next(one for one in spool.entries() if one.id == f"a-{deadly}"))
         entry = next(one for one in spool.entries() if one.id == f"a-{deadly}")
         with entry.open_core() as core:
@@ -176,8 +177,9 @@ def test_a_sealed_core_without_room_leaves_the_plain_one(
     dumps.spooled(Path(spool.path), "a-1", core=b"memory")
     (entry,) = spool.entries()
 
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
+    def full(descriptor: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("/sealed.gz"):
+            raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
