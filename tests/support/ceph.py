@@ -122,7 +122,7 @@ class Ceph:
         port = free_port()
         front = f"--rgw-frontends=beast endpoint=127.0.0.1:{port}"
         self._daemon("radosgw", "-n", "client.rgw.a", "-k", keyring, front)
-        waiting.until("the gateway answers", lambda: _answers(port), 90)
+        waiting.until("the gateway answers", lambda: answers(port), 90)
         names = ("--uid=tests", "--display-name=tests")
         pair = (f"--access-key={ACCESS_KEY}", f"--secret-key={SECRET_KEY}")
         self.admin("user", "create", *names, *pair)
@@ -236,7 +236,8 @@ def _cap(part: str, what: str) -> tuple[str, ...]:
     return ("--cap", part, "allow *" if what == "*" else what)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Does anybody listen on `port`?"""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False

@@ -20,6 +20,7 @@ class Meddler:
         self.flip_answers = False  # spoil the answers' bodies
         self.flip_requests = False
         self.refusing = False
+        self.heard: list[bytes] | None = None  # what clients sent, if anybody listens
         self.cuts = 0
         self._upstream = upstream
         self._seen = 0
@@ -87,6 +88,8 @@ class Meddler:
     def _pump(self, source: socket.socket, sink: socket.socket, upwards: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(_CHUNK_BYTES):
+                if upwards and self.heard is not None:
+                    self.heard.append(data)
                 if self.rate is not None:
                     time.sleep(len(data) / self.rate)
                 if upwards and self.cut_after is not None:

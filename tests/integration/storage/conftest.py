@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import gluster
+from support import azurite, gluster
 
+from coredumpd import settings
 from coredumpd import store as stores
 
-ENGINES = ("ext4", "tmpfs", "cephfs", "glusterfs", "rgw")
+ENGINES = ("ext4", "tmpfs", "cephfs", "glusterfs", "rgw", "azurite")
 _numbers = itertools.count()
 
 
@@ -27,6 +28,16 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gluster.Gluster
         pytest.skip(f"GLUSTERFS IS NOT TESTED: {why}")
     with gluster.Gluster(tmp_path_factory.mktemp("gluster")) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def az_container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[settings.BucketSettings]:
+    """How to reach the container `cores` of an Azurite."""
+    why = azurite.missing()
+    if why is not None:
+        pytest.skip(f"AZURE IS NOT TESTED: {why}")
+    with azurite.Azurite(tmp_path_factory.mktemp("azurite")) as made:
+        yield settings.BucketSettings(**made.container("cores"))
 
 
 @pytest.fixture
@@ -54,6 +65,8 @@ def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], st
         if kind == "rgw":
             request.getfixturevalue("s3_bucket")
             return f"s3://cores/test-{next(_numbers)}"
+        if kind == "azurite":
+            return f"az://cores/test-{next(_numbers)}"
         if kind == "ext4":
             base = tmp_path
         elif kind == "tmpfs":
@@ -71,9 +84,12 @@ def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], st
 
 @pytest.fixture(params=ENGINES)
 def store(
-    request: pytest.FixtureRequest, url_of: Callable[[str], str], credentials: None
+    request: pytest.FixtureRequest,
+    url_of: Callable[[str], str],
+    credentials: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> stores.Store:
-    url = url_of(request.param)
-    if url.startswith("s3://"):
-        return stores.open(url, request.getfixturevalue("s3_bucket"))
-    return stores.open(url)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", azurite.KEY)
+    reached_by = {"rgw": "s3_bucket", "azurite": "az_container"}.get(request.param)
+    reach = None if reached_by is None else request.getfixturevalue(reached_by)
+    return stores.open(url_of(request.param), reach)
