@@ -10,9 +10,10 @@ import logging
 import time
 import urllib.parse
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from coredumpd import errors, record
+from coredumpd.kube import api as apis
 
 _log = logging.getLogger(__name__)
 CONFIRM_TIMEOUT_S = 3.0  # an API that is down may delay a dump by this, once
@@ -20,25 +21,10 @@ UNNAMED_PATIENCE_S = 120.0
 _STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 
 
-class Api(Protocol):
-    """What is asked of Kubernetes; `kube.client.Client` is one. Raises errors.Unavailable."""
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        query: Any = None,
-        content_type: str = "application/json",
-        timeout_s: float = 15.0,
-    ) -> tuple[int, Any]: ...
-
-
 class Attributor:
     """Completes records against the API; without one (`api` None) it only places the unnamed."""
 
-    def __init__(self, api: Api | None, node: str | None) -> None:
+    def __init__(self, api: apis.Requests | None, node: str | None) -> None:
         self._api = api
         self._node = node
         self._asked_since_s: dict[str, float] = {}
@@ -79,7 +65,9 @@ class Attributor:
         _log.warning("no pod %s on this node: %s goes to _host", crash.raw["podUID"], crash.id)
         return unnamed(crash, self._node)
 
-    async def _of_namespace(self, api: Api, crash: record.CrashRecord) -> record.CrashRecord:
+    async def _of_namespace(
+        self, api: apis.Requests, crash: record.CrashRecord
+    ) -> record.CrashRecord:
         """A confirmed `crash` with its namespace's uid: a later one may have the same name."""
         if crash.raw["capture"]["attribution"] != "api":
             return crash
@@ -91,7 +79,7 @@ class Attributor:
             return crash
         return record.CrashRecord({**crash.raw, "namespaceUID": found["metadata"]["uid"]})
 
-    async def _pod(self, api: Api, crash: record.CrashRecord) -> dict[str, Any]:
+    async def _pod(self, api: apis.Requests, crash: record.CrashRecord) -> dict[str, Any]:
         namespace, name = (
             urllib.parse.quote(crash.raw[field], safe="") for field in ("namespace", "podName")
         )
@@ -99,7 +87,7 @@ class Attributor:
         _, pod = await api.request("GET", path, timeout_s=CONFIRM_TIMEOUT_S)
         return dict(pod)
 
-    async def _pods_of_node(self, api: Api) -> Iterable[dict[str, Any]]:
+    async def _pods_of_node(self, api: apis.Requests) -> Iterable[dict[str, Any]]:
         query = {"fieldSelector": f"spec.nodeName={self._node}"}
         _, pods = await api.request("GET", "/api/v1/pods", query=query)
         return list(pods["items"])

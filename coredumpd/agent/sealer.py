@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Protocol
 from coredumpd import annotated, errors, record, sealing
 from coredumpd.agent import attribution, events, metrics, policyfile, shipper, threads
 from coredumpd.archive import member
+from coredumpd.kube import api as apis
 from coredumpd.spool import stream, verify
 
 KEY = "recipients"  # of the ConfigMap
@@ -46,7 +47,7 @@ class Sealer:
 
     def __init__(
         self,
-        api: attribution.Api,
+        api: apis.Requests,
         known: Tenants,
         teller: events.Events,
         counters: metrics.Metrics,

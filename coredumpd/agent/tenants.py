@@ -15,6 +15,7 @@ from typing import Any
 
 from coredumpd import annotated, errors, quotas, record, settings
 from coredumpd.agent import attribution, events, policyfile, threads
+from coredumpd.kube import api as apis
 from coredumpd.kube import follow
 
 GONE_MAX = 100  # deleted namespaces that are remembered to have wanted sealing
@@ -92,7 +93,7 @@ class Watcher:
 
     def __init__(
         self,
-        api: follow.Api,
+        api: apis.Api,
         policy: settings.PolicySettings,
         node: str,
         host_dir: Path,

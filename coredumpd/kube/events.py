@@ -14,9 +14,10 @@ import hashlib
 import logging
 import time
 import urllib.parse
-from typing import Any, Protocol
+from typing import Any
 
 from coredumpd import errors
+from coredumpd.kube import api as apis
 
 _log = logging.getLogger(__name__)
 COMPONENT = "coredumpd"
@@ -26,24 +27,10 @@ REPEAT_INTERVAL_S = 10.0
 REMEMBERED_MAX = 1000  # Events whose count we know; the oldest is forgotten and counts anew
 
 
-class Api(Protocol):
-    """`client.Client` is one."""
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        content_type: str = "application/json",
-        timeout_s: float = 15.0,
-    ) -> tuple[int, Any]: ...
-
-
 class Events:
     """Writes core/v1 Events as `source`, a node or a server; without an API it does nothing."""
 
-    def __init__(self, api: Api | None, source: str | None) -> None:
+    def __init__(self, api: apis.Requests | None, source: str | None) -> None:
         self._api = api
         self._source = source
         self._said: collections.OrderedDict[str, _Said] = collections.OrderedDict()

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Any
 
 from coredumpd import errors
+from coredumpd.kube import api as apis
 
 PAGE = 500  # objects; a list of all namespaces must not be in memory at once
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 60.0
@@ -16,27 +17,8 @@ LISTING, LISTED = "LISTING", "LISTED"
 _log = logging.getLogger(__name__)
 
 
-class Api(Protocol):
-    """`client.Client` is one."""
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        query: Any = None,
-        content_type: str = "application/json",
-        timeout_s: float = 15.0,
-    ) -> tuple[int, Any]: ...
-
-    def watch(
-        self, path: str, *, query: Any = None, timeout_s: int = 300
-    ) -> AsyncIterator[dict[str, Any]]: ...
-
-
 async def follow(
-    api: Api, path: str, query: dict[str, str] | None = None
+    api: apis.Api, path: str, query: dict[str, str] | None = None
 ) -> AsyncIterator[tuple[str, Any]]:
     """What becomes of the objects below `path`, without end.
 
@@ -59,7 +41,7 @@ async def follow(
         await asyncio.sleep(retry_s / 2)
 
 
-async def _once(api: Api, path: str, query: dict[str, str]) -> AsyncIterator[tuple[str, Any]]:
+async def _once(api: apis.Api, path: str, query: dict[str, str]) -> AsyncIterator[tuple[str, Any]]:
     """List, then watch until an error ends it. Raises what the client raises."""
     token, version = "", ""
     first = True

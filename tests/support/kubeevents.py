@@ -8,7 +8,7 @@ from coredumpd import errors
 
 
 class Api:
-    """`kube.events.Api`, and what was asked of it."""
+    """`kube.api.Requests`, and what was asked of it."""
 
     def __init__(self) -> None:
         self.events: dict[str, Any] = {}

@@ -1,0 +1,31 @@
+"""What the parts of the agent and of this package ask of Kubernetes; `client.Client` is one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+
+class Requests(Protocol):
+    """One request, one answer."""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: Any = None,
+        content_type: str = "application/json",
+        timeout_s: float = 15.0,
+    ) -> tuple[int, Any]:
+        """See `client.Client.request`: its answers and its errors."""
+
+
+class Api(Requests, Protocol):
+    """Watches, too."""
+
+    def watch(
+        self, path: str, *, query: Any = None, timeout_s: int = 300
+    ) -> AsyncIterator[dict[str, Any]]:
+        """See `client.Client.watch`."""
