@@ -51,8 +51,10 @@ def free_port() -> int:
 class Ceph:
     """A cluster below `directory`. `start()`, then `mount()` and `gateway()` as needed."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, more: str = "") -> None:
+        """`more`: lines for the section `global` of ceph.conf."""
         self.directory = directory
+        self._more = more
         self.conf = directory / "ceph.conf"
         self._children: list[tuple[str, subprocess.Popen[bytes]]] = []
         self._mounts: list[Path] = []
@@ -220,6 +222,7 @@ osd objectstore = memstore
 memstore device bytes = {OSD_BYTES}
 rgw thread pool size = 64
 rgw enable usage log = false
+{self._more}
 [mon]
 mon data = {here}/mon
 keyring = {here}/mon/keyring
