@@ -42,10 +42,10 @@ class Entry(Protocol):
         """`sealed` and `crash` take the places of core and record, durably and in one step."""
 
     def record(self) -> record.CrashRecord:
-        """Raises BadRecord for what is no record, StorageError when the disk fails."""
+        """Raises BadRecord for what is no record, NotFound when it was removed, StorageError."""
 
     def open_core(self) -> BinaryIO:
-        """Raises BadRecord for an entry without a core, StorageError when the disk fails."""
+        """Raises as `record`; BadRecord for an entry without a core."""
 
     def remove(self) -> None:
         """Free the disk. May be called twice."""
@@ -186,6 +186,9 @@ class Shipper:
     async def _lane_of(self, entry: Entry) -> str | None:
         try:
             crash = await threads.call(entry.record)
+        except errors.NotFound:
+            self._known.discard(entry.id)  # shipped while the spool was being listed
+            return None
         except errors.BadRecord as error:
             await self._set_aside(entry, error)
             return None
@@ -220,6 +223,8 @@ class Shipper:
                         crash, refused = await self._ship(entry)
                     finally:
                         self._busy.discard(entry.id)
+            except errors.NotFound:
+                return False  # somebody has removed it by hand
             except (errors.BadRecord, errors.Invalid, errors.AlreadyExists) as error:
                 await self._set_aside(entry, error)
                 return False
@@ -272,8 +277,12 @@ class Shipper:
 
     async def _set_aside(self, entry: Entry, error: errors.CoredumpdError) -> None:
         _log.error("%s can never be shipped and is set aside: %s", entry.id, error)
-        await threads.call(entry.set_aside)
-        await self._observer.set_aside(entry.id, error)
+        try:
+            await threads.call(entry.set_aside)
+        except errors.CoredumpdError as failure:
+            _log.error("%s: %s", entry.id, failure)  # the next scan finds it again
+        else:
+            await self._observer.set_aside(entry.id, error)
         self._known.discard(entry.id)
 
 

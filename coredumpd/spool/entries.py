@@ -123,7 +123,7 @@ class Entry:
                 os.rename(_SEALED, writer.CORE, src_dir_fd=directory, dst_dir_fd=directory)
 
     def record(self) -> record.CrashRecord:
-        """Raises BadRecord for what is no record, StorageError when the disk fails."""
+        """Raises BadRecord for what is no record, NotFound when it was removed, StorageError."""
         with self._open(writer.META) as file:
             try:
                 crash = record.CrashRecord.parse(file.read(record.RECORD_BYTES_MAX + 1))
@@ -134,7 +134,7 @@ class Entry:
         return crash
 
     def open_core(self) -> BinaryIO:
-        """core.gz, to be closed by the caller. Raises BadRecord when there is none."""
+        """core.gz, to be closed by the caller. Raises as `record`, BadRecord when there is none."""
         self._finish_sealing()
         return self._open(writer.CORE)
 
@@ -181,6 +181,11 @@ class Entry:
     def _open(self, name: str) -> BinaryIO:
         try:
             directory = os.open(self.id, _DIRECTORY, dir_fd=self._spool)
+        except FileNotFoundError as error:
+            raise errors.NotFound(f"spool entry {self.id} is gone") from error
+        except OSError as error:
+            raise errors.StorageError(f"{self.id}: {error.strerror}") from error
+        try:
             try:
                 file = os.fdopen(os.open(name, _FILE, dir_fd=directory), "rb")
             finally:

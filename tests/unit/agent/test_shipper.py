@@ -176,6 +176,32 @@ def test_pauses_double_up_to_a_minute_and_are_jittered() -> None:
     assert shipper.backoff(1000, 1.0) == 30.0
 
 
+def test_what_is_shipped_while_the_spool_is_listed_is_not_taken_for_new(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipper, "SCAN_INTERVAL_S", 0.05)
+    node.put("a-1")
+    stale = node.spool.entries()  # a listing that is older than what becomes of it
+    listing = node.spool.entries
+    monkeypatch.setattr(node.spool, "entries", lambda: [*stale, *listing()])
+    node.run(lambda: node.shipped() == ["a-1"])
+    node.put("b-2")
+    node.run(lambda: node.shipped() == ["a-1", "b-2"])
+    assert [what for what, _ in node.observer.told] == ["shipped", "shipped"]
+
+
+def test_what_cannot_even_be_set_aside_does_not_end_shipping(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: entries.Entry) -> None:
+        raise errors.StorageError("no space")
+
+    monkeypatch.setattr(entries.Entry, "set_aside", full)
+    (node.put("a-1") / "meta.json").write_text("{}")
+    node.put("b-2", containerID="b" * 64)
+    node.run(lambda: node.shipped() == ["b-2"])
+
+
 def crash_id(number: int) -> str:
     return record.make_id("app", 1_790_000_000 + number, 100 + number, 0)
 
