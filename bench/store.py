@@ -238,11 +238,13 @@ def _accounting(where: Any) -> None:
 
 
 def _collect(where: Any) -> None:
-    """A collecting pass without the deletions: every dump grouped, victims chosen for each."""
-    from coredumpd.server import grouped, vacuum
+    """A collecting pass without the deletions: loops looked for, victims chosen."""
+    from coredumpd import settings
+    from coredumpd.server import grouped, thinning, vacuum
 
     groups = grouped.Namespaces(where.files())
     while (group := groups.next()) is not None:
+        assert not list(thinning.crowded(group[1], settings.CrashLoopSettings()))
         quota = sum(dump.size for dump in group[1]) * 9 // 10
         assert vacuum.choose_victims(group[1], quota)
 
