@@ -1,35 +1,41 @@
 """A 2 GiB core of a process with a real heap, from the kernel to the disk, by each contender.
 
 Each is the core_pattern helper for the same process: a parent builds the heap once, and a forked
-child of it crashes for each contender. Wall time is from the fork until the child is reaped: the
-kernel waits for a helper that has the pipe open, and the peers end with a sync. Ours lets the
-process go before that, so it is also waited for until its entry is complete. Ratios are the medians
-of ratios within one round.
+child of it crashes for each contender, in another order in each round. Wall time, the best and the
+median, is from the fork until the child is reaped and the core is durable: the kernel waits for a
+helper that has the pipe open, and the peers end with a sync; ours lets the process go before that,
+so it is waited for until its entry is complete, and systemd-coredump until its receiver has exited.
+Ratios are the medians of ratios within one round.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from support import corepattern, installed
 
-from bench import report
+from bench import report, systemd_peer
 from coredumpd import pattern
 
 ROUNDS = 3
 GIB = 1024**3
+SYSTEMD = "systemd-coredump"
+BARS = {"dd": 1.0, SYSTEMD: 1.0, "cat >/dev/null": 1.15, "zstd -1": 1.0, "gzip -1": 0.2}
 
-# Prints "ready", then forks a child that aborts for each line it reads; prints the seconds taken.
+# Prints "ready", then forks a child that aborts for each line it reads; prints its signal.
 _CRASHER = """
-import gc, mmap, os, random, signal, sys, time
+import gc, mmap, os, random, signal, sys
 rng = random.Random(7)
 heap = []
 for number in range(1_950_000):
@@ -41,13 +47,12 @@ touched = bytearray(360 << 20)
 gc.collect(); gc.freeze(); gc.disable()
 print("ready", flush=True)
 for line in sys.stdin:
-    begun = time.perf_counter()
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGABRT, signal.SIG_DFL)
         os.abort()
     _, status = os.waitpid(child, 0)
-    print(time.perf_counter() - begun, os.WTERMSIG(status), flush=True)
+    print(os.WTERMSIG(status), flush=True)
 """
 
 _HELPERS = {
@@ -58,83 +63,165 @@ _HELPERS = {
 }
 
 
+@dataclasses.dataclass
+class _Contender:
+    """`line` is its core_pattern; `take` waits until all is on the disk and removes it: bytes."""
+
+    line: str
+    take: Callable[[], int]
+    meanwhile: Callable[[], None] = lambda: None  # what it needs of us for the crash to end
+    rounds: int = ROUNDS
+    times_s: list[float] = dataclasses.field(default_factory=list)
+    stored: int = 0
+
+
 def run() -> Iterator[report.Line]:
     if not corepattern.writable():
-        yield report.Line("capture: core_pattern is not writable here", "skipped")
+        yield report.skipped("capture", "core_pattern is not writable here")
         return
     # On a disk, not in /tmp, which may be memory.
-    with tempfile.TemporaryDirectory(prefix="cd-", dir="/var/lib") as directory:
-        yield from _run(Path(directory))
+    with (
+        tempfile.TemporaryDirectory(prefix="cd-", dir="/var/lib") as directory,
+        contextlib.ExitStack() as stack,
+    ):
+        yield from _run(Path(directory), stack)
 
 
-def _run(directory: Path) -> Iterator[report.Line]:
-    handler = installed.Installed(directory / "h", "frozen")
-    handler.policy(hostCrashes="store")
-    patterns = {}
+def _run(directory: Path, stack: contextlib.ExitStack) -> Iterator[report.Line]:
+    ours = _Ours(directory)
+    contenders = {"coredumpd": _Contender(pattern.render(str(ours.handler.executable)), ours.take)}
+    try:
+        systemd = stack.enter_context(systemd_peer.running(directory / "systemd"))
+        contenders[SYSTEMD] = _Contender(systemd.line, systemd.take, systemd.receive)
+    except systemd_peer.Missing as error:
+        yield report.skipped(f"capture by {SYSTEMD}", str(error))
     for name, body in _HELPERS.items():
         if shutil.which(name.split()[0]):
-            patterns[name] = _helper(directory, name, body)
+            helper = _Helper(directory, name, body)
+            contenders[name] = _Contender(f"|{helper.script}", helper.take)
         else:
             yield report.skipped(f"capture by {name}", "it is not installed")
-    # Its helper hands the core to whoever listens on /run/systemd/coredump, elsewhere PID 1. Its
-    # package must not be installed for this: the maintainer script sets core_pattern.
-    yield report.skipped("capture by systemd-coredump", "no receiver is set up for its socket")
-    patterns["coredumpd"] = pattern.render(str(handler.executable))
-    crasher = subprocess.Popen(
-        [sys.executable, "-c", _CRASHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert crasher.stdin is not None
-    assert crasher.stdout is not None
-    stored: dict[str, int] = {}
-    times: dict[str, list[float]] = {name: [] for name in patterns}
-    size = 0
-    try:
-        assert crasher.stdout.readline() == "ready\n"
-        with corepattern.borrowed():
-            corepattern.SYSCTLS[1].write_text("16")
-            for number in range(ROUNDS):
-                for name, line in patterns.items():
-                    if name == "gzip -1" and number:
-                        continue  # half a minute each
-                    corepattern.SYSCTLS[0].write_text(line)
-                    crasher.stdin.write("\n")
-                    crasher.stdin.flush()
-                    taken_s = float(crasher.stdout.readline().split()[0])
-                    reaped = time.perf_counter()
-                    stored[name] = _bytes(directory / "out")
-                    if name == "coredumpd":
-                        entry = handler.wait_for_entry()  # 20 ms apart: against us, if at all
-                        taken_s += time.perf_counter() - reaped
-                        size = handler.record(entry)["core"]["size"]
-                        stored[name] = _bytes(entry)
-                        shutil.move(entry, directory / f"kept-{number}")
-                    times[name].append(taken_s)
-                    (directory / "out").unlink(missing_ok=True)
-    finally:
-        crasher.stdin.close()
-        crasher.wait(timeout=60)
-        crasher.stdout.close()
-    yield from _lines(size, stored, times)
-    yield from _by_hand(handler, directory / "kept-0" / "core.gz", size)
+    if "gzip -1" in contenders:
+        contenders["gzip -1"].rounds = 1  # half a minute each
+    with contextlib.closing(_Crasher()) as crash, corepattern.borrowed():
+        corepattern.SYSCTLS[1].write_text("16")
+        for number, name in _turns(contenders):
+            contender = contenders[name]
+            if number >= contender.rounds:
+                continue
+            corepattern.SYSCTLS[0].write_text(contender.line)
+            begun = time.perf_counter()
+            crash.begin()
+            try:
+                contender.meanwhile()
+                crash.end()
+                contender.stored = contender.take()
+            except systemd_peer.Missing as error:
+                yield report.skipped(f"capture by {name}", str(error))
+                crash.end()
+                contender.rounds = 0
+                continue
+            contender.times_s.append(time.perf_counter() - begun)
+    known = {name: contender for name, contender in contenders.items() if contender.rounds}
+    yield from _lines(ours.size, known)
+    yield from _by_hand(ours.handler, ours.core, ours.size)
 
 
-def _lines(
-    size: int, stored: dict[str, int], times: dict[str, list[float]]
-) -> Iterator[report.Line]:
+def _turns(contenders: Collection[str]) -> Iterator[tuple[int, str]]:
+    """Whose turn it is in which round: each round begins one contender later."""
+    names = list(contenders)
+    for number in range(ROUNDS):
+        first = number % len(names)
+        yield from ((number, name) for name in names[first:] + names[:first])
+
+
+class _Crasher:
+    """A process with the heap, a forked child of which crashes whenever it is told to."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _CRASHER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._waits = False
+        assert self._said() == "ready\n"
+
+    def begin(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        self._waits = True
+
+    def end(self) -> None:
+        """Until the child is reaped; the second time it is already."""
+        if self._waits:
+            assert self._said() == f"{signal.SIGABRT}\n"
+        self._waits = False
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
+        self._process.stdout.close()
+
+    def _said(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+
+class _Ours:
+    """The installed handler; the first core is kept for `_by_hand`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.handler = installed.Installed(directory / "h", "frozen")
+        self.handler.policy(hostCrashes="store")
+        self.size = 0
+        self.core = directory / "core.gz"
+
+    def take(self) -> int:
+        entry = self.handler.wait_for_entry()  # 20 ms apart: against us, if at all
+        self.size = self.handler.record(entry)["core"]["size"]
+        stored = sum(child.stat().st_size for child in entry.iterdir())
+        if not self.core.exists():
+            (entry / "core.gz").rename(self.core)
+        shutil.rmtree(entry)
+        return stored
+
+
+class _Helper:
+    """A line of shell as the kernel's helper."""
+
+    def __init__(self, directory: Path, name: str, body: str) -> None:
+        self._out = directory / "out"
+        self.script = directory / name.split()[0]
+        body = body.format(out=self._out)
+        self.script.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{body}\n")
+        self.script.chmod(0o755)
+
+    def take(self) -> int:
+        """The kernel has waited for its end."""
+        stored = self._out.stat().st_size if self._out.exists() else 0
+        self._out.unlink(missing_ok=True)
+        return stored
+
+
+def _lines(size: int, contenders: dict[str, _Contender]) -> Iterator[report.Line]:
     yield report.Line("capture: size of the core", f"{size / GIB:.2f} GiB", size / GIB / 2, None, 1)
-    for name, taken in times.items():
-        best, middle = min(taken), statistics.median(taken)
-        value = f"{best:.2f} s ({middle:.2f}) {stored[name] / 1e6:.0f} MB"
+    ours = contenders["coredumpd"]
+    for name, contender in contenders.items():
+        best, middle = min(contender.times_s), statistics.median(contender.times_s)
+        value = f"{best:.2f} s ({middle:.2f}) {contender.stored / 1e6:.0f} MB"
         yield report.Line(f"capture by {name}", value)
-    for name, bar in (("dd", 1.0), ("cat >/dev/null", 1.15), ("zstd -1", 1.0), ("gzip -1", 0.2)):
-        if name in times:
+    for name, bar in BARS.items():
+        if name in contenders:
             # gzip has fewer rounds than we: the first ones.
-            pairs = zip(times["coredumpd"], times[name], strict=False)
-            ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+            pairs = zip(ours.times_s, contenders[name].times_s, strict=False)
+            ratio = statistics.median(our_s / their_s for our_s, their_s in pairs)
             yield report.Line(f"capture: time, against {name}", "", ratio, at_most=bar)
-    yield report.Line(
-        "capture: bytes stored, of the core's", "", stored["coredumpd"] / size, at_most=0.2
-    )
+    yield report.Line("capture: bytes stored, of the core's", "", ours.stored / size, at_most=0.2)
 
 
 def _by_hand(handler: installed.Installed, core: Path, size: int) -> Iterator[report.Line]:
@@ -160,16 +247,3 @@ def _by_hand(handler: installed.Installed, core: Path, size: int) -> Iterator[re
     cpu = used.ru_utime + used.ru_stime
     yield report.Line("capture: CPU per GiB", f"{cpu / size * GIB:.2f} s")
     yield report.Line("capture: resident", f"{peak_kib / 1024:.0f} MiB", peak_kib / 40960, 1.0)
-
-
-def _helper(directory: Path, name: str, body: str) -> str:
-    script = directory / name.split()[0]
-    script.write_text("#!/bin/sh\nPATH=/usr/bin:/bin\n" + body.format(out=directory / "out") + "\n")
-    script.chmod(0o755)
-    return f"|{script}"
-
-
-def _bytes(path: Path) -> int:
-    if path.is_dir():
-        return sum(child.stat().st_size for child in path.iterdir())
-    return path.stat().st_size if path.exists() else 0
