@@ -95,11 +95,12 @@ class Watcher:
             if event.ended:
                 crashes.gone(event.pid, event.tid, event.dumped, now)
             else:
-                crashes.begun(event.pid, event.tid, now)
+                self._count(crashes.begun(event.pid, event.tid, now))
         if lost:
             _log.warning(
                 "events of the kernel's connector were lost: more crashes than it can tell"
             )
+            crashes.lost(now)
             for pid in crashes.open:
                 if not os.path.exists(f"/proc/{pid}"):
                     crashes.gone(pid, None, False, now)

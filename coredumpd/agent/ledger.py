@@ -3,8 +3,9 @@
 The kernel's connector tells of each process that begins to dump core, exactly, but not what became
 of it. The kernel's log tells that, but the kernel keeps lines back, and names a process by the pid
 of its own namespace, which is nobody else's. So a handler's words settle the crash whose pid they
-name; the kernel's lines are matched with crashes by number. What nobody said a word about,
-`GRACE_S` after its process is gone, was skipped: while a handler lives, the kernel keeps the
+name, and count for nothing if the connector knows of no such crash: whoever runs a handler by hand
+writes the same log. The kernel's lines are matched with crashes by number. What nobody said a word
+about, `GRACE_S` after its process is gone, was skipped: while a handler lives, the kernel keeps the
 process, and it leaves a capture in the spool or a line in the log before it lets go.
 
 Times are seconds of any one clock; events of the two sources may come in either order.
@@ -13,6 +14,7 @@ Times are seconds of any one clock; events of the two sources may come in either
 from __future__ import annotations
 
 import collections
+from typing import NamedTuple
 
 from coredumpd.agent import skipped
 
@@ -35,19 +37,27 @@ class _Crash:
         self.unsure = False  # lines were lost meanwhile
 
 
+class _Early(NamedTuple):
+    when_s: float
+    reason: str | None  # None: it is kept
+
+
 class Ledger:
     """Bounded by the number of processes that are dumping core at a time."""
 
     def __init__(self) -> None:
         self._open: dict[int, _Crash] = {}
-        self._answered: dict[int, float] = {}  # before we knew of the crash: pid, when
+        self._early: dict[
+            int, _Early
+        ] = {}  # words of a handler, by pid, before we knew of the crash
+        self._lost_s = float("-inf")  # when events were lost
         self._unclaimed: collections.deque[tuple[float, str | None]] = collections.deque()
         self._printed: dict[str, collections.deque[float]] = {}
 
     @property
     def busy(self) -> bool:
         """Is there anything that time alone can settle?"""
-        return bool(self._open or self._answered or self._unclaimed)
+        return bool(self._open or self._early or self._unclaimed)
 
     @property
     def open(self) -> list[int]:
@@ -59,10 +69,17 @@ class Ledger:
         """Processes that are gone, of which nobody has said a word."""
         return [pid for pid, crash in self._open.items() if crash.ended_s is not None]
 
-    def begun(self, pid: int, tid: int, now: float) -> None:
-        """Thread `tid` of process `pid` begins to dump core. Two threads can: that is one crash."""
-        if self._answered.pop(pid, None) is None and pid not in self._open:
+    def begun(self, pid: int, tid: int, now: float) -> str | None:
+        """Thread `tid` of process `pid` begins to dump core. Two threads can: that is one crash.
+
+        Returns the reason if a handler has said already that it skipped it.
+        """
+        early = self._early.pop(pid, None)
+        if early is not None:
+            return early.reason
+        if pid not in self._open:
             self._open[pid] = _Crash(tid, now)
+        return None
 
     def gone(self, pid: int, tid: int | None, dumped: bool, now: float) -> None:
         """A thread, any if None, has ended; `dumped`: somebody took its core, says the kernel."""
@@ -70,6 +87,10 @@ class Ledger:
         if crash is not None and crash.ended_s is None and tid in (None, crash.tid):
             crash.ended_s = now
             crash.dumped = dumped
+
+    def lost(self, now: float) -> None:
+        """Events were lost: a crash that a handler names may be one of theirs."""
+        self._lost_s = now
 
     def kept(self, pid: int) -> None:
         """A handler captures, or has captured, this process."""
@@ -89,11 +110,13 @@ class Ledger:
         return None  # what the kernel kept back, the connector has told
 
     def _handler_said(self, said: skipped.Said, now: float) -> str | None:
+        reason = None if said.reason == skipped.STORED else said.reason
         if said.pid is None:
             self._unclaimed.append((now, None))  # it is counted, whichever crash it is about
         elif self._open.pop(said.pid, None) is None:
-            self._answered[said.pid] = now
-        return None if said.reason == skipped.STORED else said.reason
+            self._early[said.pid] = _Early(now, reason)
+            return None
+        return reason
 
     def settle(self, now: float) -> list[str]:
         """The reason of each crash that is now known to be skipped."""
@@ -106,8 +129,10 @@ class Ledger:
         patience_s = UNCLAIMED_S_MAX if self._open else UNCLAIMED_S
         while self._unclaimed and now - self._unclaimed[0][0] >= patience_s:
             reasons.append(self._unclaimed.popleft()[1])
-        for pid in [pid for pid, when in self._answered.items() if now - when >= UNCLAIMED_S]:
-            del self._answered[pid]
+        late = [pid for pid, early in self._early.items() if now - early.when_s >= UNCLAIMED_S]
+        for early in map(self._early.pop, late):
+            if self._lost_s >= early.when_s - UNCLAIMED_S:
+                reasons.append(early.reason)
         return [reason for reason in reasons if reason is not None]
 
     def _judged(self, crash: _Crash) -> str | None:

@@ -6,15 +6,16 @@ Scaled for two cores; `make bench BENCH=storm` runs 200 processes of 64 MiB.
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import agents, capturing, corepattern, crashers, pods, waiting
+from support import agents, capturing, corepattern, crashers, installed, pods, waiting
 
 CRASHES, LIMIT = 40, 2  # more over the limit than the 10 of which the kernel prints a line
-MORE = 12
+MORE = 8  # with 10 lines of the kernel in 5 s, the last crash would count for one it kept back
 HEAP_BYTES = 8 * 1024 * 1024
 # PR_SET_DUMPABLE 0 (prctl(2)): the kernel makes no core, and says nothing.
 NOT_DUMPABLE = "import ctypes, os; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); os.abort()"
@@ -41,6 +42,7 @@ def test_of_a_storm_every_crash_is_stored_or_counted(
     command = [program, "abort", "0.3", str(HEAP_BYTES)]
     with corepattern.borrowed(), pods.running(tmp_path / "runtime") as pod:
         node.start("--no-kubernetes")
+        run_by_hand(node)
         storm = [pod.start(command, cwd="/") for _ in range(CRASHES)]
         assert slowest_answer_s(node, storm) < 10, "the agent did not answer while they crashed"
         for process in storm:
@@ -90,6 +92,14 @@ def slowest_answer_s(node: agents.Agent, storm: list[Any]) -> float:
         slowest = max(slowest, time.monotonic() - begun)
         time.sleep(0.05)
     return slowest
+
+
+def run_by_hand(node: agents.Agent) -> None:
+    """The installed handler, of a process that did not crash: its word in the log is nobody's."""
+    with subprocess.Popen(["sleep", "600"]) as alive:
+        words = [node.host_dir / "current" / "coredumpd", "handle", *installed.arguments(alive)]
+        subprocess.run(words, stdin=subprocess.DEVNULL, timeout=60)
+        alive.kill()
 
 
 def accounted(node: agents.Agent) -> int:

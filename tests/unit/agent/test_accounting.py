@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import pytest
@@ -50,6 +51,17 @@ def test_when_events_were_lost_processes_that_are_gone_have_ended(
     book = heard(begun, lost=True)
     assert (book.ended, book.open) == ([gone], [os.getpid()])
     assert "events of the kernel's connector were lost" in caplog.text
+    now = time.monotonic()
+    book.said(skipped.Said(skipped.POLICY, skipped.HANDLER, pid=9), now)
+    assert skipped.POLICY in book.settle(now + ledger.UNCLAIMED_S)
+
+
+def test_a_crash_that_is_told_after_its_handlers_words_counts_by_them() -> None:
+    watcher, book = made(), ledger.Ledger()
+    book.said(skipped.Said(skipped.FAILED, skipped.HANDLER, pid=7), time.monotonic())
+    assert watcher._untold == {}
+    watcher._hear(FakeConnector([Told(False, 7, 7, False)]), book)
+    assert watcher._untold == {skipped.FAILED: 1}
 
 
 def test_without_a_connector_every_line_of_the_log_counts(monkeypatch: pytest.MonkeyPatch) -> None:

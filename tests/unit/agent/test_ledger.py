@@ -113,6 +113,36 @@ def test_a_line_of_a_crash_that_the_connector_did_not_tell_counts_by_itself() ->
     assert book.settle(PATIENCE) == [skipped.PIPE_LIMIT]
 
 
+@pytest.mark.parametrize("reason", [skipped.STORED, skipped.POLICY, skipped.FAILED])
+def test_a_handler_that_is_run_by_hand_without_a_crash_counts_for_nothing(reason: str) -> None:
+    book = ledger.Ledger()
+    crashed(book, 1)
+    assert book.said(Said(reason, HANDLER, pid=2), 0.1) is None
+    assert book.settle(LATER) == [skipped.NOT_DUMPED]
+    assert book.settle(PATIENCE) == []
+    assert not book.busy
+
+
+@pytest.mark.parametrize("reason", [skipped.STORED, skipped.POLICY, skipped.FAILED])
+def test_a_handler_whose_words_overtake_the_connector_counts_with_the_crash(reason: str) -> None:
+    book = ledger.Ledger()
+    assert book.said(Said(reason, HANDLER, pid=1), 0.0) is None
+    assert book.begun(1, 1, 0.1) == (None if reason == skipped.STORED else reason)
+    book.gone(1, 1, True, 0.1)
+    assert book.settle(PATIENCE) == []
+    assert not book.busy
+
+
+def test_when_the_connector_has_lost_events_a_handler_is_believed_without() -> None:
+    book = ledger.Ledger()
+    for pid, reason in ((1, skipped.STORED), (2, skipped.FAILED)):
+        book.said(Said(reason, HANDLER, pid=pid), 0.0)
+    book.lost(0.1)
+    book.said(Said(skipped.POLICY, HANDLER, pid=3), 0.2)
+    assert book.settle(PATIENCE) == [skipped.FAILED, skipped.POLICY]
+    assert not book.busy
+
+
 def test_a_handler_that_cannot_say_whose_crash_failed_counts_it_once() -> None:
     book = ledger.Ledger()
     crashed(book, 1)
