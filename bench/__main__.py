@@ -1,14 +1,22 @@
 """`python -m bench [NAME …]`: run the named benchmarks, or all; exit code 1 if a bar is missed.
 
-A benchmark is a module of this package with `run() -> Iterator[report.Line]`.
+A benchmark is a module of this package with `run() -> Iterator[report.Line]`. Its `NEEDS` names
+programs, and files if there is a slash in them, without which it is skipped, loudly.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
+import shutil
 import sys
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+
+from bench import report
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))  # tests/support builds crashers and installations
@@ -24,10 +32,29 @@ def main(names: list[str]) -> int:
     missed = 0
     for name in names or sorted(benchmarks):
         print(f"# {name}: {(benchmarks[name].__doc__ or '').splitlines()[0]}", flush=True)
-        for line in benchmarks[name].run():
-            print(line, flush=True)
-            missed += line.short
+        try:
+            for line in lines(name, benchmarks[name]):
+                print(line, flush=True)
+                missed += line.short
+        except Exception:  # noqa: BLE001 (the others are still worth their time)
+            traceback.print_exc()
+            print(report.Line(f"{name}: FAILED, as told above", ""), flush=True)
+            missed += 1
     return 1 if missed else 0
+
+
+def lines(name: str, benchmark: ModuleType) -> Iterator[report.Line]:
+    missing = [need for need in getattr(benchmark, "NEEDS", ()) if not there(need)]
+    if missing:
+        return iter([report.skipped(name, f"there is no {' and no '.join(missing)}")])
+    found: Iterator[report.Line] = benchmark.run()
+    return found
+
+
+def there(need: str) -> bool:
+    if "/" in need:
+        return (HERE.parent / need).exists()
+    return shutil.which(need, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin") is not None
 
 
 def modules() -> list[pkgutil.ModuleInfo]:

@@ -28,6 +28,7 @@ from support import corepattern, installed
 from bench import report, systemd_peer
 from coredumpd import pattern
 
+NEEDS = ("dist/coredumpd",)
 ROUNDS = 3
 GIB = 1024**3
 SYSTEMD = "systemd-coredump"

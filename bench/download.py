@@ -24,6 +24,7 @@ from support import dumps, servers, waiting
 from bench import report
 from coredumpd import record
 
+NEEDS = ("nginx", "curl")
 STORED_BYTES = 2 * 2**30
 BLOCK_BYTES = 64 * 2**20
 ROUNDS = 3

@@ -18,6 +18,7 @@ from support import installed
 
 from bench import report
 
+NEEDS = ("dist/coredumpd", "/usr/bin/python3")
 ROUNDS = 60
 BAR = 2.2
 BARE = ["/usr/bin/python3", "-I", "-S", "-c", "import os; os.read(0, 65536)"]

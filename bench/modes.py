@@ -22,6 +22,7 @@ from support import capturing, corepattern, crashers, installed, pods
 
 from bench import report
 
+NEEDS = ("dist/coredumpd", "gcc")
 TIMING = """
 import os, socket, sys, time
 sys.path.insert(0, sys.argv[1])
@@ -58,6 +59,12 @@ int main(void) {
 
 
 def run() -> Iterator[report.Line]:
+    if not corepattern.writable():
+        yield report.skipped("modes", "core_pattern is not writable here")
+        return
+    if not capturing.has_sockets():
+        yield report.skipped("modes", "this kernel has no capture sockets")
+        return
     with tempfile.TemporaryDirectory(prefix="cd-") as name:
         directory = Path(name)
         (directory / "timed.c").write_text(CRASHER)

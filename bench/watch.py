@@ -23,6 +23,7 @@ from support import pki, servers
 
 from bench import report
 
+NEEDS = ("dist/coredumpd",)
 WATCHERS = 1000
 FIRST = 20  # of these; what they cost once is not counted
 IDLE_S = 20.0
