@@ -9,7 +9,7 @@ from support import dumps
 
 from coredumpd import settings
 from coredumpd import store as stores
-from coredumpd.server import collector
+from coredumpd.server import grouped
 
 DUMPS = 1200
 
@@ -34,6 +34,6 @@ def test_a_pass_asks_once_for_a_thousand_objects_and_reads_no_record(between, cl
 
 def iter_groups(store):
     """As the collector goes over a store."""
-    groups = collector._Groups(store.files())
+    groups = grouped.Namespaces(store.files())
     while (group := groups.next()) is not None:
         yield group
