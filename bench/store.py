@@ -24,7 +24,7 @@ from bench import report, synthetic
 SIZES = (10_000, 100_000, 1_000_000)
 # RGW on two cores takes 500 to 900 dumps a second, and its OSD 30 kB of memory for each: a million
 # need 32 GB and half an hour. What our side costs at a million is measured on a synthetic bucket.
-BUCKET_SIZES = tuple(map(int, os.environ.get("BENCH_BUCKET_DUMPS", "1000,10000").split(",")))
+BUCKET_SIZES = tuple(map(int, os.environ.get("BENCH_BUCKET_DUMPS", "10000,100000").split(",")))
 PUTTERS, PUT_AT_ONCE = 48, 5000
 # What only costs time here: logs, checksums on loopback, an index of one piece.
 FAST = """\
