@@ -24,7 +24,7 @@ from support import agents, corepattern, crashers, pods
 from bench import report
 
 PATTERN = corepattern.SYSCTLS[0]
-ROUNDS = 5
+ROUNDS = 3
 CRASHES = 30
 EVERY_S = 0.004
 KILLED = ("agent", "listener", "both")
