@@ -99,6 +99,10 @@ class Observer(Protocol):
     async def set_aside(self, id: str, error: errors.CoredumpdError) -> None: ...
 
 
+class _GoneError(Exception):
+    """The entry is not in the spool any more."""
+
+
 class Shipper:
     """Ships everything that appears in `spool` to `store`, `parallel` dumps at once."""
 
@@ -223,7 +227,7 @@ class Shipper:
                         crash, refused = await self._ship(entry)
                     finally:
                         self._busy.discard(entry.id)
-            except errors.NotFound:
+            except _GoneError:
                 return False  # somebody has removed it by hand
             except (errors.BadRecord, errors.Invalid, errors.AlreadyExists) as error:
                 await self._set_aside(entry, error)
@@ -240,7 +244,10 @@ class Shipper:
 
     async def _ship(self, entry: Entry) -> tuple[record.CrashRecord, bool]:
         """(what was shipped, False), or (what had to be removed instead, True)."""
-        noted = await threads.call(entry.record)
+        try:
+            noted = await threads.call(entry.record)
+        except errors.NotFound as error:  # only here: a store that says so is to be tried again
+            raise _GoneError from error
         crash = await self._attributor.attribute(noted)
         if self._refuses(crash):
             await threads.call(entry.remove)

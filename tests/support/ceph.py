@@ -219,6 +219,9 @@ osd pool default pg num = 4
 osd pool default pg autoscale mode = off
 osd crush chooseleaf type = 0
 osd objectstore = memstore
+# Tests stop the OSD for minutes: it must not take that for a bug of its own when it goes on.
+osd op thread suicide timeout = 0
+osd heartbeat grace = 3600
 memstore device bytes = {OSD_BYTES}
 rgw thread pool size = 64
 rgw enable usage log = false

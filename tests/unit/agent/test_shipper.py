@@ -190,6 +190,21 @@ def test_what_is_shipped_while_the_spool_is_listed_is_not_taken_for_new(
     assert [what for what, _ in node.observer.told] == ["shipped", "shipped"]
 
 
+def test_a_store_that_finds_nothing_at_all_is_tried_again(node: Node) -> None:
+    committing = node.commit
+    answers = iter([True, True, True])
+
+    def commit(key: record.DumpKey, crash: record.CrashRecord, core: BinaryIO) -> None:
+        if next(answers, False):
+            raise errors.NotFound("404")
+        committing(key, crash, core)
+
+    node.commit = commit  # type: ignore[method-assign]
+    node.put("a-1")
+    node.run(lambda: node.shipped() == ["a-1"])
+    assert [what for what, _ in node.observer.told] == ["failed"] * 3 + ["shipped"]
+
+
 def test_what_cannot_even_be_set_aside_does_not_end_shipping(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
