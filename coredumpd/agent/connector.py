@@ -33,6 +33,7 @@ _NONE, _COREDUMP, _EXIT = 0, 0x40000000, 0x80000000  # enum proc_cn_event
 _HEAD = struct.Struct("=IHHII")  # struct nlmsghdr
 _MESSAGE = struct.Struct("=IIIIHH")  # struct cn_msg
 _EVENT = struct.Struct("=IIQIII")  # struct proc_event: what, cpu, time, pid, tgid, exit_code
+_AT_ACK = _HEAD.size + 12
 _AT_WHAT = _HEAD.size + _MESSAGE.size
 _AT_CODE = _AT_WHAT + 24
 _DUMPED, _SIGNAL = 0x80, 0x7F  # of an exit code, as in wait(2)
@@ -107,8 +108,9 @@ def _subscribed() -> socket.socket:
         _filter(made)
         made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER_BYTES)
         made.bind((0, _PROC))
-        made.send(_operation(_LISTEN))
-        _await_answer(made)
+        question = int.from_bytes(os.urandom(3), "big")
+        made.send(_operation(_LISTEN, question))
+        _await_answer(made, question)
     except OSError as error:
         made.close()
         raise errors.Unavailable(f"the proc connector: {error.strerror}") from error
@@ -118,14 +120,18 @@ def _subscribed() -> socket.socket:
     return made
 
 
-def _await_answer(made: socket.socket) -> None:
-    """The kernel answers a subscription by an event of no kind; to strangers it says nothing."""
+def _await_answer(made: socket.socket, question: int) -> None:
+    """The kernel answers a subscription by an event of no kind; to strangers it says nothing.
+
+    All subscribers hear each answer: ours is the one to our number, plus one (cn_proc_ack).
+    """
     poll = select.poll()
     poll.register(made, select.POLLIN)
     deadline = time.monotonic() + ANSWER_S
     while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
         datagram, (sender, _) = made.recvfrom(EVENT_BYTES_MAX)
-        if sender == 0 and len(datagram) >= _AT_WHAT + 24:
+        ours = datagram[_AT_ACK : _AT_ACK + 4] == struct.pack("=I", question + 1)
+        if ours and sender == 0 and len(datagram) >= _AT_WHAT + 24:
             what, _, _, number = struct.unpack_from("=IIQI", datagram, _AT_WHAT)
             if what == _NONE and number == 0:
                 return
@@ -137,9 +143,9 @@ def _await_answer(made: socket.socket) -> None:
     )
 
 
-def _operation(number: int) -> bytes:
+def _operation(number: int, question: int = 0) -> bytes:
     payload = struct.pack("=I", number)
-    message = _MESSAGE.pack(_PROC, _PROC, 0, 0, len(payload), 0) + payload
+    message = _MESSAGE.pack(_PROC, _PROC, 0, question, len(payload), 0) + payload
     return _HEAD.pack(_HEAD.size + len(message), 3, 0, 0, 0) + message  # 3: NLMSG_DONE
 
 

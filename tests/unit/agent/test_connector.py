@@ -103,3 +103,15 @@ def test_who_is_not_the_kernel_is_not_heard(told: connector.Connector) -> None:
         stranger.sendto(message(0x40000000, 8, 7), (address, 0))
         pids = [event.pid for event in told.read()[0]]
     assert 7 not in pids
+
+
+def test_the_answer_to_another_subscriber_is_not_taken_for_ones_own(
+    told: connector.Connector,
+) -> None:
+    """`told` hears what the kernel answers the second one, and waits for an answer of its own."""
+    second = connector.Connector()
+    try:
+        with pytest.raises(errors.Unavailable, match="does not answer"):
+            connector._await_answer(told._socket, 1 << 30)
+    finally:
+        second.close()
