@@ -6,6 +6,7 @@ agents that no new core is kept there (`coredumpd.quotas`).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Protocol
@@ -77,7 +78,7 @@ class Teller:
         if key.namespace == record.HOST_NAMESPACE:
             return
         try:
-            name = self._store.read_record(key).raw["podName"]
+            name = (await asyncio.to_thread(self._store.read_record, key)).raw["podName"]
         except errors.CoredumpdError as error:
             _log.info("no Event about %s: %s", key, error)
             return
