@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,3 +46,21 @@ def pod(tmp_path: Path) -> Iterator[pods.Pod]:
     """A container of a pod, in real cgroups."""
     with pods.running(tmp_path / "runtime") as made:
         yield made
+
+
+@pytest.fixture
+def victim(pod: pods.Pod) -> Iterator[subprocess.Popen[bytes]]:
+    """A living process of the pod, for the handler to read, or whose pid another's crash names."""
+    process = pod.start(["sleep", "600"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def words(victim: subprocess.Popen[bytes]) -> Iterator[list[str]]:
+    """The kernel's words for `victim`, its pidfd open and inherited as the kernel would."""
+    pidfd = os.pidfd_open(victim.pid)
+    os.set_inheritable(pidfd, True)
+    yield installed.arguments(victim, pidfd=pidfd)
+    os.close(pidfd)

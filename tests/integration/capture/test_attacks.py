@@ -44,15 +44,6 @@ os.abort()
 
 
 @pytest.fixture
-def victim(pod: pods.Pod) -> Iterator[subprocess.Popen[bytes]]:
-    """A living process of the pod, whose pid somebody else's crash will name."""
-    process = pod.start(["sleep", "600"])
-    yield process
-    process.kill()
-    process.wait()
-
-
-@pytest.fixture
 def public(crasher: Path) -> Iterator[Path]:
     """The crasher where every user can run it."""
     directory = Path(tempfile.mkdtemp(prefix="cd-", dir="/var/tmp"))

@@ -7,7 +7,6 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,29 +15,11 @@ from support import cores, installed, pods
 RESIDENT_KIB_MAX = 40 * 1024
 
 
-@pytest.fixture
-def victim(pod: pods.Pod) -> Iterator[subprocess.Popen[bytes]]:
-    """A living process of the pod, for the handler to read."""
-    process = pod.start(["sleep", "600"])
-    yield process
-    process.kill()
-    process.wait()
-
-
 def handle(
     handler: installed.Installed, words: list[str], core: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
     command = [handler.executable, "handle", *words]
     return subprocess.run(command, input=core, capture_output=True, env={}, close_fds=False)
-
-
-@pytest.fixture
-def words(victim: subprocess.Popen[bytes]) -> Iterator[list[str]]:
-    """The kernel's words for `victim`, its pidfd open and inherited as the kernel would."""
-    pidfd = os.pidfd_open(victim.pid)
-    os.set_inheritable(pidfd, True)
-    yield installed.arguments(victim, pidfd=pidfd)
-    os.close(pidfd)
 
 
 def test_a_core_on_stdin_is_stored(handler: installed.Installed, words: list[str]) -> None:

@@ -47,24 +47,6 @@ def sandboxed(handler: installed.Installed) -> int:
     return waiting.until("a handler in its sandbox", found, DEADLINE_S, 0.005) or 0
 
 
-@pytest.fixture
-def victim(pod: pods.Pod) -> Iterator[subprocess.Popen[bytes]]:
-    """A living process of the pod, for the handler to read."""
-    process = pod.start(["sleep", "600"])
-    yield process
-    process.kill()
-    process.wait()
-
-
-@pytest.fixture
-def words(victim: subprocess.Popen[bytes]) -> Iterator[list[str]]:
-    """The kernel's words for `victim`, its pidfd open and inherited as the kernel would."""
-    pidfd = os.pidfd_open(victim.pid)
-    os.set_inheritable(pidfd, True)
-    yield installed.arguments(victim, pidfd=pidfd)
-    os.close(pidfd)
-
-
 @contextlib.contextmanager
 def streaming(handler: installed.Installed, words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A handler in its sandbox, which has got the first bytes of a core and waits for more."""
