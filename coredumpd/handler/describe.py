@@ -10,7 +10,7 @@ from coredumpd.handler import process, runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from coredumpd.spool import stream
+    from coredumpd.spool import member
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -101,7 +101,7 @@ def begun(
 
 
 def finish(
-    crash: record.CrashRecord, stored: stream.Result, limit: int | None, duration_s: float
+    crash: record.CrashRecord, stored: member.Result, limit: int | None, duration_s: float
 ) -> None:
     """Complete `crash` with what was stored; `limit` is the number of bytes that cut it, if any."""
     crash.raw["core"] |= {

@@ -1,7 +1,7 @@
 """Captures whose handler was killed: made whole as truncated dumps, with the reason.
 
 For the agent, at its start; not on the crash path. Whole gzip members are kept as they are, the
-readable part of a cut one is compressed again as a last member.
+readable part of a cut one is compressed again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from isal import isal_zlib
 
 from coredumpd import errors, record
-from coredumpd.spool import stream, writer
+from coredumpd.spool import member, stream, writer
 
 REASON = "the handler was killed"
 _READ_BYTES = 256 * 1024
@@ -61,21 +61,22 @@ def _recover(spool: int, id: str) -> tuple[str, str]:
         capture.close()
 
 
-def _mend(core: int) -> stream.Result:
+def _mend(core: int) -> member.Result:
     """Make the file a sequence of whole gzip members; what they hold."""
-    result = stream.Result()
+    result = member.Result()
     while (reader := _Reader(core, result.stored_size)).read():
         result.add(reader.size, reader.stored_size, reader.crc32)
     # Where the last whole member ends, a cut one may begin.
-    tail = stream.Member()
-    pieces = [tail.add(memoryview(chunk)) for chunk in _Reader(core, result.stored_size)]
-    pieces.append(tail.end())
+    tail = [
+        (len(chunk), *member.made(chunk)) for chunk in _Reader(core, result.stored_size) if chunk
+    ]
     os.ftruncate(core, result.stored_size)
-    if tail.size or not result.members:
-        os.lseek(core, result.stored_size, os.SEEK_SET)
-        for piece in pieces:
-            stream.write_all(core, piece)
-        result.add(tail.size, tail.stored_size, tail.crc32)
+    os.lseek(core, result.stored_size, os.SEEK_SET)
+    if not tail and not result.members:
+        tail.append((0, *member.made(b"")))
+    for size, data, crc32 in tail:
+        stream.write_all(core, data)
+        result.add(size, len(data), crc32)
     return result
 
 
@@ -98,7 +99,7 @@ class _Reader:
         return self.whole
 
     def __iter__(self) -> Iterator[bytes]:
-        inflate = isal_zlib.decompressobj(stream.GZIP_WINDOW)
+        inflate = isal_zlib.decompressobj(member.GZIP_WINDOW)
         position, waiting = self._offset, b""
         while not inflate.eof:
             data = waiting or os.pread(self._core, _READ_BYTES, position)
@@ -107,7 +108,7 @@ class _Reader:
             if not data:
                 return
             try:
-                chunk = inflate.decompress(data, stream.CHUNK_BYTES)
+                chunk = inflate.decompress(data, member.CHUNK_BYTES)
             except isal_zlib.error:  # type: ignore[misc]  # its stub declares an instance
                 return  # not gzip from here on: the part before it was yielded
             waiting = inflate.unconsumed_tail

@@ -8,7 +8,7 @@ from typing import BinaryIO, cast
 from isal import isal_zlib
 
 from coredumpd import errors, record
-from coredumpd.spool import stream
+from coredumpd.spool import member
 
 _CHUNK_BYTES = 1024 * 1024
 _ISIZE_BYTES = 4
@@ -90,7 +90,7 @@ class _CheckedReader:
         self._begin_member()
 
     def _begin_member(self) -> None:
-        self._inflate = isal_zlib.decompressobj(stream.GZIP_WINDOW)
+        self._inflate = isal_zlib.decompressobj(member.GZIP_WINDOW)
         self._member_size = 0
         self._tail = b""  # the last bytes that were read of this member
 

@@ -34,6 +34,7 @@ ALLOWED = {
     "coredumpd.record",
     "coredumpd.spool",
     "coredumpd.spool.coresize",
+    "coredumpd.spool.member",
     "coredumpd.spool.stream",
     "coredumpd.spool.writer",
     "errno",

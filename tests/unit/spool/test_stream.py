@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from support import cores
 
-from coredumpd.spool import stream
+from coredumpd.spool import member, stream
 
 
 @pytest.fixture
@@ -24,15 +24,16 @@ def sink(tmp_path: Path) -> Iterator[io.FileIO]:
         yield file
 
 
-def feed(sink: io.FileIO, data: bytes, size_max: int = 2**40, first: int = 100) -> stream.Result:
+def feed(sink: io.FileIO, data: bytes, size_max: int = 2**40, first: int = 100) -> member.Result:
     source, into = os.pipe()
     writer = threading.Thread(target=write, args=(into, data[first:]))
     writer.start()
     copier = stream.Copier(sink.fileno(), size_max, time.monotonic() + 60)
-    result = copier.copy(source, data[:first])
-    os.close(source)
-    writer.join()
-    return result
+    try:
+        return copier.copy(source, data[:first])
+    finally:
+        os.close(source)
+        writer.join()
 
 
 def write(into: int, data: bytes) -> None:
@@ -113,6 +114,63 @@ def test_a_full_disk_leaves_whole_members_and_the_reason(sink: io.FileIO, tmp_pa
     assert result.reason is not None
     assert "the spool failed" in result.reason
     kept = gzip.decompress(stored(sink))
-    assert len(kept) == result.size >= stream.MEMBER_BYTES
+    assert 20_000_000 - 2 * member.CHUNK_BYTES < len(kept) == result.size
     assert data.startswith(kept)
     assert result.crc32 == zlib.crc32(kept)
+
+
+def test_members_keep_their_order_whichever_thread_is_faster(
+    sink: io.FileIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = set()
+
+    def slower_at_times(chunk: memoryview) -> tuple[bytes, int]:
+        threads.add(threading.get_ident())
+        if chunk[0] % 3 == 0:
+            time.sleep(0.01)
+        return made(chunk)
+
+    made = member.made
+    monkeypatch.setattr(member, "made", slower_at_times)
+    data = random.Random(4).randbytes(20_000_000)
+    assert feed(sink, data).reason is None
+    assert gzip.decompress(stored(sink)) == data
+    assert len(threads) == 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_thread_that_fails_leaves_no_hole(
+    sink: io.FileIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails_in_the_second(chunk: memoryview) -> tuple[bytes, int]:
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError
+        return made(chunk)
+
+    made = member.made
+    monkeypatch.setattr(member, "made", fails_in_the_second)
+    data = random.Random(5).randbytes(20_000_000)
+    with pytest.raises(RuntimeError, match="thread"):
+        feed(sink, data)
+    assert data.startswith(gzip.decompress(stored(sink)))
+
+
+def test_without_a_second_thread_one_does_it_all(
+    sink: io.FileIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("_thread.start_new_thread", refused)
+    data = random.Random(6).randbytes(7_000_000)
+    source, into = os.pipe()
+    child = os.fork()
+    if child == 0:
+        write(into, data)
+        os._exit(0)
+    os.close(into)
+    result = stream.Copier(sink.fileno(), 2**40, time.monotonic() + 60).copy(source, b"")
+    os.close(source)
+    os.waitpid(child, 0)
+    assert result.reason is None
+    assert gzip.decompress(stored(sink)) == data

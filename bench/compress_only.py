@@ -1,0 +1,23 @@
+"""What compressing a core costs by itself: stdin through the product's own loop, stored nowhere.
+
+Run by the kernel for `bench/capture`: no capture can be faster than this beside the same kernel.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from pathlib import Path
+
+PIPE_BYTES = 1024 * 1024
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from coredumpd.spool import stream
+
+    fcntl.fcntl(0, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    sink = os.open("/dev/null", os.O_WRONLY)
+    result = stream.Copier(sink, 2**40, time.monotonic() + 600).copy(0, b"")
+    sys.exit(result.reason)
