@@ -180,6 +180,11 @@ class PolicySettings:
     )
     spoolMaxUse: int = setting("16Gi", *_SIZE, "the spool takes no more; then cores are truncated")
     spoolKeepFree: int = setting("1Gi", *_SIZE, "left free on the spool's disk, as spoolMaxUse")
+    spoolMaxEntries: int = setting(
+        10_000,
+        *_integer(1, 1_000_000),
+        "dumps waiting on the node; of more crashes only its log tells",
+    )
     niceness: int = setting(5, *_integer(0, 19), "of the handler while it captures")
     procDir: str = setting("/proc", *_PATH, "where the handler reads the crashed process")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from coredumpd import errors
 from coredumpd.handler import policy
 from coredumpd.spool import stream, writer
 
@@ -30,9 +31,15 @@ def of_core(rules: policy.Policy, rlimit_core: int) -> Limit:
 
 
 def of_spool(spool: int, rules: policy.Policy) -> int:
-    """Bytes of gzip that the spool still takes; 0 or less when it is full. Raises OSError."""
+    """Bytes of gzip that the spool still takes; 0 or less when it takes nothing but records.
+
+    Raises StorageError when not even those: a record takes inodes, and time from every later crash.
+    """
     disk = os.fstatvfs(spool)
-    return room(rules, used_bytes(spool), disk.f_bavail * disk.f_frsize)
+    entries, used = usage(spool)
+    if entries >= rules.spoolMaxEntries:
+        raise errors.StorageError(f"{entries} dumps wait in the spool (spoolMaxEntries)")
+    return room(rules, used, disk.f_bavail * disk.f_frsize)
 
 
 def room(rules: policy.Policy, used: int, free: int) -> int:
@@ -40,12 +47,13 @@ def room(rules: policy.Policy, used: int, free: int) -> int:
     return min(rules.spoolMaxUse - used, free - rules.spoolKeepFree)
 
 
-def used_bytes(spool: int) -> int:
-    """The size of every core in the spool, captures in progress included."""
+def usage(spool: int) -> tuple[int, int]:
+    """How many entries the spool has, and bytes of core, captures in progress included."""
+    names = os.listdir(spool)
     total = 0
-    for name in os.listdir(spool):
+    for name in names:
         try:
             total += os.stat(f"{name}/{writer.CORE}", dir_fd=spool, follow_symlinks=False).st_size
         except (FileNotFoundError, NotADirectoryError):
             continue  # shipped meanwhile, or not a capture
-    return total
+    return len(names), total

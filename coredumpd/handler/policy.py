@@ -36,6 +36,7 @@ class Policy:
         "quotaReached",
         "runtimeStateDirs",
         "spoolKeepFree",
+        "spoolMaxEntries",
         "spoolMaxUse",
     )
 
@@ -52,6 +53,7 @@ class Policy:
         self.honourRlimit = False
         self.spoolMaxUse = 16 * 1024**3  # bytes
         self.spoolKeepFree = 1024**3  # bytes
+        self.spoolMaxEntries = 10_000
         self.niceness = 5
         self.node: str | None = None  # unknown until an agent says it
         self.procDir = "/proc"
@@ -162,6 +164,7 @@ _RULES: dict[str, tuple[Any, str]] = {
     "honourRlimit": (lambda value: isinstance(value, bool), "must be true or false"),
     "spoolMaxUse": (_is_size, "must be bytes"),
     "spoolKeepFree": (_is_size, "must be bytes"),
+    "spoolMaxEntries": (lambda value: _is_size(value) and value > 0, "must be a number above 0"),
     "niceness": (lambda value: isinstance(value, int) and 0 <= value <= 19, "must be 0 to 19"),
     "runtimeStateDirs": (
         lambda value: isinstance(value, list) and all(map(_is_path, value)),

@@ -169,6 +169,17 @@ def test_a_spool_at_its_limit_keeps_the_record_and_says_why(
     assert core["size"] == 0
 
 
+def test_a_spool_of_too_many_entries_takes_not_even_a_record(
+    handler: installed.Installed, pod: pods.Pod, words: list[str]
+) -> None:
+    handler.policy(runtimeStateDirs=[str(pod.state_dir)], spoolMaxEntries=1)
+    assert handle(handler, words, cores.elf(3_000_000)).returncode == 0
+    entry = handler.wait_for_entry()
+    done = handle(handler, words, cores.elf(3_000_000))
+    assert done.returncode != 0
+    assert list(handler.spool.iterdir()) == [entry]
+
+
 def test_a_disk_that_must_stay_free_is_not_filled(
     handler: installed.Installed, pod: pods.Pod, words: list[str]
 ) -> None:

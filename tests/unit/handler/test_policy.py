@@ -24,6 +24,7 @@ def test_the_defaults_are_those_of_the_settings() -> None:
         "honourRlimit",
         "spoolMaxUse",
         "spoolKeepFree",
+        "spoolMaxEntries",
         "niceness",
     ):
         assert getattr(ours, name) == getattr(theirs, name), name
@@ -54,6 +55,7 @@ def test_a_snapshot_is_obeyed_and_newer_fields_are_passed_over(tmp_path: Path) -
         ("runtimeStateDirs", ["relative"]),
         ("honourRlimit", 1),
         ("spoolMaxUse", "16Gi"),
+        ("spoolMaxEntries", 0),
         ("niceness", 20),
         ("node", 7),
         ("procDir", "proc"),
