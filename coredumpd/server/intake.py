@@ -63,13 +63,12 @@ class Intake(base.Handler):
         self._flow: _Flow | None = None
         self._commit: asyncio.Task[Any] | None = None
         self._waiting = bytearray()
-        self._refused: errors.CoredumpdError | None = None
         self._counted = False
         super().initialize()
 
-    async def prepare(self) -> None:
+    async def admit(self) -> None:
         """The usual checks, then: is it the agent, and is there room?"""
-        await super().prepare()
+        await super().admit()
         if self.caller is None or self.caller.user != self.uploads.account:
             who = self.caller.user if self.caller else "nobody"
             raise errors.Forbidden(f"{who} may not send dumps: only {self.uploads.account} may")

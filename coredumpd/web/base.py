@@ -62,6 +62,7 @@ class Handler(web.RequestHandler):
         self.audit_id = self._audit_id()
         self._body = bytearray()
         self._ended = False
+        self._refused: errors.CoredumpdError | None = None
         self.left = False
         self.wake: asyncio.Event | None = None  # set when the client leaves, by who waits for it
         self.guard.observer.began(self)
@@ -71,6 +72,25 @@ class Handler(web.RequestHandler):
         return self.policy
 
     async def prepare(self) -> None:
+        """Tornado's: between the head and the body. Raises what `write_error` tells.
+
+        A client that is cut off while it sends can lose the answer (RFC 9112, 9.6). So a refusal
+        waits for the end of a body that is short enough, and is the answer to it.
+        """
+        try:
+            await self.admit()
+        except errors.CoredumpdError as error:
+            if not bodies.is_soon_over(self.request.headers):
+                raise
+            self._refused = error
+            setattr(self, (self.request.method or "").lower(), self._refuse)
+
+    def _refuse(self, **_: str) -> None:
+        """The method, of a request that was refused before its body had come."""
+        assert self._refused is not None  # noqa: S101 (for mypy)
+        raise self._refused
+
+    async def admit(self) -> None:
         """Who, may they, is the body acceptable in size. Raises what `write_error` tells."""
         fields = self.request.headers.get_all()
         if sum(len(name) + len(value) + 4 for name, value in fields) > bodies.HEADER_BYTES_MAX:
@@ -94,7 +114,7 @@ class Handler(web.RequestHandler):
 
     def data_received(self, chunk: bytes) -> None:
         """Tornado's: part of the body. What is beyond the limit is dropped, then refused."""
-        if len(self._body) <= bodies.BODY_BYTES_MAX:
+        if self._refused is None and len(self._body) <= bodies.BODY_BYTES_MAX:
             self._body += chunk
 
     def body(self) -> bytes:
@@ -249,9 +269,9 @@ class Unknown(Handler):
 
     policy = policies.Path()
 
-    async def prepare(self) -> None:
+    async def admit(self) -> None:
         """Refuses the unknown path, after the usual checks."""
-        await super().prepare()
+        await super().admit()
         raise errors.NotFound.about("path", "the server could not find the requested resource")
 
 

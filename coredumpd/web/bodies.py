@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -11,9 +12,17 @@ from coredumpd import errors
 
 HEADER_BYTES_MAX = 64 * 1024  # kube-apiserver forwards tokens' extras; it allows 1 MiB itself
 BODY_BYTES_MAX = 1024 * 1024  # etcd's own limit for a request is 1.5 MiB
+DROPPED_BYTES_MAX = 2 * BODY_BYTES_MAX  # of a body that nobody wants
 _DEPTH_MAX = 64
 _JSON = ("application/json", "")
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
+
+
+def is_soon_over(headers: Mapping[str, str]) -> bool:
+    """Is a body on its way that is no more than what may be read to be dropped?"""
+    length = headers.get("Content-Length", "")
+    waits = "Expect" in headers  # for a 100: it does not send what is refused
+    return length.isdecimal() and 0 < int(length[:20]) <= DROPPED_BYTES_MAX and not waits
 
 
 def parse(body: bytes, content_type: str) -> dict[str, Any]:

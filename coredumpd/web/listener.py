@@ -51,8 +51,8 @@ class Listener(httpserver.HTTPServer):
             max_header_size=2 * bodies.HEADER_BYTES_MAX,
             idle_connection_timeout=IDLE_S_MAX,
             body_timeout=BODY_S_MAX,
-            max_body_size=2 * bodies.BODY_BYTES_MAX,
-            max_buffer_size=2 * bodies.BODY_BYTES_MAX,
+            max_body_size=bodies.DROPPED_BYTES_MAX,
+            max_buffer_size=bodies.DROPPED_BYTES_MAX,
             chunk_size=CHUNK_BYTES,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import json
 import resource
 import socket
 import threading
@@ -151,6 +152,36 @@ def test_huge_headers_and_bodies_are_bounded(world):
         assert connection.getresponse().status in (400, 413)
     connection.close()
     assert client.ask("GET", "/livez").code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "size", "who", "code"),
+    [
+        ("/namespaces/team-a/coredumpendpoints", 1_100_000, "alice", 413),
+        ("/namespaces/team-a/coredumpendpoints", 100_000, None, 401),
+        ("/namespaces/team-a/coredumpendpoints", 100_000, "refused", 403),
+        ("/namespaces/team-a/nothing", 100_000, "alice", 404),
+    ],
+)
+def test_who_is_refused_while_sending_hears_why_and_may_go_on(
+    world, monkeypatch, path, size, who, code
+):
+    monkeypatch.setattr(world.kube, "may", lambda spec: spec["user"] != "refused")
+    client = world.proxied(who or "alice")
+    headers = client.headers if who else {"Authorization": "Bearer wrong"}
+    with contextlib.closing(client.connect()) as connection:
+        connection.putrequest("POST", servers.BASE + path)
+        for name, value in {**headers, "Content-Length": str(size)}.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        # Each piece is a round trip: a server that hangs up behind its answer would be met.
+        for _ in range(10):
+            connection.send(b"x" * (size // 10))
+            assert client.ask("GET", "/livez").code == 200
+        answer = connection.getresponse()
+        assert json.loads(answer.read())["code"] == answer.status == code
+        connection.request("GET", "/livez", headers=client.headers)
+        assert connection.getresponse().status == 200
 
 
 def test_connections_that_say_nothing_do_not_keep_others_out(world):
