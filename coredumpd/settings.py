@@ -185,7 +185,7 @@ class PolicySettings:
         *_integer(1, 1_000_000),
         "dumps waiting on the node; of more crashes only its log tells",
     )
-    niceness: int = setting(5, *_integer(0, 19), "of the handler while it captures")
+    niceness: int = setting(9, *_integer(0, 19), "of the handler while it captures")
     procDir: str = setting("/proc", *_PATH, "where the handler reads the crashed process")
 
 

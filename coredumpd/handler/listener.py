@@ -3,7 +3,8 @@
 The agent starts this program on the host, with a listening socket as standard input and one end of
 a socket pair as standard output. Each connection is one crash and gets one forked worker, which
 does what the pipe handler does: an attacker's bytes meet a process of their own, with a deadline.
-The listener itself never blocks and reads nothing from a connection.
+It is the worker that accepts: whoever kills the listener, at whatever moment, leaves a connection
+in the queue or with a worker. The listener itself never blocks and sees no connection.
 
 When the agent's end of the pair closes, however the agent died, core_pattern is handed back to the
 pipe handler, what is queued is served, and the listener ends.
@@ -54,6 +55,7 @@ class Listener:
         self._workers_max = workers_max
         self._host_dir = host_dir
         self._workers: dict[int, int] = {}  # pidfd to pid
+        self._accepting: int | None = None  # a pipe's end: closed once the newest has accepted
         self._quiet_since: float | None = None  # set, on the monotonic clock, while draining
 
     def run(self) -> None:
@@ -73,14 +75,19 @@ class Listener:
                     self._stir()
                 elif descriptor == self._control:
                     self._hear_agent()
+                elif descriptor == self._accepting:
+                    os.close(descriptor)
+                    self._accepting = None
                 else:
-                    self._accept()
+                    self._start_worker()
 
     def _ready(self) -> list[int]:
         poll = select.poll()
         for pidfd in self._workers:
             poll.register(pidfd, select.POLLIN)
-        if len(self._workers) < self._workers_max:  # the others wait in the kernel's queue
+        if self._accepting is not None:
+            poll.register(self._accepting, select.POLLIN)
+        elif len(self._workers) < self._workers_max:  # the others wait in the kernel's queue
             poll.register(self._listening.fileno(), select.POLLIN)
         if self._quiet_since is None:
             poll.register(self._control, select.POLLIN)
@@ -110,26 +117,39 @@ class Listener:
             hand_back(self._host_dir)
             self._quiet_since = time.monotonic()
 
-    def _accept(self) -> None:
-        try:
-            connection, _ = self._listening._accept()  # type: ignore[attr-defined]
-        except OSError:
-            return  # the process was killed while it waited in the queue
+    def _start_worker(self) -> None:
+        """Somebody is in the queue."""
         self._stir()
+        self._accepting, accepted = os.pipe()
         try:
             pid = os.fork()
         except OSError as error:
             log.kmsg(log.ERROR, f"crash not stored: cannot start a worker: {error.strerror}")
-            os.close(connection)
+            os.close(accepted)
+            self._refuse()
             return
         if pid == 0:
-            self._work(connection)
-        os.close(connection)
+            self._work(accepted)
+        os.close(accepted)
         self._workers[os.pidfd_open(pid)] = pid
 
-    def _work(self, connection: int) -> None:
+    def _refuse(self) -> None:
+        """Take it from the queue all the same: it would be there again at once."""
+        try:
+            os.close(self._accept())
+        except OSError:
+            return  # gone by itself
+
+    def _accept(self) -> int:
+        """The connection. Raises OSError when there is none: it was killed while it waited."""
+        connection, _ = self._listening._accept()  # type: ignore[attr-defined]
+        return int(connection)
+
+    def _work(self, accepted: int) -> None:
         """In the child: one crash, then exit. The parent's descriptors are closed first."""
         try:
+            connection = self._accept()
+            os.close(accepted)
             null = os.open(os.devnull, os.O_RDWR)
             for descriptor in (LISTENING, CONTROL):
                 os.dup2(null, descriptor)

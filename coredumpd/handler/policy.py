@@ -54,7 +54,7 @@ class Policy:
         self.spoolMaxUse = 16 * 1024**3  # bytes
         self.spoolKeepFree = 1024**3  # bytes
         self.spoolMaxEntries = 10_000
-        self.niceness = 5
+        self.niceness = 9
         self.node: str | None = None  # unknown until an agent says it
         self.procDir = "/proc"
         # What differs for some: by the namespace's name, or the pod's uid, which goes first.

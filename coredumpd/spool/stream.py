@@ -18,7 +18,9 @@ _BEHIND_BYTES = (
     256 * 1024
 )  # waiting in the pipe when a chunk has been read: the kernel waits for us
 _FIONREAD = 0x541B  # asm-generic/ioctls.h
-_ALONE_BYTES = 4 * member.CHUNK_BYTES  # of input, before a second thread pays
+# Of input, before a second thread pays. In a storm of small cores each capture has one: they keep
+# the processors busy as it is, and others want them too.
+_ALONE_BYTES = 128 * 1024 * 1024
 WRITEBACK_BYTES = 8 * 1024 * 1024
 
 # Why a capture ended before the core did; `core.truncated.reason` in the record.

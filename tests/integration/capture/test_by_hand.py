@@ -207,7 +207,7 @@ def test_rlimit_core_is_honoured_when_policy_says_so(
     assert core["truncated"]["reason"] == "larger than RLIMIT_CORE"
 
 
-def test_a_captures_niceness_is_the_policys(
+def test_a_captures_niceness_is_the_policys_and_it_takes_no_processor_from_others(
     handler: installed.Installed, pod: pods.Pod, words: list[str]
 ) -> None:
     handler.policy(runtimeStateDirs=[str(pod.state_dir)], niceness=7)
@@ -222,6 +222,9 @@ def test_a_captures_niceness_is_the_policys(
         while os.getpriority(os.PRIO_PROCESS, process.pid) != 7 and time.monotonic() < end:
             threading.Event().wait(0.02)
         assert os.getpriority(os.PRIO_PROCESS, process.pid) == 7
+        while os.sched_getscheduler(process.pid) != os.SCHED_BATCH and time.monotonic() < end:
+            threading.Event().wait(0.02)
+        assert os.sched_getscheduler(process.pid) == os.SCHED_BATCH
     assert process.wait(timeout=30) == 0
 
 

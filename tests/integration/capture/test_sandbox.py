@@ -124,11 +124,11 @@ def test_the_second_thread_of_a_large_capture_has_no_rights_either(
 ) -> None:
     with streaming(handler, words) as process:
         assert process.stdin is not None
-        process.stdin.write(bytes(8 << 20))
+        process.stdin.write(bytes(130 << 20))
         tasks = Path(f"/proc/{process.pid}/task")
         waiting.until("a second thread", lambda: len(os.listdir(tasks)) == 2, DEADLINE_S)
         assert [rights(int(task)) for task in os.listdir(tasks)] == [NONE, NONE]
-    assert handler.record(handler.wait_for_entry())["core"]["size"] == 100_000 + (8 << 20)
+    assert handler.record(handler.wait_for_entry())["core"]["size"] == 100_000 + (130 << 20)
 
 
 def test_a_handler_that_is_taken_over_reaches_nothing_but_its_own_entry(

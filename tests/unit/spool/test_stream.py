@@ -24,6 +24,12 @@ def sink(tmp_path: Path) -> Iterator[io.FileIO]:
         yield file
 
 
+@pytest.fixture(autouse=True)
+def _soon_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second thread works from the third chunk on."""
+    monkeypatch.setattr(stream, "_ALONE_BYTES", 2 * member.CHUNK_BYTES)
+
+
 def feed(sink: io.FileIO, data: bytes, size_max: int = 2**40, first: int = 100) -> member.Result:
     source, into = os.pipe()
     writer = threading.Thread(target=write, args=(into, data[first:]))
