@@ -5,9 +5,9 @@ child of it crashes for each contender, in another order in each round. Wall tim
 median, is from the fork until the child is reaped and the core is durable: the kernel waits for a
 helper that has the pipe open, and the peers end with a sync; ours lets the process go before that,
 so it is waited for until its entry is complete, and systemd-coredump until its receiver has exited.
-Ratios are the medians of ratios within one round. A first core for `cat` and `dd` does not count:
-it makes the machine's memory warm. `compressing alone` stores nothing: what it takes, any capture
-that compresses takes.
+Ratios are the medians of ratios within one round; of gzip, which has one round, of medians. A
+first core for `cat` and `dd` does not count: it makes the machine's memory warm. `compressing
+alone` stores nothing: what it takes, any capture that compresses takes.
 """
 
 from __future__ import annotations
@@ -236,8 +236,9 @@ def _lines(size: int, contenders: dict[str, _Contender]) -> Iterator[report.Line
 
 
 def _ratio(one: _Contender, other: _Contender) -> float:
-    """Of their times in the rounds that both have: gzip has the first only."""
-    pairs = zip(one.times_s, other.times_s, strict=False)
+    if len(one.times_s) != len(other.times_s):
+        return statistics.median(one.times_s) / statistics.median(other.times_s)
+    pairs = zip(one.times_s, other.times_s, strict=True)
     return statistics.median(one_s / other_s for one_s, other_s in pairs)
 
 
