@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import agents, fakekube, uploads
+from support import agents, fakekube, pods, uploads
 
 
 @pytest.fixture
@@ -18,6 +18,13 @@ def node(tmp_path: Path, kind: str) -> Iterator[agents.Agent]:
     with agents.node(tmp_path, host_dir, kind) as agent:
         yield agent
     shutil.rmtree(host_dir, ignore_errors=True)
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Iterator[pods.Pod]:
+    """A pod whose runtime keeps its state in `runtime`."""
+    with pods.running(tmp_path / "runtime") as made:
+        yield made
 
 
 @pytest.fixture

@@ -23,12 +23,6 @@ def crasher(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pod(tmp_path: Path) -> Iterator[pods.Pod]:
-    with pods.running(tmp_path / "runtime") as made:
-        yield made
-
-
-@pytest.fixture
 def owner(node: agents.Agent, tmp_path: Path) -> Iterator[agents.Agent]:
     """A node whose agent captures by socket."""
     node.settings["capture"] = "socket"

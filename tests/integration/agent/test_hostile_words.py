@@ -11,7 +11,7 @@ import string
 
 import pytest
 from prometheus_client import parser
-from support import capturing, corepattern, crashers, pods, waiting
+from support import capturing, corepattern, crashers, waiting
 
 pytestmark = capturing.needs_core_pattern
 
@@ -22,12 +22,14 @@ PRINTABLE = set(string.printable) - set("\r\t\v\f")
 
 
 @pytest.mark.parametrize("mode", ["pipe", pytest.param("socket", marks=capturing.needs_sockets)])
-def test_hostile_words_forge_no_line_of_a_log_no_sample_and_no_event(node, kube, tmp_path, mode):
+def test_hostile_words_forge_no_line_of_a_log_no_sample_and_no_event(
+    node, kube, pod, tmp_path, mode
+):
     node.policy = {"runtimeStateDirs": [str(tmp_path / "runtime")]}
     node.settings["capture"] = mode
     program = os.fsencode(tmp_path) + b"/x" + EVIL
     shutil.copy(crashers.compiled("crasher", tmp_path), program)
-    with corepattern.borrowed(), pods.running(tmp_path / "runtime") as pod:
+    with corepattern.borrowed():
         item = {"metadata": pod.names | {"name": "web-0", "uid": pod.uid}, "status": {}}
         kube.objects["/api/v1/namespaces/shop/pods/web-0"] = item
         node.start("--kubeconfig", str(kube.kubeconfig()))

@@ -20,12 +20,6 @@ pytestmark = capturing.needs_core_pattern
 
 
 @pytest.fixture
-def pod(tmp_path: Path) -> Iterator[pods.Pod]:
-    with pods.running(tmp_path / "runtime") as made:
-        yield made
-
-
-@pytest.fixture
 def owner(node: agents.Agent, tmp_path: Path) -> Iterator[agents.Agent]:
     """A node whose agent owns core_pattern while it runs."""
     node.policy = {"runtimeStateDirs": [str(tmp_path / "runtime")]}
