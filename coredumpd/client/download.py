@@ -20,8 +20,16 @@ IDENTITY_BYTES_MAX = 1024 * 1024
 TRIES_MAX = 6  # without one byte of progress
 PAUSE_S_MIN, PAUSE_S_MAX = 0.5, 10.0
 _PAGE = 500
+# What came is not the dump, or more than it has.
+_WRONG = (errors.StorageError, errors.RangeNotSatisfiable)
 # One dump's trouble; what is none of these would be the trouble of all.
-_OF_ONE = (errors.CannotOpen, errors.StorageError, errors.NotFound, errors.BadRecord)
+_OF_ONE = (
+    errors.CannotOpen,
+    errors.Conflict,
+    errors.StorageError,
+    errors.NotFound,
+    errors.BadRecord,
+)
 
 
 class Dump(NamedTuple):
@@ -140,10 +148,35 @@ async def _one(
 async def fetch(
     api: client.Client, dump: Dump, place: dumpdir.DumpDirectory, advance: Callable[[int], None]
 ) -> record.CrashRecord:
-    """Download, verify and unpack; a connection that is cut is continued where it was.
+    """Download, verify and unpack; what was cut, in this run or an earlier, goes on where it was.
 
     Raises StorageError when what came is not that dump, whole; what the client raises.
     """
+    with place.archive() as archive:
+        earlier = archive.size
+        try:
+            crash = await _fetch(api, dump, place, archive, advance)
+        except errors.NotFound:
+            archive.remove()
+            raise
+        except _WRONG as error:
+            archive.clear()
+            if not earlier:
+                archive.remove()
+                raise
+            print(f"coredumpd: from the start, after an earlier try: {error}", file=sys.stderr)
+            crash = await _fetch(api, dump, place, archive, advance)
+        archive.remove()
+        return crash
+
+
+async def _fetch(
+    api: client.Client,
+    dump: Dump,
+    place: dumpdir.DumpDirectory,
+    archive: dumpdir.Archive,
+    advance: Callable[[int], None],
+) -> record.CrashRecord:
     namespace, id = (
         urllib.parse.quote(part, safe="") for part in (dump.key.namespace, dump.key.id)
     )
@@ -151,11 +184,16 @@ async def fetch(
     with place.arriving() as arrival:
         unpacker = unpack.Unpacker(arrival.begin)
         offset = tries = 0
+        for chunk in archive.read():
+            unpacker.feed(chunk)
+            offset += len(chunk)
+            advance(len(chunk))
         while not unpacker.done:
             query = {"offset": offset} if offset else None
             try:
                 async with contextlib.aclosing(api.stream(path, query=query)) as chunks:
                     async for chunk in chunks:
+                        archive.write(chunk)
                         unpacker.feed(chunk)
                         offset, tries = offset + len(chunk), 0
                         advance(len(chunk))
@@ -177,7 +215,8 @@ def parser() -> commandline.Parser:
         prog="coredumpd download",
         description="Download the core dumps of a pod, with the rights of your kubeconfig.",
         epilog="Each dump becomes DIR/CONTAINER/ID/meta.json and .../core, verified by its CRC-32;"
-        " what is there already is not downloaded again. A core that is encrypted, and that no"
+        " what is there already is not downloaded again, and a download that was cut goes on where"
+        " it was. A core that is encrypted, and that no"
         " identity opens, is kept as .../core.gz.age (age -d -i FILE core.gz.age | gunzip > core),"
         " and the exit code is 77.",
     )

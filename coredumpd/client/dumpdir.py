@@ -6,6 +6,7 @@ A sealed core that nobody has opened yet is `core.gz.age`. All of it blocks.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import zlib
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,9 @@ from coredumpd import errors, record, sealing
 from coredumpd.client import unpack
 
 _PART = ".part"
+_ARCHIVE = "archive.tar.gz.part"
 _READ_BYTES = 1024 * 1024
+_KEPT = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -78,6 +81,18 @@ class DumpDirectory:
         return (size, f"{crc:08x}") == content
 
     @contextlib.contextmanager
+    def archive(self) -> Iterator[Archive]:
+        """What has come; the next run goes on with it. Raises Conflict while another run does."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        path = self.path / _ARCHIVE
+        with os.fdopen(os.open(path, _KEPT, 0o600), "r+b", 0) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise errors.Conflict(f"another download into {self.path} is at work") from error
+            yield Archive(path, file)
+
+    @contextlib.contextmanager
     def arriving(self) -> Iterator[Arrival]:
         """What is being downloaded; put in place by `Arrival.end`, else removed."""
         with contextlib.ExitStack() as stack:
@@ -95,6 +110,40 @@ class DumpDirectory:
                 raise errors.StorageError("the core in the age file is not what meta.json says")
             _publish(self.path / unpack.CORE)
         (self.path / unpack.SEALED).unlink()
+
+
+class Archive:
+    """The bytes of the .tar.gz that have come, of one run or several."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path = path
+        self._file = file
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return os.fstat(self._file.fileno()).st_size
+
+    def read(self) -> Iterator[bytes]:
+        """What earlier runs have left, from the start."""
+        self._file.seek(0)
+        while chunk := self._file.read(_READ_BYTES):
+            yield chunk
+
+    def write(self, data: bytes) -> None:
+        """Keep what has just come. Raises OSError."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def clear(self) -> None:
+        """None of it is wanted."""
+        self._file.truncate(0)
+        self._file.seek(0)
+
+    def remove(self) -> None:
+        """The dump is there, or never will be."""
+        self._path.unlink(missing_ok=True)
 
 
 class Arrival:

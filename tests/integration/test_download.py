@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
+import gzip
 import json
 import os
 import shutil
+import signal
 import subprocess
 import zlib
 from collections.abc import Iterator
@@ -56,9 +59,8 @@ class World:
 
     def download(self, *words: str, identity: str | None = None):
         opener = () if identity is None else ("--identity", str(self.directory / identity))
-        command = [*agents.program(self.kind), "download", "--kubeconfig", str(self.kubeconfig)]
         done = subprocess.run(
-            [*command, "-o", str(self.out), *opener, *words],
+            self.command(*opener, *words),
             capture_output=True,
             text=True,
             env=agents.environment(),
@@ -66,6 +68,10 @@ class World:
         )
         assert "Traceback" not in done.stderr, done.stderr
         return done
+
+    def command(self, *words: str) -> list[str]:
+        program = [*agents.program(self.kind), "download", "--kubeconfig", str(self.kubeconfig)]
+        return [*program, "-o", str(self.out), *words]
 
     def sent(self) -> int:
         """How often a download was begun."""
@@ -179,6 +185,53 @@ def test_a_connection_that_is_cut_is_continued_where_it_was(world):
     assert "again from byte" in done.stderr
     assert world.sent() == 2
     assert 20_000_000 < proxy.passed < 24_000_000  # what came before the cut did not come again
+
+
+def test_a_download_that_was_killed_goes_on_where_it_was(world):
+    core = os.urandom(20_000_000)
+    place = world.put(core)
+    with contextlib.closing(cutting.Meter(world.server.port, 5_000_000)) as proxy:
+        world.through(proxy.port)
+        command = world.command("-n", "team-a", "web-0")
+        with subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=agents.environment(),
+            start_new_session=True,
+        ) as killed:
+            assert killed.stderr is not None
+            assert "again from byte" in killed.stderr.readline()
+            os.killpg(killed.pid, signal.SIGKILL)
+        assert "archive.tar.gz.part" in files(place)
+        done = world.download("-n", "team-a", "web-0")
+        assert done.returncode == 0, done.stderr
+        assert proxy.passed < 24_000_000  # what the first had got did not come again
+    assert (place / "core").read_bytes() == core
+    assert files(place) == {"core", "meta.json"}
+
+
+@pytest.mark.parametrize("left", [b"no archive", b"of another"])
+def test_what_an_earlier_download_left_of_something_else_is_not_gone_on_with(world, left):
+    place = world.put(b"memory" * 1000)
+    place.mkdir(parents=True)
+    archive = gzip.compress(bytes(512)) if left == b"of another" else left
+    (place / "archive.tar.gz.part").write_bytes(archive)
+    done = world.download("-n", "team-a", "web-0")
+    assert done.returncode == 0, done.stderr
+    assert "from the start" in done.stderr
+    assert (place / "core").read_bytes() == b"memory" * 1000
+    assert files(place) == {"core", "meta.json"}
+
+
+def test_two_downloads_of_one_dump_do_not_meet(world):
+    place = world.put(b"memory")
+    place.mkdir(parents=True)
+    with (place / "archive.tar.gz.part").open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = world.download("-n", "team-a", "web-0")
+    assert done.returncode != 0
+    assert "another download" in done.stderr
 
 
 def test_a_server_whose_store_holds_other_bytes_than_it_says_is_not_believed(world):
