@@ -31,7 +31,10 @@ class Backtrace(base.Handler):
         try:
             data = await self.stored.text(found[0][0], FILE, BYTES_MAX)
         except errors.NotFound as error:
-            raise errors.NotFound(f"no backtrace of {who}: it has not been analysed") from error
+            why = "it has not been analysed"
+            if found[0][1].sealed is not None:
+                why = "it is encrypted, and nobody here can read it"
+            raise errors.NotFound(f"no backtrace of {who}: {why}") from error
         self.answer_bytes(data, "text/plain; charset=utf-8")
 
     head = get

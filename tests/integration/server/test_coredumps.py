@@ -7,7 +7,7 @@ import json
 import tarfile
 
 import pytest
-from support import dumps, servers, waiting
+from support import dumps, keys, sealed, servers, waiting
 
 URL = servers.BASE + "/namespaces/team-b/coredumps"
 EVERYWHERE = servers.BASE + "/coredumps"
@@ -122,6 +122,14 @@ def test_a_backtrace_is_404_with_a_reason_until_there_is_one(world, client, cras
     (world.directory / "store" / str(key) / "backtrace.txt").write_text("#0 main\n")
     reply = client.ask("GET", f"{URL}/{key.id}/backtrace")
     assert (reply.code, reply.body) == (200, b"#0 main\n")
+
+
+def test_a_sealed_dump_has_no_backtrace_and_says_why(world, client):
+    made = sealed.make(b"core", keys.age(), namespace="team-b", pid=77)
+    world.store.commit(*made)
+    reply = client.ask("GET", f"{URL}/{made[0].id}/backtrace")
+    assert reply.code == 404
+    assert "it is encrypted" in reply.json["message"]
 
 
 def test_the_right_to_backtraces_is_not_the_right_to_dumps(world, client, crash):
