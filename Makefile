@@ -26,7 +26,7 @@ $(PY) -m pytest $(1) || { echo "FAILED ABOVE; trying what failed once more"; \
   $(PY) -m pytest $(1) --last-failed --last-failed-no-failures none; }
 endef
 
-.PHONY: help demo test e2e fuzz soak bench verify update dist image clean debian debian-etcd debian-e2e debian-storage debian-bench azurite
+.PHONY: help demo test e2e kernels fuzz soak bench verify update dist image clean debian debian-etcd debian-e2e debian-storage debian-bench azurite
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -71,6 +71,12 @@ test: debian-etcd verify dist image debian-e2e debian-storage azurite ## everyth
 
 e2e: dist image debian-e2e ## real Kubernetes: KUBEBUILDER_ASSETS=dir, or a cluster by KUBECONFIG
 	$(call pytest,tests/e2e --timeout 900 -o cache_dir=.pytest_cache/e2e)
+
+# Kernels and processors that are not this machine's, in qemu; about 300 MB of packages.
+APT_KERNELS := qemu-system-x86 qemu-system-arm cpio
+kernels: dist ## captures on Linux 5.10, 6.1, 6.12 and on arm64, in virtual machines
+	$(call debian,$(APT_KERNELS))
+	$(PY) -m pytest tests/kernels
 
 fuzz: SECONDS ?= 60
 fuzz: $(READY) ## fuzz every reader of hostile bytes: make fuzz [SECONDS=60]

@@ -39,7 +39,7 @@ class Installed:
         version.parent.mkdir(parents=True, mode=0o700)
         host_dir.chmod(0o700)
         if kind == "frozen":
-            _unpack(version)
+            shutil.copytree(bundle(), version, symlinks=False)
         else:
             version.mkdir()
             script = version / "coredumpd"
@@ -82,12 +82,12 @@ class Installed:
         return document
 
 
-def _unpack(version: Path) -> None:
-    """Copy the bundle that the onefile executable carries, links followed."""
+def bundle() -> Path:
+    """The frozen handler, as the onefile executable carries it."""
     unpacked = ROOT / "build" / "unpacked"
     if not unpacked.exists() or unpacked.stat().st_mtime < FROZEN.stat().st_mtime:
         _extract(unpacked)
-    shutil.copytree(unpacked / "handler_bundle", version, symlinks=False)
+    return unpacked / "handler_bundle"
 
 
 def _extract(target: Path) -> None:
