@@ -5,19 +5,17 @@ Run by the kernel for `bench/capture`: no capture can be faster than this beside
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 import time
 from pathlib import Path
 
-PIPE_BYTES = 1024 * 1024
-
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
+    from coredumpd.handler import crash
     from coredumpd.spool import stream
 
-    fcntl.fcntl(0, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    crash.widen(0)
     sink = os.open("/dev/null", os.O_WRONLY)
     result = stream.Copier(sink, 2**40, time.monotonic() + 600).copy(0, b"")
     sys.exit(result.reason)

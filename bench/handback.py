@@ -23,6 +23,7 @@ from support import agents, corepattern, crashers, pods
 
 from bench import report
 
+NEEDS = ("dist/coredumpd", "gcc")
 PATTERN = corepattern.SYSCTLS[0]
 ROUNDS = 3
 CRASHES = 30
@@ -32,7 +33,7 @@ KILLED = ("agent", "listener", "both")
 
 def run() -> Iterator[report.Line]:
     if not corepattern.writable():
-        yield report.Line("handback: core_pattern is not writable here", "skipped")
+        yield report.skipped("handback", "core_pattern is not writable here")
         return
     for killed in KILLED:
         with tempfile.TemporaryDirectory(prefix="cd-") as name, corepattern.borrowed():

@@ -32,9 +32,7 @@ class Summed:
 
     def write(self, data: bytes) -> None:
         """Raises OSError."""
-        rest = memoryview(data)
-        while rest:  # not buffered: a close must not fail
-            rest = rest[self._file.write(rest) :]
+        _write_all(self._file, data)
         self.size += len(data)
         self.crc32 = zlib.crc32(data, self.crc32)
 
@@ -132,9 +130,7 @@ class Archive:
 
     def write(self, data: bytes) -> None:
         """Keep what has just come. Raises OSError."""
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._file.write(rest) :]
+        _write_all(self._file, data)
 
     def clear(self) -> None:
         """None of it is wanted."""
@@ -185,6 +181,13 @@ def _part(path: Path, stack: contextlib.ExitStack) -> Summed:
     stack.callback(part.unlink, missing_ok=True)
     descriptor = os.open(part, _NEW, 0o600)
     return Summed(stack.enter_context(os.fdopen(descriptor, "wb", 0)))
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    """To a file that is not buffered: a close must not fail."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _publish(path: Path) -> None:

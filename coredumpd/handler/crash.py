@@ -33,7 +33,7 @@ def take(source: int, args: pattern.CrashArgs, host_dir: str, mode: str) -> None
     begun = (time.time(), time.monotonic())
     directory = _pinned(PROC, args.pid)
     first = os.read(source, FIRST_READ_BYTES)
-    _widen(source)
+    widen(source)
     # The kernel fills the pipe again while these, and ISA-L, are loaded.
     from coredumpd.handler import capture, policy, process
 
@@ -55,7 +55,7 @@ def _yield_to_others(niceness: int) -> None:
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-def _widen(source: int) -> None:
+def widen(source: int) -> None:
     """Let the kernel write ahead: at 64 KiB it and we only take turns, however many cores."""
     for size in (PIPE_BYTES, PIPE_BYTES // 4):
         try:

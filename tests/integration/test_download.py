@@ -174,12 +174,19 @@ def test_debians_age_opens_what_is_kept(world):
     assert opened.stdout == core
 
 
-def test_a_connection_that_is_cut_is_continued_where_it_was(world):
+@pytest.fixture
+def cut(world: World) -> Iterator[tuple[bytes, Path, cutting.Meter]]:
+    """A core of 20 MB, its place, and a way to the server that cuts once, after 5 MB."""
     core = os.urandom(20_000_000)
     place = world.put(core)
     with contextlib.closing(cutting.Meter(world.server.port, 5_000_000)) as proxy:
         world.through(proxy.port)
-        done = world.download("-n", "team-a", "web-0")
+        yield core, place, proxy
+
+
+def test_a_connection_that_is_cut_is_continued_where_it_was(world, cut):
+    core, place, proxy = cut
+    done = world.download("-n", "team-a", "web-0")
     assert done.returncode == 0, done.stderr
     assert (place / "core").read_bytes() == core
     assert "again from byte" in done.stderr
@@ -187,26 +194,22 @@ def test_a_connection_that_is_cut_is_continued_where_it_was(world):
     assert 20_000_000 < proxy.passed < 24_000_000  # what came before the cut did not come again
 
 
-def test_a_download_that_was_killed_goes_on_where_it_was(world):
-    core = os.urandom(20_000_000)
-    place = world.put(core)
-    with contextlib.closing(cutting.Meter(world.server.port, 5_000_000)) as proxy:
-        world.through(proxy.port)
-        command = world.command("-n", "team-a", "web-0")
-        with subprocess.Popen(
-            command,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=agents.environment(),
-            start_new_session=True,
-        ) as killed:
-            assert killed.stderr is not None
-            assert "again from byte" in killed.stderr.readline()
-            os.killpg(killed.pid, signal.SIGKILL)
-        assert "archive.tar.gz.part" in files(place)
-        done = world.download("-n", "team-a", "web-0")
-        assert done.returncode == 0, done.stderr
-        assert proxy.passed < 24_000_000  # what the first had got did not come again
+def test_a_download_that_was_killed_goes_on_where_it_was(world, cut):
+    core, place, proxy = cut
+    with subprocess.Popen(
+        world.command("-n", "team-a", "web-0"),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=agents.environment(),
+        start_new_session=True,
+    ) as killed:
+        assert killed.stderr is not None
+        assert "again from byte" in killed.stderr.readline()
+        os.killpg(killed.pid, signal.SIGKILL)
+    assert "archive.tar.gz.part" in files(place)
+    done = world.download("-n", "team-a", "web-0")
+    assert done.returncode == 0, done.stderr
+    assert proxy.passed < 24_000_000  # what the first had got did not come again
     assert (place / "core").read_bytes() == core
     assert files(place) == {"core", "meta.json"}
 

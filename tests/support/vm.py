@@ -54,31 +54,30 @@ class Apt:
     def directory(self) -> Path:
         return CACHE / f"{self.suite}-{self.arch}"
 
-    def packages(self, *names: str, alone: bool = False) -> list[Path]:
-        """Archives of these packages, `alone` or with what they need. Raises Missing."""
-        archives = self.directory / "archives"
-        if not self._is_set_up():
-            self._set_up()
-        words = ["install", "-y", "--no-install-recommends", "--download-only", "-qq", *names]
-        if alone:
-            words = ["download", "-qq", *names]
-        self._apt("apt-get", *words, cwd=archives)
-        return sorted(archives.glob("*.deb"))
+    @property
+    def archives(self) -> Path:
+        return self.directory / "archives"
 
-    def latest(self, package: str) -> str:
-        """What a metapackage stands for. Raises Missing."""
-        if not self._is_set_up():
-            self._set_up()
-        said = self._apt("apt-cache", "depends", package)
-        found = [line.split()[-1] for line in said.splitlines() if "Depends:" in line]
-        if not found:
-            raise Missing(f"no {package} in {self.suite}")
-        return found[0]
+    def fetch(self, *packages: str) -> list[Path]:
+        """Archives of `packages` and of what they need. Raises Missing."""
+        self._set_up()
+        self._apt(
+            "apt-get", "install", "-y", "--no-install-recommends", "--download-only", *packages
+        )
+        return sorted(self.archives.glob("*.deb"))
 
-    def _is_set_up(self) -> bool:
-        return (self.directory / "updated").exists()
+    def fetch_kernel(self) -> Path:
+        """The archive of the suite's kernel, without what that needs. Raises Missing."""
+        self._set_up()
+        said = self._apt("apt-cache", "depends", f"linux-image-{self.arch}")
+        name = next(line.split()[-1] for line in said.splitlines() if "Depends:" in line)
+        self._apt("apt-get", "download", name)
+        (archive,) = self.archives.glob(f"{name}_*.deb")
+        return archive
 
     def _set_up(self) -> None:
+        if (self.directory / "updated").exists():
+            return
         shutil.rmtree(self.directory, ignore_errors=True)
         for below in ("state/lists/partial", "archives/partial"):
             (self.directory / below).mkdir(parents=True)
@@ -103,12 +102,14 @@ class Apt:
         lines = [f'{name} "{value}";\n' for name, value in settings.items()]
         lines.append(f'APT::Architectures {{"{self.arch}";}};\n')
         (where / "apt.conf").write_text("".join(lines))
-        self._apt("apt-get", "update", "-qq", "--error-on=any")
+        self._apt("apt-get", "update", "--error-on=any")
         (where / "updated").touch()
 
-    def _apt(self, *words: str, cwd: Path | None = None) -> str:
+    def _apt(self, *words: str) -> str:
         environment = os.environ | {"APT_CONFIG": str(self.directory / "apt.conf")}
-        done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=cwd)
+        done = subprocess.run(
+            words, capture_output=True, text=True, env=environment, cwd=self.archives
+        )
         if done.returncode:
             raise Missing(f"{' '.join(words)}: {done.stderr.strip().splitlines()[-1:]}")
         return done.stdout
@@ -136,19 +137,10 @@ class Machine:
                 raise Missing(f"{needed} is not installed")
         kernel = self._kernel()
         initrd = self._initrd(directory, files)
-        command = [program, "-M", machine, "-cpu", cpu, "-smp", "2", "-m", str(MEMORY_MIB)]
-        # Emulated everywhere: KVM can be there and yet hang, inside of another virtual machine.
-        command += [
-            "-accel",
-            "tcg",
-            "-nographic",
-            "-nic",
-            "none",
-            "-no-reboot",
-            "-kernel",
-            str(kernel),
-        ]
         line = f"console={console} quiet loglevel=1 panic=-1"
+        # Emulated everywhere: KVM can be there and yet hang, inside of another virtual machine.
+        how = f"-M {machine} -cpu {cpu} -accel tcg -smp 2 -m {MEMORY_MIB} -nographic -nic none"
+        command = [program, *how.split(), "-no-reboot", "-kernel", str(kernel)]
         command += ["-initrd", str(initrd), "-append", line]
         console_log = directory / "console"
         with console_log.open("wb") as sink:
@@ -169,9 +161,7 @@ class Machine:
         apt = Apt(self.suite, self.arch)
         unpacked = apt.directory / "kernel"
         if not unpacked.exists():
-            name = apt.latest(f"linux-image-{self.arch}")
-            apt.packages(name, alone=True)
-            (archive,) = (apt.directory / "archives").glob(f"{name}_*.deb")
+            archive = apt.fetch_kernel()
             part = apt.directory / "kernel.part"
             _unpack(archive, part)
             archive.unlink()
@@ -184,7 +174,7 @@ class Machine:
         userland = apt.directory / "userland"
         if not userland.exists():
             part = apt.directory / "userland.part"
-            for archive in apt.packages(*PACKAGES):
+            for archive in apt.fetch(*PACKAGES):
                 _unpack(archive, part)
             for unneeded in ("doc", "man", "locale"):
                 shutil.rmtree(part / "usr/share" / unneeded, ignore_errors=True)

@@ -11,7 +11,7 @@ import string
 
 import pytest
 from prometheus_client import parser
-from support import capturing, corepattern, crashers, waiting
+from support import capturing, corepattern, crashers, kernellog, waiting
 
 pytestmark = capturing.needs_core_pattern
 
@@ -29,16 +29,15 @@ def test_hostile_words_forge_no_line_of_a_log_no_sample_and_no_event(
     node.settings["capture"] = mode
     program = os.fsencode(tmp_path) + b"/x" + EVIL
     shutil.copy(crashers.compiled("crasher", tmp_path), program)
-    with corepattern.borrowed():
+    with corepattern.borrowed(), kernellog.following() as records:
         item = {"metadata": pod.names | {"name": "web-0", "uid": pod.uid}, "status": {}}
         kube.objects["/api/v1/namespaces/shop/pods/web-0"] = item
         node.start("--kubeconfig", str(kube.kubeconfig()))
-        before = kernel_log()
         process = pod.start([program, "abort", EVIL, SECRET], cwd="/", env={"PASSWORD": SECRET})
         assert process.wait(60) == -signal.SIGABRT
         (key,) = node.wait_stored(1)
         waiting.until("the Event", lambda: kube.created("events"), 30)
-        said = [line for line in kernel_log() if line not in before]
+        said = records()
         metrics = node.get("/metrics")[1]
         assert node.stop() == 0
     assert re.fullmatch(rf"shop/{pod.uid}/app/[a-z0-9.-]+", key)
@@ -57,16 +56,3 @@ def test_hostile_words_forge_no_line_of_a_log_no_sample_and_no_event(
     ours = [line for line in said if "coredumpd[" in line]
     assert len(ours) == 1, said
     assert "stored" in ours[0]
-
-
-def kernel_log() -> list[str]:
-    """Its lines, as /dev/kmsg escapes them, newest last."""
-    lines = []
-    sink = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        while True:
-            lines.append(os.read(sink, 8192).decode(errors="backslashreplace"))
-    except BlockingIOError:
-        return lines
-    finally:
-        os.close(sink)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import capturing, cores, installed, oldkernel, pods, waiting
+from support import capturing, cores, installed, kernellog, oldkernel, pods, waiting
 
 DEADLINE_S = 30.0
 _SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
@@ -181,32 +181,22 @@ def test_a_kernel_that_lacks_a_layer_still_captures_and_says_so(
     handler: installed.Installed, words: list[str], missing: list[str]
 ) -> None:
     core = cores.elf(3_000_000)
-    log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
-    os.lseek(log, 0, os.SEEK_END)
-    process = subprocess.Popen(
-        [handler.executable, "handle", *words],
-        stdin=subprocess.PIPE,
-        env={},
-        close_fds=False,
-        preexec_fn=oldkernel.without(*missing),
-    )
-    process.communicate(core, DEADLINE_S)
-    assert process.returncode == 0
-    entry = handler.wait_for_entry()
-    assert gzip.decompress((entry / "core.gz").read_bytes()) == core
-    said = [line for line in records(log) if f"coredumpd[{process.pid}]: capturing without" in line]
-    os.close(log)
+    with kernellog.following() as records:
+        process = subprocess.Popen(
+            [handler.executable, "handle", *words],
+            stdin=subprocess.PIPE,
+            env={},
+            close_fds=False,
+            preexec_fn=oldkernel.without(*missing),
+        )
+        process.communicate(core, DEADLINE_S)
+        assert process.returncode == 0
+        entry = handler.wait_for_entry()
+        assert gzip.decompress((entry / "core.gz").read_bytes()) == core
+        ours = f"coredumpd[{process.pid}]: capturing without"
+        said = [line for line in records() if ours in line]
     assert len(said) == 1
     assert f"without {', '.join(missing)}: " in said[0]
-
-
-def records(log: int) -> list[str]:
-    """What has been written to the kernel's log since."""
-    found = []
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            found.append(os.read(log, 8192).decode("utf-8", "replace"))
-    return found
 
 
 def test_a_disk_that_fills_up_meanwhile_is_met_inside_the_sandbox_and_the_record_is_kept(
