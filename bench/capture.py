@@ -28,7 +28,7 @@ from pathlib import Path
 from support import corepattern, installed
 
 from bench import report, systemd_peer
-from coredumpd import pattern
+from coredumpd.formats import core_pattern
 
 NEEDS = ("dist/coredumpd",)
 ROUNDS = 3
@@ -94,7 +94,9 @@ def run() -> Iterator[report.Line]:
 
 def _run(directory: Path, stack: contextlib.ExitStack) -> Iterator[report.Line]:
     ours = _Ours(directory)
-    contenders = {"coredumpd": _Contender(pattern.render(str(ours.handler.executable)), ours.take)}
+    contenders = {
+        "coredumpd": _Contender(core_pattern.render(str(ours.handler.executable)), ours.take)
+    }
     try:
         systemd = stack.enter_context(systemd_peer.running(directory / "systemd"))
         contenders[SYSTEMD] = _Contender(systemd.line, systemd.take, systemd.receive)

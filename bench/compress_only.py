@@ -13,9 +13,9 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from coredumpd.handler import crash
-    from coredumpd.spool import stream
+    from coredumpd.spool import copier
 
     crash.widen(0)
     sink = os.open("/dev/null", os.O_WRONLY)
-    result = stream.Copier(sink, 2**40, time.monotonic() + 600).copy(0, b"")
+    result = copier.Copier(sink, 2**40, time.monotonic() + 600).copy(0, b"")
     sys.exit(result.reason)

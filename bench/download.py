@@ -22,7 +22,7 @@ from isal import isal_zlib
 from support import dumps, servers, waiting
 
 from bench import report
-from coredumpd import record
+from coredumpd.formats import record as records
 
 NEEDS = ("nginx", "curl")
 STORED_BYTES = 2 * 2**30
@@ -104,7 +104,7 @@ def store_core(root: Path) -> Path:
     with (place / "core.gz").open("wb") as file:
         for _ in range(STORED_BYTES // BLOCK_BYTES):
             file.write(block)
-    (place / "meta.json").write_bytes(record.CrashRecord(entry.raw).encode())
+    (place / "meta.json").write_bytes(records.CrashRecord(entry.raw).encode())
     return place / "core.gz"
 
 

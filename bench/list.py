@@ -15,7 +15,7 @@ from pathlib import Path
 from support import dumps, servers
 
 from bench import report
-from coredumpd import record
+from coredumpd.formats import names
 
 STORES = (1_000, 10_000, 100_000)
 NAMESPACES = 10
@@ -65,7 +65,7 @@ def fill(root: Path, first: int, end: int) -> None:
     _, sample, _ = dumps.make(b"core")
     for number in range(first, end):
         raw = {**sample.raw, "process": {**sample.raw["process"], "pid": number}}
-        raw["id"] = record.make_id("crasher", 1_790_000_000 + number, number, number)
+        raw["id"] = names.make_id("crasher", 1_790_000_000 + number, number, number)
         raw["namespace"] = f"team-{number % NAMESPACES}"
         raw["podUID"] = f"uid-{number // (NAMESPACES * PER_POD)}"
         place = root / raw["namespace"] / raw["podUID"] / "app" / raw["id"]

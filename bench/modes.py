@@ -26,7 +26,10 @@ NEEDS = ("dist/coredumpd", "gcc")
 TIMING = """
 import os, socket, sys, time
 sys.path.insert(0, sys.argv[1])
-from coredumpd.handler import capture, handshake, listener, peer, policy, process
+from coredumpd.formats import policy
+from coredumpd.handler import capture
+from coredumpd.handler.evidence import process
+from coredumpd.handler.socket import handshake, listener, peer
 def serve(connection, host_dir):
     peer.crash(connection)
     handshake.accept(connection)

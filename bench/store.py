@@ -239,14 +239,14 @@ def _accounting(where: Any) -> None:
 
 def _collect(where: Any) -> None:
     """A collecting pass without the deletions: loops looked for, victims chosen."""
-    from coredumpd import settings
-    from coredumpd.server import grouped, thinning, vacuum
+    from coredumpd.server.retention import crash_loops, eviction, listing
+    from coredumpd.settings import sections
 
-    groups = grouped.Namespaces(where.files())
+    groups = listing.Namespaces(where.files())
     while (group := groups.next()) is not None:
-        assert not list(thinning.crowded(group[1], settings.CrashLoopSettings()))
+        assert not list(crash_loops.crowded(group[1], sections.CrashLoopSettings()))
         quota = sum(dump.size for dump in group[1]) * 9 // 10
-        assert vacuum.choose_victims(group[1], quota)
+        assert eviction.choose_victims(group[1], quota)
 
 
 OPERATIONS: dict[str, Callable[[Any], None]] = {
@@ -271,9 +271,10 @@ def peak_kib() -> int:
 
 
 def main(url: str, operation: str, endpoint: str) -> None:
-    from coredumpd import settings, store
+    from coredumpd.settings import sections
+    from coredumpd.store import engines as stores
 
-    where = store.open(url, settings.BucketSettings(endpoint=endpoint or None))
+    where = stores.open_store(url, sections.BucketSettings(endpoint=endpoint or None))
     next(iter(where.files("team-000000")), None)  # imports and the first connection
     before = peak_kib()
     rounds = ROUNDS if operation == "namespace" else 1

@@ -24,7 +24,7 @@ from pathlib import Path
 from support import agents, capturing, corepattern, crashers, pods, waiting
 
 from bench import report
-from coredumpd.agent import ledger, skipped
+from coredumpd.agent.skipped import kernel_lines, ledger
 from coredumpd.handler import crash
 
 NEEDS = ("dist/coredumpd", "gcc")
@@ -164,7 +164,7 @@ def _accounted(node: agents.Agent) -> int:
 
 def _skipped(node: agents.Agent) -> dict[str, int]:
     """By reason, without what policy leaves out: crashes of the machine's own, in no pod."""
-    return {reason: n for reason, n in node.skipped().items() if reason != skipped.POLICY}
+    return {reason: n for reason, n in node.skipped().items() if reason != kernel_lines.POLICY}
 
 
 class _Handlers:

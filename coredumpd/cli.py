@@ -58,11 +58,11 @@ def _dispatch(words: list[str]) -> int:
 
             return storetool.main(words[1:])
         case ["download"]:
-            from coredumpd.client import download
+            from coredumpd.download import main as download
 
             return download.main(words[1:])
         case ["demo"]:
-            from coredumpd.client import demo
+            from coredumpd.demo import main as demo
 
             return demo.main(words[1:])
         case ["--version" | "version"]:

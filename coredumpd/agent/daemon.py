@@ -12,28 +12,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from coredumpd import errors, settings, store
-from coredumpd.agent import (
-    accounting,
-    attribution,
-    events,
-    guard,
-    http,
-    install,
-    kernel,
-    leaving,
-    listening,
-    metrics,
-    observer,
-    policyfile,
-    sealer,
-    shipper,
-    stuck,
-    tenants,
-    threads,
-)
+from coredumpd import aiokit, errors
+from coredumpd.agent import events, health, metrics
+from coredumpd.agent.node import capture_socket, guard, install, sysctls, uninstall
+from coredumpd.agent.shipping import attribution, report, sealer, shipper, stuck
+from coredumpd.agent.skipped import accounting
+from coredumpd.agent.tenants import policy_file
+from coredumpd.agent.tenants import watcher as tenants
 from coredumpd.kube import client
+from coredumpd.settings import sections as settings
 from coredumpd.spool import entries, recovery
+from coredumpd.store import engines as stores
+from coredumpd.store import interface
 
 SHIP_GRACE_S = 10.0
 CLEAN_EVERY_S = 600.0
@@ -57,9 +47,9 @@ class Options:
         self.own_kernel = own_kernel
 
 
-def make_kernel(host_dir: Path, chosen: settings.AgentSettings, line: str) -> kernel.Kernel:
+def make_kernel(host_dir: Path, chosen: settings.AgentSettings, line: str) -> sysctls.Kernel:
     """The node's core settings as `chosen` wants them."""
-    return kernel.Kernel(host_dir, line, chosen.corePipeLimit, chosen.suidDumpable)
+    return sysctls.Kernel(host_dir, line, chosen.corePipeLimit, chosen.suidDumpable)
 
 
 async def run(sections: Mapping[str, Any], options: Options) -> None:
@@ -72,9 +62,9 @@ async def run(sections: Mapping[str, Any], options: Options) -> None:
     host_dir = Path(chosen.hostDir)
     install.prepare(host_dir)
     with await _sole_agent(host_dir):
-        policyfile.write(host_dir, sections["policy"], options.node)
+        policy_file.write(host_dir, sections["policy"], options.node)
         spool = entries.Spool(str(host_dir / "spool"))
-        target = store.open_target(chosen.store, sections["bucket"], sections["upload"])
+        target = stores.open_target(chosen.store, sections["bucket"], sections["upload"])
         async with contextlib.AsyncExitStack() as stack:
             api = await _connect(options)
             if api is not None:
@@ -89,7 +79,7 @@ class _Daemon:
         options: Options,
         host_dir: Path,
         spool: entries.Spool,
-        target: store.Target,
+        target: interface.Target,
         api: client.Client | None,
     ) -> None:
         chosen: settings.AgentSettings = sections["agent"]
@@ -98,7 +88,7 @@ class _Daemon:
         self._api = api
         self._metrics = metrics.Metrics()
         self._events = events.Events(api, options.node)
-        self._observer = observer.Observer(self._metrics, self._events)
+        self._observer = report.Observer(self._metrics, self._events)
         attributor = attribution.Attributor(api, options.node)
         self._tenants: tenants.Watcher | None = None
         seals: sealer.Sealer | None = None
@@ -125,15 +115,15 @@ class _Daemon:
         self._stuck = stuck.Watcher(self._shipper, self._observer, self._events, chosen.stuckAfter)
         self._spool = spool
         self._port = chosen.port
-        self._kernel: kernel.Kernel | None = None
+        self._kernel: sysctls.Kernel | None = None
         self._guard: guard.Guard | None = None
-        self._listening: listening.Listening | None = None
+        self._listening: capture_socket.Listening | None = None
         if options.own_kernel:
             self._kernel = make_kernel(host_dir, chosen, install.install(host_dir))
             self._guard = guard.Guard(self._kernel, self._metrics, self._events)
             if chosen.capture == "socket":
                 _require_sockets(host_dir)
-                self._listening = listening.Listening(
+                self._listening = capture_socket.Listening(
                     host_dir, self._kernel, chosen.corePipeLimit, self._metrics
                 )
 
@@ -141,7 +131,7 @@ class _Daemon:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        server, port = http.serve(self._port, self._measure, self._problems)
+        server, port = health.serve(self._port, self._measure, self._problems)
         if self._kernel is not None:
             self._kernel.save_original()
             self._kernel.apply()
@@ -195,7 +185,7 @@ class _Daemon:
     async def _recover(self) -> None:
         """Captures whose handler was killed become dumps, now and whenever it happens."""
         while True:
-            for id, what in await threads.call(recovery.recover, self._spool.path):
+            for id, what in await aiokit.call(recovery.recover, self._spool.path):
                 _log.info("capture %s: %s", id, what)
             await asyncio.sleep(RECOVER_EVERY_S)
 
@@ -205,17 +195,17 @@ class _Daemon:
                 _log.info("removed the old handler version %s", version)
             await asyncio.sleep(CLEAN_EVERY_S)
 
-    async def _find_daemon_set(self) -> leaving.DaemonSet | None:
+    async def _find_daemon_set(self) -> uninstall.DaemonSet | None:
         if self._api is None:
             return None
         while True:
             try:
-                return await leaving.find(self._api)
+                return await uninstall.find(self._api)
             except errors.CoredumpdError as error:
                 _log.info("not known yet which DaemonSet we belong to: %s", error)
                 await asyncio.sleep(FIND_EVERY_S)
 
-    async def _leave(self, finding: asyncio.Task[leaving.DaemonSet | None]) -> None:
+    async def _leave(self, finding: asyncio.Task[uninstall.DaemonSet | None]) -> None:
         """Restore and remove if this is the end of the installation."""
         if self._kernel is None:
             return
@@ -223,7 +213,7 @@ class _Daemon:
         if not ending and self._api is not None:
             await asyncio.wait([finding], timeout=FIND_GRACE_S)  # a stop right after the start
             ours = finding.result() if finding.done() else None
-            ending = ours is not None and await leaving.uninstalled(self._api, ours)
+            ending = ours is not None and await uninstall.uninstalled(self._api, ours)
         if not ending:
             _log.info("the handler stays in place and captures until the next agent comes")
             return
@@ -234,7 +224,7 @@ class _Daemon:
 
 
 def _require_sockets(host_dir: Path) -> None:
-    problem = listening.problem(host_dir)
+    problem = capture_socket.problem(host_dir)
     if problem is not None:
         cause = errors.Cause("agent.capture", "socket", problem)
         raise errors.SettingsError("the configuration does not fit this node:", (cause,))

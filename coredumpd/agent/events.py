@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from coredumpd import crashloop, record, units
+from coredumpd import units
+from coredumpd.formats import crash_loop, names
+from coredumpd.formats import record as records
 from coredumpd.kube import events
-from coredumpd.spool import stream
+from coredumpd.spool import copier
 
 DUMPED, TRUNCATED, SKIPPED = "CoreDumped", "CoreDumpTruncated", "CoreDumpSkipped"
 QUOTA, POLICY = "CoreDumpQuota", "CoreDumpPolicy"
@@ -13,9 +15,9 @@ QUOTA, POLICY = "CoreDumpQuota", "CoreDumpPolicy"
 class Events(events.Events):
     """See `kube.events.Events`; `source` is the node's name."""
 
-    async def dumped(self, crash: record.CrashRecord) -> None:
+    async def dumped(self, crash: records.CrashRecord) -> None:
         """A dump is in the store: tell the pod's owner."""
-        if crash.raw["namespace"] != record.HOST_NAMESPACE:
+        if crash.raw["namespace"] != names.HOST_NAMESPACE:
             pod = {
                 "apiVersion": "v1",
                 "kind": "Pod",
@@ -33,29 +35,29 @@ class Events(events.Events):
             await self.write(about, reason, message, message)
 
 
-def reason_of(crash: record.CrashRecord) -> str:
+def reason_of(crash: records.CrashRecord) -> str:
     """The Event's reason: what became of the core."""
-    if crash.raw.get(crashloop.FIELD):
+    if crash.raw.get(crash_loop.FIELD):
         return SKIPPED
     truncated = crash.raw["core"]["truncated"]
-    if truncated.get("reason") == stream.QUOTA:
+    if truncated.get("reason") == copier.QUOTA:
         return QUOTA
     return TRUNCATED if truncated.get("is") else DUMPED
 
 
-def describe(crash: record.CrashRecord) -> str:
+def describe(crash: records.CrashRecord) -> str:
     """One sentence for `kubectl describe pod`. All text in a record is escaped already."""
     raw = crash.raw
     signal = raw["signal"]["name"] or f"signal {raw['signal']['number']}"
-    if counted := crashloop.of(crash).count if crash.raw.get(crashloop.FIELD) else 0:
+    if counted := crash_loop.of(crash).count if crash.raw.get(crash_loop.FIELD) else 0:
         return (
             f"{_program(crash)} died of {signal} {counted} times more in a crash loop; only the"
             f" first and the last keep their core, {crash.id} counts the others"
         )
-    if raw["core"]["truncated"].get("reason") == stream.QUOTA:
+    if raw["core"]["truncated"].get("reason") == copier.QUOTA:
         return (
             f"{_program(crash)} died of {signal}; its core is not kept, {crash.id} has only the"
-            f" record: {stream.QUOTA}"
+            f" record: {copier.QUOTA}"
         )
     size = units.format_quantity(raw["core"]["size"])
     text = f"{_program(crash)} died of {signal}; its core of {size} is kept as {crash.id}"
@@ -64,12 +66,12 @@ def describe(crash: record.CrashRecord) -> str:
     return text
 
 
-def repeats(crash: record.CrashRecord) -> str:
+def repeats(crash: records.CrashRecord) -> str:
     """What makes two crashes the same to a reader: container, program and signal."""
     raw = crash.raw
     return f"{raw['container']} {raw['process']['exe']} {raw['signal']['number']}"
 
 
-def _program(crash: record.CrashRecord) -> str:
+def _program(crash: records.CrashRecord) -> str:
     process = crash.raw["process"]
     return str(process["exe"] or process["comm"])

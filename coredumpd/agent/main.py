@@ -9,8 +9,13 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from coredumpd import conffile, log, record, settings
-from coredumpd.agent import daemon, install, policyfile
+from coredumpd import log
+from coredumpd.agent import daemon
+from coredumpd.agent.node import install
+from coredumpd.agent.tenants import policy_file
+from coredumpd.formats import names
+from coredumpd.settings import file
+from coredumpd.settings import sections as settings
 
 _EPILOG = "`coredumpd agent --config FILE` is the same as `coredumpd agent run --config FILE`."
 
@@ -20,7 +25,7 @@ def main(words: list[str]) -> int:
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words = ["run", *words]
     arguments = _parser().parse_args(words)
-    sections = conffile.load(arguments.config) if arguments.config else settings.check({})
+    sections = file.load(arguments.config) if arguments.config else file.check({})
     chosen: settings.AgentSettings = sections["agent"]
     host_dir = Path(arguments.host_dir or chosen.hostDir)
     match arguments.command:
@@ -47,7 +52,7 @@ def _run(arguments: argparse.Namespace, sections: dict[str, Any]) -> int:
 
 def _install(arguments: argparse.Namespace, sections: dict[str, Any], host_dir: Path) -> int:
     install.prepare(host_dir)
-    policyfile.write(host_dir, sections["policy"], arguments.node_name)
+    policy_file.write(host_dir, sections["policy"], arguments.node_name)
     line = install.install(host_dir)
     if not arguments.print_pattern:
         kernel = daemon.make_kernel(host_dir, sections["agent"], line)
@@ -123,6 +128,6 @@ def _directory(text: str) -> str:
 
 
 def _node(text: str) -> str:
-    if not record.is_dns_subdomain(text):
+    if not names.is_dns_subdomain(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a Kubernetes name")
     return text

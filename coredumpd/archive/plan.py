@@ -7,12 +7,14 @@ give the same bytes, so a length, an ETag and any byte offset mean the same in e
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import hashlib
 from collections.abc import Iterable
 
-from coredumpd import errors, record
-from coredumpd.archive import member, ustar
+from coredumpd import errors
+from coredumpd.archive import ustar
+from coredumpd.formats import layout
+from coredumpd.formats import record as records
+from coredumpd.gzipio import stored
 
 META, CORE, SEALED = "meta.json", "core", "core.gz.age"  # names in a dump's directory
 
@@ -21,8 +23,8 @@ META, CORE, SEALED = "meta.json", "core", "core.gz.age"  # names in a dump's dir
 class Dump:
     """One dump to put in: `stored_size` is the length of its core.gz as the store has it, bytes."""
 
-    key: record.DumpKey
-    record: record.CrashRecord
+    key: layout.DumpKey
+    record: records.CrashRecord
     stored_size: int
 
 
@@ -41,7 +43,7 @@ class Made:
 class Stored:
     """`size` bytes of a dump's core.gz, passed through untouched."""
 
-    key: record.DumpKey
+    key: layout.DumpKey
     size: int
 
 
@@ -66,12 +68,12 @@ def plan(dumps: Iterable[Dump]) -> Plan:
     carried = b""  # padding that the next made member starts with
     for dump in ordered:
         _verify(dump)
-        mtime = crash_time(dump.record)
+        mtime = dump.record.time_s
         directory = f"{dump.key.container}/{dump.key.id}"
         meta = dump.record.encode()
         core_size, _ = dump.record.content
         core_name = SEALED if dump.record.sealed else CORE
-        made = member.stored(
+        made = stored.stored(
             b"".join(
                 (
                     carried,
@@ -87,24 +89,13 @@ def plan(dumps: Iterable[Dump]) -> Plan:
         # meta.json carries the core's size and CRC, so hashing what we make names the content too.
         names.update(f"{dump.key} {dump.stored_size} {len(made)}\n".encode())
         names.update(made)
-    segments.append(Made(member.stored(carried + ustar.END)))
+    segments.append(Made(stored.stored(carried + ustar.END)))
     length = sum(segment.size for segment in segments)
     return Plan(tuple(segments), length, f'"{names.hexdigest()[:40]}"', ordered)
 
 
-def crash_time(crash: record.CrashRecord) -> int:
-    """When it crashed, seconds since the epoch; 0 where the record holds no RFC 3339 time."""
-    try:
-        when = datetime.datetime.fromisoformat(crash.raw["time"])
-    except ValueError:
-        return 0
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=datetime.UTC)
-    return int(when.timestamp())
-
-
 def _age(dump: Dump) -> tuple[int, str, str]:
-    return (crash_time(dump.record), dump.key.container, dump.key.id)
+    return (dump.record.time_s, dump.key.container, dump.key.id)
 
 
 def _verify(dump: Dump) -> None:

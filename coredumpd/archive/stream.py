@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from coredumpd import errors, record
-from coredumpd.archive import plan as layout
+from coredumpd import errors
+from coredumpd.archive import plan as plans
+from coredumpd.formats import layout
 
 CHUNK_BYTES = 256 * 1024
 
@@ -21,11 +22,11 @@ class Core(Protocol):
     def close(self) -> None: ...
 
 
-OpenCore = Callable[[record.DumpKey], Core]
+OpenCore = Callable[[layout.DumpKey], Core]
 
 
 def read(
-    plan: layout.Plan, open_core: OpenCore, offset: int = 0, end: int | None = None
+    plan: plans.Plan, open_core: OpenCore, offset: int = 0, end: int | None = None
 ) -> Iterator[bytes]:
     """Bytes `offset` to `end` (exclusive; the archive's own end when None), chunk by chunk.
 
@@ -40,14 +41,14 @@ def read(
         if first >= last:
             continue
         match segment:
-            case layout.Made(data):
+            case plans.Made(data):
                 yield data[first:last]
-            case layout.Stored(key, size):
+            case plans.Stored(key, size):
                 yield from _core(open_core, key, size, first, last)
 
 
 def _core(
-    open_core: OpenCore, key: record.DumpKey, size: int, first: int, last: int
+    open_core: OpenCore, key: layout.DumpKey, size: int, first: int, last: int
 ) -> Iterator[bytes]:
     with contextlib.closing(open_core(key)) as core:
         if core.size != size:

@@ -9,15 +9,19 @@ import os
 import sys
 import time
 
-from coredumpd import errors, log, pattern
-from coredumpd.handler import describe, limits, policy, process, runtime, sandbox
-from coredumpd.spool import stream, writer
+from coredumpd import durable, errors
+from coredumpd.formats import core_pattern, kernel_log, policy
+from coredumpd.handler import describe, limits
+from coredumpd.handler.evidence import process, runtime
+from coredumpd.handler.sandbox import enter
+from coredumpd.spool import capture
+from coredumpd.spool import copier as stream
 
 
 def run(
     source: int,
     first: bytes,
-    args: pattern.CrashArgs,
+    args: core_pattern.CrashArgs,
     crashed: process.Process,
     rules: policy.Policy,
     host_dir: str,
@@ -39,16 +43,18 @@ def run(
     reason = _reason_to_skip(crashed, rules, limit)
     if reason:
         # The line before the process may go: nobody then finds it gone and nothing said of it.
-        log.kmsg(log.INFO, f"skipped crash of pid {args.pid} ({crashed.comm}): {reason}")
+        kernel_log.write(
+            kernel_log.INFO, f"skipped crash of pid {args.pid} ({crashed.comm}): {reason}"
+        )
         os.close(source)
         return
     crash = describe.begun(args, crashed, owner, rules.node, begun_at, mode)
     spool = _spool(host_dir)
     room = limits.of_spool(spool, rules)
-    entry = writer.Capture.create(spool, crash.id)
+    entry = capture.Capture.create(spool, crash.id)
     entry.note(crash)
     copier = stream.Copier(entry.core, limit.size, begun_clock + rules.captureTimeout, room)
-    sandbox.enter(spool, entry.directory)
+    enter.enter(spool, entry.directory)
     stored = copier.copy(source, first)
     os.close(source)
     cut_at = None
@@ -59,7 +65,7 @@ def run(
     whose = f"{owner.namespace}/{owner.pod_name}/{owner.container}" if owner else "an unnamed owner"
     cut = f", truncated: {stored.reason}" if stored.reason else ""
     sizes = f"{stored.size} -> {stored.stored_size} bytes"
-    log.kmsg(log.INFO, f"stored {crash.id} of {whose}: {sizes}{cut}")
+    kernel_log.write(kernel_log.INFO, f"stored {crash.id} of {whose}: {sizes}{cut}")
 
 
 def _reason_to_skip(
@@ -85,10 +91,12 @@ def _owner(rules: policy.Policy, crashed: process.Process) -> runtime.Container 
         return runtime.find(rules.runtimeStateDirs, crashed.place)
     except errors.CoredumpdError as error:
         container = crashed.place.container_id
-        log.kmsg(log.WARNING, f"container {container} known by its cgroup only: {error}")
+        kernel_log.write(
+            kernel_log.WARNING, f"container {container} known by its cgroup only: {error}"
+        )
         return None
 
 
 def _spool(host_dir: str) -> int:
-    os.close(writer.open_private(host_dir))
-    return writer.open_private(f"{host_dir}/spool", create=True)
+    os.close(durable.open_directory(host_dir))
+    return durable.open_directory(f"{host_dir}/spool", create=True)

@@ -10,7 +10,8 @@ import fcntl
 import os
 import time
 
-from coredumpd import errors, pattern
+from coredumpd import errors
+from coredumpd.formats import core_pattern
 
 PROC = "/proc"
 FIRST_READ_BYTES = 64 * 1024  # a pipe's default capacity
@@ -24,7 +25,7 @@ def set_deadline(timeout_s: float) -> None:
     _signal.setitimer(_signal.ITIMER_REAL, timeout_s + GRACE_S)
 
 
-def take(source: int, args: pattern.CrashArgs, host_dir: str, mode: str) -> None:
+def take(source: int, args: core_pattern.CrashArgs, host_dir: str, mode: str) -> None:
     """Capture what `args` names from `source`, by the policy below `host_dir`; closes `source`.
 
     `mode` is `pipe` or `socket`, for the record. Raises the CoredumpdError that kept the crash from
@@ -35,7 +36,9 @@ def take(source: int, args: pattern.CrashArgs, host_dir: str, mode: str) -> None
     first = os.read(source, FIRST_READ_BYTES)
     widen(source)
     # The kernel fills the pipe again while these, and ISA-L, are loaded.
-    from coredumpd.handler import capture, policy, process
+    from coredumpd.formats import policy
+    from coredumpd.handler import capture
+    from coredumpd.handler.evidence import process
 
     rules = policy.load_or_default(f"{host_dir}/policy.json")
     set_deadline(rules.captureTimeout)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 
-from coredumpd import __version__, pattern, record
-from coredumpd.handler import process, runtime
+from coredumpd import __version__
+from coredumpd.formats import core_pattern, names
+from coredumpd.formats import record as records
+from coredumpd.handler.evidence import process, runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from coredumpd.spool import member
+    from coredumpd.gzipio import member
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -35,21 +37,21 @@ def timestamp(seconds: float) -> str:
 
 
 def begun(
-    args: pattern.CrashArgs,
+    args: core_pattern.CrashArgs,
     crashed: process.Process,
     owner: runtime.Container | None,
     node: str | None,
     now: float,
     mode: str,
-) -> record.CrashRecord:
+) -> records.CrashRecord:
     """The record as far as it is known before the core is stored. `now` is seconds, epoch; `mode`
     is `pipe` or `socket`."""
     # %t has whole seconds; while that second lasts, our own clock knows the milliseconds.
     when = now if int(now) == args.time else float(args.time)
     place = crashed.place
     raw = {
-        "version": record.VERSION,
-        "id": record.make_id(
+        "version": records.VERSION,
+        "id": names.make_id(
             (crashed.exe or crashed.comm).rpartition("/")[2],
             args.time,
             args.pid,
@@ -59,7 +61,7 @@ def begun(
         "node": node,
         "kernel": os.uname().release,
         "boot": {"id": _boot_id()},
-        "namespace": owner.namespace if owner else None if place else record.HOST_NAMESPACE,
+        "namespace": owner.namespace if owner else None if place else names.HOST_NAMESPACE,
         "podName": owner.pod_name if owner else None,
         "podUID": place.pod_uid if place else None,
         "container": owner.container if owner else None,
@@ -97,11 +99,11 @@ def begun(
             "attribution": "runtime" if owner else "cgroup-only",
         },
     }
-    return record.CrashRecord(raw)
+    return records.CrashRecord(raw)
 
 
 def finish(
-    crash: record.CrashRecord, stored: member.Result, limit: int | None, duration_s: float
+    crash: records.CrashRecord, stored: member.Result, limit: int | None, duration_s: float
 ) -> None:
     """Complete `crash` with what was stored; `limit` is the number of bytes that cut it, if any."""
     crash.raw["core"] |= {

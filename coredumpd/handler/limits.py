@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from coredumpd import errors
-from coredumpd.handler import policy
-from coredumpd.spool import stream, writer
+from coredumpd.formats import policy
+from coredumpd.spool import capture, copier
 
 PAGE_BYTES = 4096  # an RLIMIT_CORE below one page means "no core", as the kernel takes it for files
 
@@ -24,10 +24,10 @@ class Limit:
 def of_core(rules: policy.Policy, rlimit_core: int) -> Limit:
     """The limit on the uncompressed core; size 0 when the process wants none, or may have none."""
     if rules.quotaReached:
-        return Limit(0, stream.QUOTA)
+        return Limit(0, copier.QUOTA)
     if rules.honourRlimit and rlimit_core < rules.maxSize:
-        return Limit(rlimit_core if rlimit_core >= PAGE_BYTES else 0, stream.RLIMIT)
-    return Limit(rules.maxSize, stream.MAX_SIZE)
+        return Limit(rlimit_core if rlimit_core >= PAGE_BYTES else 0, copier.RLIMIT)
+    return Limit(rules.maxSize, copier.MAX_SIZE)
 
 
 def of_spool(spool: int, rules: policy.Policy) -> int:
@@ -53,7 +53,7 @@ def usage(spool: int) -> tuple[int, int]:
     total = 0
     for name in names:
         try:
-            total += os.stat(f"{name}/{writer.CORE}", dir_fd=spool, follow_symlinks=False).st_size
+            total += os.stat(f"{name}/{capture.CORE}", dir_fd=spool, follow_symlinks=False).st_size
         except (FileNotFoundError, NotADirectoryError):
             continue  # shipped meanwhile, or not a capture
     return len(names), total

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
-from coredumpd import errors, log, pattern
+from coredumpd import errors
+from coredumpd.formats import core_pattern, kernel_log
 from coredumpd.handler import crash
 
 USAGE = """\
@@ -38,26 +39,30 @@ def main(words: list[str]) -> int:
     """
     _occupy_standard_fds()
     if words[:1] in (["--help"], ["-h"]):
-        table = "\n".join(f"  {name:12} {spec}  {text}" for name, spec, _, text in pattern.FIELDS)
-        names = " ".join(name.upper() for name, *_ in pattern.FIELDS)
+        table = "\n".join(
+            f"  {name:12} {spec}  {text}" for name, spec, _, text in core_pattern.FIELDS
+        )
+        names = " ".join(name.upper() for name, *_ in core_pattern.FIELDS)
         print(USAGE.format(fields=names, table=table))
         return 0
     whose = ""
     try:
         host_dir = _host_dir(sys.executable if hasattr(sys, "frozen") else sys.argv[0])
         if words[:1] == [LISTEN]:
-            from coredumpd.handler import listener
+            from coredumpd.handler.socket import listener
 
             return listener.main(words[1:], host_dir)
         crash.set_deadline(crash.DEFAULT_TIMEOUT_S)
-        args = pattern.parse(words)
+        args = core_pattern.parse(words)
         whose = f"pid {args.pid}: "
         crash.take(STDIN, args, host_dir, "pipe")
     except errors.CoredumpdError as error:
-        log.kmsg(log.ERROR, f"crash not stored: {whose}{error}")
+        kernel_log.write(kernel_log.ERROR, f"crash not stored: {whose}{error}")
         raise
     except Exception as error:  # noqa: BLE001 (the last line of defence: no traceback, no recursion)
-        log.kmsg(log.ERROR, f"crash not stored: {whose}unexpected {type(error).__name__}: {error}")
+        kernel_log.write(
+            kernel_log.ERROR, f"crash not stored: {whose}unexpected {type(error).__name__}: {error}"
+        )
         print(f"coredumpd: unexpected {type(error).__name__}: {error}", file=sys.stderr)
         return errors.CoredumpdError.exit_code
     return 0

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 
-from coredumpd import errors, objects
+from coredumpd import errors
+from coredumpd.objects import interface
 
 MARK = "/compaction"
 INTERVAL_S = 300.0  # kube-apiserver's --etcd-compaction-interval
@@ -18,7 +19,7 @@ _STOP_S = 30.0  # no longer than a request to etcd may take
 _log = logging.getLogger(__name__)
 
 
-def tick(engine: objects.Engine, seen: int) -> int:
+def tick(engine: interface.Engine, seen: int) -> int:
     """Compact, if no other replica has done it since `seen`, which the last tick returned.
 
     Returns what to pass an interval later; begin with 0. History is kept for one to two intervals.
@@ -39,7 +40,7 @@ def tick(engine: objects.Engine, seen: int) -> int:
 class Compactor:
     """Ticks until closed. An engine that does not answer is tried again at the next tick."""
 
-    def __init__(self, engine: objects.Engine, interval_s: float = INTERVAL_S) -> None:
+    def __init__(self, engine: interface.Engine, interval_s: float = INTERVAL_S) -> None:
         self._engine = engine
         self._interval_s = interval_s
         self._stop = threading.Event()

@@ -13,7 +13,8 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 
-from coredumpd import errors, objects
+from coredumpd import errors
+from coredumpd.objects import interface
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS log (
@@ -74,14 +75,14 @@ class SqliteEngine:
                 raise errors.AlreadyExists(f"{key} already exists")
             return _append(database, key, "ADDED", value)
 
-    def get(self, key: str) -> objects.Item | None:
+    def get(self, key: str) -> interface.Item | None:
         """See `objects.Engine.get`."""
         with self._transaction() as database:
             return _get(database, key)
 
     def list(
         self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0
-    ) -> objects.Page:
+    ) -> interface.Page:
         """See `objects.Engine.list`."""
         with self._transaction() as database:
             now = _revision(database)
@@ -89,7 +90,7 @@ class SqliteEngine:
             bounds: dict[str, str | int] = {
                 "after": after,
                 "first": prefix,
-                "end": objects.after_prefix(prefix),
+                "end": interface.after_prefix(prefix),
             }
             bounds |= {"revision": revision or now, "limit": limit or -1}
             rows = database.execute(
@@ -99,7 +100,7 @@ class SqliteEngine:
             if limit and len(rows) == limit:
                 bounds["after"] = rows[-1][0]
                 remaining = database.execute(f"SELECT count(*) {_LIVING}", bounds).fetchone()[0]
-        return objects.Page([objects.Item(*row) for row in rows], revision or now, remaining)
+        return interface.Page([interface.Item(*row) for row in rows], revision or now, remaining)
 
     def update(self, key: str, value: bytes, revision: int) -> int:
         """See `objects.Engine.update`."""
@@ -138,7 +139,7 @@ class SqliteEngine:
         with self._lock:
             self._database.close()
 
-    def events(self, prefix: str, after: int) -> tuple[Sequence[objects.Event], int]:
+    def events(self, prefix: str, after: int) -> tuple[Sequence[interface.Event], int]:
         """Events above `after`, and the revision up to which the prefix has been read."""
         with self._transaction() as database:
             _check_revision(database, after, max(after, _revision(database)))
@@ -148,10 +149,10 @@ class SqliteEngine:
                     AND before.revision < log.revision ORDER BY before.revision DESC LIMIT 1) END
                    FROM log WHERE revision > ? AND key >= ? AND key < ?
                    ORDER BY revision LIMIT ?""",
-                (after, prefix, objects.after_prefix(prefix), _EVENTS_MAX),
+                (after, prefix, interface.after_prefix(prefix), _EVENTS_MAX),
             ).fetchall()
             seen = rows[-1][3] if rows else max(after, _revision(database))
-        return [objects.Event(*row) for row in rows], seen
+        return [interface.Event(*row) for row in rows], seen
 
     def wait(self, timeout_s: float) -> None:
         """Until somebody writes through this engine, or `timeout_s` passed, or a second did."""
@@ -186,7 +187,7 @@ class SqliteWatch:
         """See `objects.Watch.revision`."""
         return self._after
 
-    def next(self, timeout_s: float) -> Sequence[objects.Event]:
+    def next(self, timeout_s: float) -> Sequence[interface.Event]:
         """See `objects.Watch.next`."""
         events, self._after = self._engine.events(self._prefix, self._after)
         if not events and timeout_s > 0:
@@ -212,22 +213,22 @@ def _check_revision(database: sqlite3.Connection, revision: int, now: int) -> No
         )
 
 
-def _get(database: sqlite3.Connection, key: str) -> objects.Item | None:
+def _get(database: sqlite3.Connection, key: str) -> interface.Item | None:
     row = database.execute(
         "SELECT key, value, revision, kind FROM log WHERE key = ? ORDER BY revision DESC LIMIT 1",
         (key,),
     ).fetchone()
-    return None if row is None or row[3] == "DELETED" else objects.Item(*row[:3])
+    return None if row is None or row[3] == "DELETED" else interface.Item(*row[:3])
 
 
-def _require(database: sqlite3.Connection, key: str, revision: int) -> objects.Item:
+def _require(database: sqlite3.Connection, key: str, revision: int) -> interface.Item:
     item = _get(database, key)
     if item is None or item.revision != revision:
         raise errors.Conflict(f"{key} has been modified; it is not at revision {revision}")
     return item
 
 
-def _append(database: sqlite3.Connection, key: str, kind: objects.EventKind, value: bytes) -> int:
+def _append(database: sqlite3.Connection, key: str, kind: interface.EventKind, value: bytes) -> int:
     if kind == "ADDED" and _revision_is_unused(database):
         # Revision 1 is that of the empty store, so that 0 can mean "none" everywhere.
         database.execute("INSERT INTO log VALUES (1, '', 'DELETED', x'')")

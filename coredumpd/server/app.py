@@ -6,34 +6,32 @@ import dataclasses
 
 from tornado import web
 
-from coredumpd import errors, objects
+from coredumpd import errors
+from coredumpd.apiserver.auth import interface
+from coredumpd.apiserver.http import application as applications
+from coredumpd.apiserver.http import handler, probes
+from coredumpd.apiserver.rest import discovery, openapi
+from coredumpd.apiserver.rest import resource as resources
 from coredumpd.objects import compaction
-from coredumpd.server import (
-    backtraces,
-    cluster,
-    coredumps,
-    discovery,
-    downloads,
-    endpoints,
-    intake,
-    inventory,
-    metrics,
-    openapi,
-    probes,
-    resources,
-)
-from coredumpd.web import access, base, callers
+from coredumpd.objects import interface as objects_interface
+from coredumpd.server import cluster as clusters
+from coredumpd.server import metrics
+from coredumpd.server.coredumps import resource
+from coredumpd.server.downloads import archive, backtrace
+from coredumpd.server.dumps import inventory
+from coredumpd.server.endpoints import resource as endpoints
+from coredumpd.server.uploads import intake
 
 
 @dataclasses.dataclass(frozen=True)
 class Outside:
     """Everything a server depends on: decided by who starts it, in a cluster or standing alone."""
 
-    engine: objects.Engine
+    engine: objects_interface.Engine
     store: inventory.Store
-    authenticator: callers.Authenticator
-    authorizer: access.Authorizer
-    cluster: cluster.Cluster
+    authenticator: interface.Authenticator
+    authorizer: interface.Authorizer
+    cluster: clusters.Cluster
     checks: dict[str, probes.Check]
     uploads: intake.Uploads | None = None  # agents may send dumps
 
@@ -45,11 +43,11 @@ class App:
         self._compactor = compaction.Compactor(outside.engine)
         self.stored = inventory.Inventory(outside.store)
         self.endpoints = endpoints.Endpoints(outside.engine, self.stored, outside.cluster)
-        self.coredumps = coredumps.Coredumps(self.stored)
+        self.coredumps = resource.Coredumps(self.stored)
         self.metrics = metrics.Metrics()
         self.stopping = False
         self._uploads = outside.uploads
-        self._guard = base.Guard(outside.authenticator, outside.authorizer, self.metrics)
+        self._guard = handler.Guard(outside.authenticator, outside.authorizer, self.metrics)
         self._checks = {
             "store": self.stored.check,
             "objects": self.endpoints.check,
@@ -57,7 +55,7 @@ class App:
             **outside.checks,
         }
 
-    def routes(self) -> list[base.Route]:
+    def routes(self) -> list[applications.Route]:
         """The whole route table."""
         return [
             *discovery.routes(),
@@ -66,15 +64,15 @@ class App:
             *metrics.routes(self.metrics),
             *resources.routes(self.endpoints),
             *resources.routes(self.coredumps),
-            *downloads.routes(self.endpoints, self.stored),
-            *downloads.routes(self.coredumps, self.stored),
-            *backtraces.routes(self.coredumps, self.stored),
+            *archive.routes(self.endpoints, self.stored),
+            *archive.routes(self.coredumps, self.stored),
+            *backtrace.routes(self.coredumps, self.stored),
             *intake.routes(self._uploads),
         ]
 
     def application(self) -> web.Application:
         """The Tornado application; every handler class in it has a policy."""
-        return base.application(self.routes(), self._guard)
+        return applications.application(self.routes(), self._guard)
 
     def start(self) -> None:
         """Begin to follow what others write. Call on the event loop."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from coredumpd import errors
-from coredumpd.web import callers
+from coredumpd.apiserver.auth import interface
 
 _UIDS_CACHE_S = 5.0
 _NAMESPACES_MAX = 256
@@ -31,7 +31,7 @@ class Cluster(Protocol):
 class KubeCluster:
     """Asks kube-apiserver."""
 
-    def __init__(self, kube: callers.Kube, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, kube: interface.Kube, clock: Callable[[], float] = time.monotonic) -> None:
         self._kube = kube
         self._clock = clock
         self._uids: dict[str, tuple[float, dict[str, str] | None]] = {}

@@ -6,20 +6,15 @@ import logging
 from collections.abc import Mapping
 from typing import Any, cast
 
-from coredumpd import objects, settings, store
+from coredumpd.apiserver.auth import authentication, authorization, trust_source
+from coredumpd.apiserver.http import life
 from coredumpd.kube import client
-from coredumpd.server import (
-    app,
-    cluster,
-    intake,
-    inuse,
-    inventory,
-    keeper,
-    run,
-    tenancy,
-    trust_source,
-)
-from coredumpd.web import access, callers
+from coredumpd.objects import engines
+from coredumpd.server import app, cluster, leading
+from coredumpd.server.dumps import in_use, inventory, own_namespace
+from coredumpd.server.uploads import intake
+from coredumpd.settings import sections as settings
+from coredumpd.store import engines as stores
 
 _log = logging.getLogger(__name__)
 
@@ -29,17 +24,19 @@ async def serve(sections: Mapping[str, Any], kubeconfig: str | None) -> None:
     chosen: settings.ServerSettings = sections["server"]
     async with await client.connect(kubeconfig) as kube:
         trust = trust_source.TrustSource(kube)
-        stored = inuse.Watched(store.open(chosen.store, sections["bucket"]))
+        stored = in_use.Watched(stores.open_store(chosen.store, sections["bucket"]))
         outside = app.Outside(
-            engine=objects.open(chosen.objects, sections["etcd"]),
-            store=cast(inventory.Store, tenancy.OwnStore(stored, tenancy.Namespaces(kube))),
-            authenticator=callers.ClusterAuthenticator(kube, lambda: trust.current),
-            authorizer=access.SubjectAccessReviews(kube),
+            engine=engines.open_engine(chosen.objects, sections["etcd"]),
+            store=cast(
+                inventory.Store, own_namespace.OwnStore(stored, own_namespace.Namespaces(kube))
+            ),
+            authenticator=authentication.ClusterAuthenticator(kube, lambda: trust.current),
+            authorizer=authorization.SubjectAccessReviews(kube),
             cluster=cluster.KubeCluster(kube),
             checks={"trust": trust.check},
             uploads=_uploads(stored, chosen.uploadAccount),
         )
-        where = run.Listen(
+        where = life.Listen(
             address=None,
             port=chosen.port,
             cert_file=chosen.tlsCertFile,
@@ -51,8 +48,8 @@ async def serve(sections: Mapping[str, Any], kubeconfig: str | None) -> None:
         )
         _log.info("Kubernetes is at %s", kube.server)
         serving = app.App(outside)
-        async with keeper.running(serving, stored, kube, sections):
-            await run.serve(
+        async with leading.running(serving, stored, kube, sections):
+            await life.serve(
                 serving,
                 where,
                 client_bundle=lambda: trust.current.bundle if trust.current else "",
@@ -60,6 +57,6 @@ async def serve(sections: Mapping[str, Any], kubeconfig: str | None) -> None:
             )
 
 
-def _uploads(stored: inuse.Watched, account: str | None) -> intake.Uploads | None:
+def _uploads(stored: in_use.Watched, account: str | None) -> intake.Uploads | None:
     """Nobody may send where no account is named."""
     return None if account is None else intake.Uploads(cast(intake.Store, stored), account)

@@ -2,79 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
 from collections.abc import Mapping
 from typing import Any
 
 from coredumpd import units
-from coredumpd.web import tables
+from coredumpd.apiserver.machinery import kind, tables
 
 GROUP, VERSION = "coredump.fujitsu.com", "v1alpha1"
 GROUP_VERSION = f"{GROUP}/{VERSION}"
 BASE = f"/apis/{GROUP_VERSION}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Subresource:
-    """Part of an object with a right of its own: RBAC calls it `<plural>/<name>`."""
-
-    name: str
-    verbs: tuple[str, ...]
-    doc: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Kind:
-    """One resource. `verbs` lists only what works: controllers act on what is advertised."""
-
-    kind: str
-    plural: str
-    singular: str
-    short_names: tuple[str, ...]
-    verbs: tuple[str, ...]
-    columns: tuple[tables.Column, ...]
-    subresources: tuple[Subresource, ...]
-    categories: tuple[str, ...] = ()
-
-
-def path(*names: str) -> Any:
-    """A reader of a nested field of an object; None where it is missing."""
-
-    def read(entry: Mapping[str, Any]) -> Any:
-        value: Any = entry
-        for name in names:
-            value = value.get(name) if isinstance(value, Mapping) else None
-        return value
-
-    return read
-
-
-def age(timestamp: str | None, now: datetime.datetime | None = None) -> str:
-    """How long ago an RFC 3339 time is, as `kubectl get` shows it."""
-    if not timestamp:
-        return "<unknown>"
-    try:
-        when = datetime.datetime.fromisoformat(timestamp)
-    except ValueError:
-        return "<invalid>"
-    seconds = ((now or datetime.datetime.now(datetime.UTC)) - when).total_seconds()
-    return units.format_duration(max(seconds, 0))
-
-
 def _size(entry: Mapping[str, Any]) -> str:
-    return units.format_quantity(path("status", "bytes")(entry) or 0)
+    return units.format_quantity(kind.path("status", "bytes")(entry) or 0)
 
 
 def _last_crash(entry: Mapping[str, Any]) -> str:
-    last = path("status", "lastCrash")(entry)
-    return f"{age(last)} ago" if last else "<none>"
+    last = kind.path("status", "lastCrash")(entry)
+    return f"{kind.age(last)} ago" if last else "<none>"
 
 
 _DUMP_DOC = "The dumps as one .tar.gz. kube-apiserver cuts it after 60 s: continue with offset=."
 _PROXY_DOC = "The same bytes as dump, under a name that kube-apiserver never cuts."
 
-ENDPOINT = Kind(
+ENDPOINT = kind.Kind(
     kind="CoredumpEndpoint",
     plural="coredumpendpoints",
     singular="coredumpendpoint",
@@ -90,56 +41,58 @@ ENDPOINT = Kind(
         "watch",
     ),
     columns=(
-        tables.Column("Name", "string", "The pod's name.", path("metadata", "name"), 0, "name"),
-        tables.Column("Pod UID", "string", "The pod's uid.", path("spec", "podUID")),
-        tables.Column("Dumps", "integer", "Stored dumps.", path("status", "dumps")),
+        tables.Column(
+            "Name", "string", "The pod's name.", kind.path("metadata", "name"), 0, "name"
+        ),
+        tables.Column("Pod UID", "string", "The pod's uid.", kind.path("spec", "podUID")),
+        tables.Column("Dumps", "integer", "Stored dumps.", kind.path("status", "dumps")),
         tables.Column("Size", "string", "Bytes in the store.", _size),
         tables.Column("Last Crash", "string", "Since the newest dump.", _last_crash),
         tables.Column(
             "Age",
             "string",
             "Since the object was created.",
-            lambda entry: age(path("metadata", "creationTimestamp")(entry)),
+            lambda entry: kind.age(kind.path("metadata", "creationTimestamp")(entry)),
         ),
     ),
     subresources=(
-        Subresource("dump", ("get",), _DUMP_DOC),
-        Subresource("proxy", ("get",), _PROXY_DOC),
+        kind.Subresource("dump", ("get",), _DUMP_DOC),
+        kind.Subresource("proxy", ("get",), _PROXY_DOC),
     ),
 )
 
 
 def _stored(entry: Mapping[str, Any]) -> str:
-    return units.format_quantity(path("status", "core", "storedSize")(entry) or 0)
+    return units.format_quantity(kind.path("status", "core", "storedSize")(entry) or 0)
 
 
 def _full_size(entry: Mapping[str, Any]) -> str:
-    return units.format_quantity(path("status", "core", "size")(entry) or 0)
+    return units.format_quantity(kind.path("status", "core", "size")(entry) or 0)
 
 
 def _signal(entry: Mapping[str, Any]) -> str:
-    signal = path("status", "signal")(entry) or {}
+    signal = kind.path("status", "signal")(entry) or {}
     return str(signal.get("name") or signal.get("number") or "<unknown>")
 
 
 def _shown(*names: str) -> Any:
-    read = path(*names)
+    read = kind.path(*names)
     return lambda entry: str(read(entry) or "<none>")
 
 
 def _truncated(entry: Mapping[str, Any]) -> str:
-    truncated = path("status", "core", "truncated")(entry) or {}
+    truncated = kind.path("status", "core", "truncated")(entry) or {}
     return str(truncated.get("reason") or "yes") if truncated.get("is") else "no"
 
 
-COREDUMP = Kind(
+COREDUMP = kind.Kind(
     kind="Coredump",
     plural="coredumps",
     singular="coredump",
     short_names=("core",),
     verbs=("delete", "deletecollection", "get", "list", "watch"),
     columns=(
-        tables.Column("Name", "string", "The dump's id.", path("metadata", "name"), 0, "name"),
+        tables.Column("Name", "string", "The dump's id.", kind.path("metadata", "name"), 0, "name"),
         tables.Column("Pod", "string", "The pod's name.", _shown("status", "podName")),
         tables.Column("Container", "string", "Its container.", _shown("status", "container")),
         tables.Column("Signal", "string", "What killed it.", _signal),
@@ -149,7 +102,7 @@ COREDUMP = Kind(
             "Age",
             "string",
             "Since the crash.",
-            lambda entry: age(path("metadata", "creationTimestamp")(entry)),
+            lambda entry: kind.age(kind.path("metadata", "creationTimestamp")(entry)),
         ),
         tables.Column("Node", "string", "Where it ran.", _shown("status", "node"), 1),
         tables.Column("Stored", "string", "Bytes in the store.", _stored, 1),
@@ -159,9 +112,9 @@ COREDUMP = Kind(
         tables.Column("Top Frame", "string", "Where it crashed.", _shown("status", "topFrame"), 1),
     ),
     subresources=(
-        Subresource("dump", ("get",), _DUMP_DOC),
-        Subresource("proxy", ("get",), _PROXY_DOC),
-        Subresource("backtrace", ("get",), "The stack as text, once the dump was analysed."),
+        kind.Subresource("dump", ("get",), _DUMP_DOC),
+        kind.Subresource("proxy", ("get",), _PROXY_DOC),
+        kind.Subresource("backtrace", ("get",), "The stack as text, once the dump was analysed."),
     ),
 )
 

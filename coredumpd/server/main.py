@@ -55,10 +55,10 @@ def main(words: list[str]) -> int:
     _only(chosen, ("data_dir", "port", "store"), "is for --standalone; use the configuration file")
     if chosen.config is None:
         raise errors.UsageError("--config FILE is needed, or --standalone")
-    from coredumpd import conffile
     from coredumpd.server import in_cluster
+    from coredumpd.settings import file
 
-    sections = conffile.load(chosen.config)
+    sections = file.load(chosen.config)
     log.configure("server", "json")
     asyncio.run(in_cluster.serve(sections, chosen.kubeconfig))
     return 0

@@ -8,8 +8,10 @@ import time
 import prometheus_client
 from prometheus_client import exposition
 
+from coredumpd.apiserver.auth import rights
+from coredumpd.apiserver.http import application
+from coredumpd.apiserver.http import handler as base
 from coredumpd.server import kinds
-from coredumpd.web import base, policy
 
 _METHODS = ("get", "head", "post", "put", "patch", "delete")
 _SECONDS = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800)
@@ -77,7 +79,7 @@ def _labels(handler: base.Handler) -> tuple[str, str, str]:
 class Scrape(base.Handler):
     """`/metrics`."""
 
-    policy = policy.Path()
+    policy = rights.Path()
 
     def initialize(self, metrics: Metrics) -> None:  # type: ignore[override]
         """Tornado's; `metrics` comes from the route."""
@@ -91,6 +93,6 @@ class Scrape(base.Handler):
         )
 
 
-def routes(metrics: Metrics) -> list[base.Route]:
+def routes(metrics: Metrics) -> list[application.Route]:
     """What this module serves."""
     return [(r"/metrics", Scrape, {"metrics": metrics})]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from coredumpd.apiserver.machinery import kind as machinery_kind
 from coredumpd.server import kinds
 
 NAMESPACE = "com.fujitsu.coredump.v1alpha1"
@@ -219,7 +220,7 @@ _COREDUMP_STATUS = obj(
 )
 
 
-def _top(kind: kinds.Kind, doc: str, properties: Schema) -> dict[str, Schema]:
+def _top(kind: machinery_kind.Kind, doc: str, properties: Schema) -> dict[str, Schema]:
     """A kind and its list."""
     gvk = {"group": kinds.GROUP, "version": kinds.VERSION}
     head = {

@@ -12,9 +12,12 @@ import os
 import secrets
 from typing import Any
 
-from coredumpd import errors, objects, store
-from coredumpd.server import app, cluster, run
-from coredumpd.web import access, callers, certs
+from coredumpd import errors
+from coredumpd.apiserver.auth import authentication, certificates, interface
+from coredumpd.apiserver.http import life
+from coredumpd.objects import engines
+from coredumpd.server import app, cluster
+from coredumpd.store import engines as stores
 
 ADDRESS = "127.0.0.1"
 _CONNECTIONS_MAX = 1024
@@ -27,14 +30,14 @@ async def serve(data_dir: str, port: int, store_url: str | None) -> None:
     paths = {name: os.path.join(data_dir, name) for name in ("token", "tls.crt", "tls.key")}
     token = prepare(data_dir)
     outside = app.Outside(
-        engine=objects.open(f"sqlite:///{os.path.join(data_dir, 'objects.db')}"),
-        store=store.open(store_url or f"file://{os.path.join(data_dir, 'store')}"),
+        engine=engines.open_engine(f"sqlite:///{os.path.join(data_dir, 'objects.db')}"),
+        store=stores.open_store(store_url or f"file://{os.path.join(data_dir, 'store')}"),
         authenticator=TokenAuthenticator(token),
         authorizer=TokenHolderMay(),
         cluster=cluster.NoCluster(),
         checks={},
     )
-    where = run.Listen(
+    where = life.Listen(
         address=ADDRESS,
         port=port,
         cert_file=paths["tls.crt"],
@@ -60,7 +63,7 @@ async def serve(data_dir: str, port: int, store_url: str | None) -> None:
             flush=True,
         )
 
-    await run.serve(app.App(outside), where, ready=ready)
+    await life.serve(app.App(outside), where, ready=ready)
 
 
 def prepare(data_dir: str) -> str:
@@ -71,7 +74,7 @@ def prepare(data_dir: str) -> str:
         if not os.path.exists(token_file):
             _write_private(token_file, secrets.token_urlsafe(32).encode() + b"\n")
         if not os.path.exists(os.path.join(data_dir, "tls.crt")):
-            certificate, key = certs.self_signed(datetime.datetime.now(datetime.UTC))
+            certificate, key = certificates.self_signed(datetime.datetime.now(datetime.UTC))
             _write_private(os.path.join(data_dir, "tls.key"), key)
             _write_private(os.path.join(data_dir, "tls.crt"), certificate)
         with open(token_file, encoding="ascii") as file:
@@ -107,20 +110,20 @@ class TokenAuthenticator:
 
     async def authenticate(
         self,
-        headers: callers.Headers,
+        headers: interface.Headers,
         certificate: bytes | None,  # noqa: ARG002
-    ) -> callers.Caller:
+    ) -> interface.Caller:
         """See `callers.Authenticator`."""
-        given = callers.bearer_token(headers)
+        given = authentication.bearer_token(headers)
         if given is None or not hmac.compare_digest(given.encode(), self._token.encode()):
             raise errors.Unauthorized("the token of this server's data directory is needed")
-        return callers.Caller("owner", groups=(callers.AUTHENTICATED,))
+        return interface.Caller("owner", groups=(authentication.AUTHENTICATED,))
 
 
 class TokenHolderMay:
     """Who got past `TokenAuthenticator` may do everything."""
 
-    async def check(self, caller: callers.Caller, attributes: access.Attributes) -> None:
+    async def check(self, caller: interface.Caller, attributes: interface.Attributes) -> None:
         """See `access.Authorizer`."""
 
 

@@ -11,8 +11,10 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from coredumpd import errors, record
-from coredumpd.spool import stream, writer
+from coredumpd import durable, errors
+from coredumpd.formats import names as naming
+from coredumpd.formats import record as records
+from coredumpd.spool import capture
 
 _GONE = ".gone"
 _SEALED = "sealed.gz"  # on its way to be core.gz
@@ -27,7 +29,7 @@ class Spool:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._fd = writer.open_private(path, create=True)
+        self._fd = durable.open_directory(path, create=True)
         for name in os.listdir(self._fd):
             if name.startswith(".") and name.endswith(_GONE):
                 Entry(self._fd, name[1:].removesuffix(_GONE)).remove()  # a removal cut half-way
@@ -38,22 +40,22 @@ class Spool:
     def pids(self) -> set[int]:
         """Whose captures lie here, complete or in progress."""
         names = (name for name in os.listdir(self._fd) if not name.endswith(ASIDE))
-        return {pid for name in names if (pid := record.pid_of(name)) is not None}
+        return {pid for name in names if (pid := naming.pid_of(name)) is not None}
 
     def entries(self) -> list[Entry]:
         """Complete captures, oldest first. Names that no handler makes are passed over."""
         found = []
         for name in os.listdir(self._fd):
-            if record.is_dns_subdomain(name) and not name.endswith((writer.PART, ASIDE)):
+            if naming.is_dns_subdomain(name) and not name.endswith((capture.PART, ASIDE)):
                 with contextlib.suppress(FileNotFoundError):  # shipped and removed meanwhile
                     found.append((os.stat(name, dir_fd=self._fd).st_mtime_ns, name))
         return [Entry(self._fd, name) for _, name in sorted(found)]
 
-    def add(self, crash: record.CrashRecord, core: bytes) -> None:
+    def add(self, crash: records.CrashRecord, core: bytes) -> None:
         """A new entry that no handler made. Raises AlreadyExists, StorageError."""
-        made = writer.Capture.create(self._fd, crash.id)
+        made = capture.Capture.create(self._fd, crash.id)
         try:
-            stream.write_all(made.core, core)
+            durable.write_all(made.core, core)
             made.commit(crash)
         except OSError as error:
             raise errors.StorageError(f"cannot write {crash.id}: {error.strerror}") from error
@@ -68,15 +70,15 @@ class Entry:
         self._spool = spool
         self.id = id
 
-    def update(self, crash: record.CrashRecord) -> None:
+    def update(self, crash: records.CrashRecord) -> None:
         """Replace meta.json, durably. Raises StorageError."""
-        new = f"{writer.META}.update"
+        new = f"{capture.META}.update"
         with self._changed() as directory:
             with _new_file(new, directory) as file:
                 file.write(crash.encode())
                 file.flush()
                 os.fsync(file.fileno())
-            os.rename(new, writer.META, src_dir_fd=directory, dst_dir_fd=directory)
+            os.rename(new, capture.META, src_dir_fd=directory, dst_dir_fd=directory)
 
     @contextlib.contextmanager
     def new_sealed(self) -> Iterator[BinaryIO]:
@@ -99,7 +101,7 @@ class Entry:
             with self._changed() as directory:
                 os.unlink(_SEALED, dir_fd=directory)
 
-    def put_sealed(self, crash: record.CrashRecord, sealed: BinaryIO) -> None:
+    def put_sealed(self, crash: records.CrashRecord, sealed: BinaryIO) -> None:
         """`sealed`, from `new_sealed` and whole, is core.gz from now on, and `crash` its record.
 
         The record decides: killed before it is replaced, the entry is plain; killed after, it is
@@ -120,15 +122,15 @@ class Entry:
             return  # there is none, as usual
         if self.record().sealed is not None:
             with self._changed() as directory:
-                os.rename(_SEALED, writer.CORE, src_dir_fd=directory, dst_dir_fd=directory)
+                os.rename(_SEALED, capture.CORE, src_dir_fd=directory, dst_dir_fd=directory)
 
-    def record(self) -> record.CrashRecord:
+    def record(self) -> records.CrashRecord:
         """Raises BadRecord for what is no record, NotFound when it was removed, StorageError."""
-        with self._open(writer.META) as file:
+        with self._open(capture.META) as file:
             try:
-                crash = record.CrashRecord.parse(file.read(record.RECORD_BYTES_MAX + 1))
+                crash = records.CrashRecord.parse(file.read(records.RECORD_BYTES_MAX + 1))
             except OSError as error:
-                raise errors.StorageError(f"{self.id}/{writer.META}: {error}") from error
+                raise errors.StorageError(f"{self.id}/{capture.META}: {error}") from error
         if crash.id != self.id:
             raise errors.BadRecord(f"spool entry {self.id} says it is {crash.id}")
         return crash
@@ -136,7 +138,7 @@ class Entry:
     def open_core(self) -> BinaryIO:
         """core.gz, to be closed by the caller. Raises as `record`, BadRecord when there is none."""
         self._finish_sealing()
-        return self._open(writer.CORE)
+        return self._open(capture.CORE)
 
     def remove(self) -> None:
         """Free the disk. May be called twice. Raises StorageError."""
@@ -194,7 +196,7 @@ class Entry:
             raise errors.BadRecord(f"spool entry {self.id} has no {name}") from error
         except OSError as error:
             raise errors.StorageError(f"{self.id}/{name}: {error.strerror}") from error
-        if not writer.is_plain(file.fileno()):
+        if not durable.is_plain(file.fileno()):
             file.close()
             raise errors.BadRecord(f"spool entry {self.id}: {name} is no plain file")
         return file

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 
 from isal import isal_zlib
 
-from coredumpd import errors, record
-from coredumpd.spool import member, stream, writer
+from coredumpd import durable, errors
+from coredumpd.formats import record as records
+from coredumpd.gzipio import member
+from coredumpd.spool import capture as writer
 
 REASON = "the handler was killed"
 _READ_BYTES = 256 * 1024
@@ -24,7 +26,7 @@ def recover(spool: str) -> list[tuple[str, str]]:
     A `.part` whose handler lives is left alone; one that cannot be attributed stays as it is, and
     is reported at every start. Raises Forbidden and StorageError as `writer.open_private` does.
     """
-    directory = writer.open_private(spool, create=True)
+    directory = durable.open_directory(spool, create=True)
     try:
         names = [name for name in os.listdir(directory) if name.endswith(writer.PART)]
         return [_recover(directory, name.removesuffix(writer.PART)) for name in sorted(names)]
@@ -44,7 +46,7 @@ def _recover(spool: int, id: str) -> tuple[str, str]:
         if not noted and os.fstat(capture.core).st_size == 0:
             capture.discard()
             return id, "removed: its handler was killed before it wrote anything"
-        crash = record.CrashRecord.parse(noted)
+        crash = records.CrashRecord.parse(noted)
         result = _mend(capture.core)
         crash.raw["core"] |= {
             "size": result.size,
@@ -75,7 +77,7 @@ def _mend(core: int) -> member.Result:
     if not tail and not result.members:
         tail.append((0, *member.made(b"")))
     for size, data, crc32 in tail:
-        stream.write_all(core, data)
+        durable.write_all(core, data)
         result.add(size, len(data), crc32)
     return result
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 
-from coredumpd import commandline, conffile, errors, settings, store, units
+from coredumpd import commandline, errors, units
+from coredumpd.settings import file as settings_file
+from coredumpd.store import engines as stores
+from coredumpd.store import interface
 
 _STORE = (
     "file:///DIRECTORY, s3://BUCKET/PREFIX, gs://… or az://…; default: the server's, by --config"
@@ -64,21 +67,21 @@ def main(words: list[str]) -> int:
     logging.basicConfig(format="coredumpd: %(message)s", level=logging.WARNING)
     match chosen.word:
         case "check" | "repair":
-            from coredumpd.storetool import repair
+            from coredumpd.storetool import check as check
 
             _prefix(chosen)
             if chosen.word == "check":
                 chosen.delete = chosen.damaged = False
             elif chosen.damaged and not chosen.delete:
                 raise errors.UsageError("--damaged is for --delete")
-            return repair.run(_open(chosen), chosen, repairing=chosen.word == "repair")
+            return check.run(_open(chosen), chosen, repairing=chosen.word == "repair")
         case "usage":
-            from coredumpd.storetool import usage
+            from coredumpd.storetool import usage as usage
 
             _prefix(chosen)
             return usage.run(_open(chosen), chosen)
         case _:
-            from coredumpd.storetool import migrate
+            from coredumpd.storetool import migrate as migrate
 
             source, target = _sides(chosen)
             return migrate.run(source, target, chosen)
@@ -143,16 +146,16 @@ def _prefix(chosen: argparse.Namespace) -> None:
         raise errors.UsageError("name a STORE, or --config FILE of the server that has one")
 
 
-def _open(chosen: argparse.Namespace) -> store.Store:
-    sections = settings.check({}) if chosen.config is None else conffile.load(chosen.config)
-    return store.open(chosen.store or sections["server"].store, sections["bucket"])
+def _open(chosen: argparse.Namespace) -> interface.Store:
+    config = settings_file.check({}) if chosen.config is None else settings_file.load(chosen.config)
+    return stores.open_store(chosen.store or config["server"].store, config["bucket"])
 
 
-def _sides(chosen: argparse.Namespace) -> tuple[store.Store, store.Store]:
+def _sides(chosen: argparse.Namespace) -> tuple[interface.Store, interface.Store]:
     if chosen.source.rstrip("/") == chosen.target.rstrip("/"):
         raise errors.UsageError("FROM and TO are the same store")
     opened = []
     for url, config in ((chosen.source, chosen.from_config), (chosen.target, chosen.to_config)):
-        bucket = None if config is None else conffile.load(config)["bucket"]
-        opened.append(store.open(url, bucket))
+        bucket = None if config is None else settings_file.load(config)["bucket"]
+        opened.append(stores.open_store(url, bucket))
     return opened[0], opened[1]

@@ -10,8 +10,11 @@ import contextlib
 import functools
 from collections.abc import Iterable, Iterator
 
-from coredumpd import errors, record, store, units
-from coredumpd.storetool import inorder, reader, show, survey, usage
+from coredumpd import errors, parallel, units
+from coredumpd.formats import layout
+from coredumpd.store import interface
+from coredumpd.storetool import reader, survey, usage
+from coredumpd.storetool import report as show
 
 _FAILURES_MAX = 20  # then it is the store that fails, not a dump
 
@@ -27,7 +30,7 @@ def missing(source: Iterable[str], target: Iterable[str]) -> Iterator[str]:
             yield path
 
 
-def run(source: store.Store, target: store.Store, chosen: argparse.Namespace) -> int:
+def run(source: interface.Store, target: interface.Store, chosen: argparse.Namespace) -> int:
     """Copy; 1 when a dump could not be copied."""
     shares, _, _ = usage.count(source, chosen.namespace, 1)
     progress = show.Progress("copied", sum(share.bytes for share in shares))
@@ -36,7 +39,7 @@ def run(source: store.Store, target: store.Store, chosen: argparse.Namespace) ->
     copied = failed = size = 0
     try:
         work = functools.partial(_copy, source, target)
-        for path, answer in inorder.each(work, waiting, chosen.parallel):
+        for path, answer in parallel.each(work, waiting, chosen.parallel):
             if isinstance(answer, errors.CoredumpdError):
                 failed += 1
                 report.row(f"{path}: {answer}", {"dump": path, "error": str(answer)})
@@ -59,23 +62,25 @@ def run(source: store.Store, target: store.Store, chosen: argparse.Namespace) ->
     return 1 if failed else 0
 
 
-def _dumps(where: store.Store, namespace: str | None) -> Iterator[str]:
+def _dumps(where: interface.Store, namespace: str | None) -> Iterator[str]:
     """Paths of what is a dump by its files, each ending in "/": so they sort as files do."""
     for place in survey.places(where.files(namespace)):
         if place.is_dump:
             yield f"{place.path}/"
 
 
-def _copy_notes(source: store.Store, target: store.Store, namespace: str | None) -> None:
+def _copy_notes(source: interface.Store, target: interface.Store, namespace: str | None) -> None:
     """What is noted about pods: when they were deleted, for one. Their dumps are there by now."""
     for place in survey.places(source.files(namespace)):
         if place.note is not None and (data := source.read_note(*place.note)) is not None:
             target.write_note(*place.note, data)
 
 
-def _copy(source: store.Store, target: store.Store, path: str) -> int | errors.CoredumpdError:
+def _copy(
+    source: interface.Store, target: interface.Store, path: str
+) -> int | errors.CoredumpdError:
     """Bytes copied, or why not."""
-    key = record.DumpKey(*path.removesuffix("/").split("/"))
+    key = layout.DumpKey(*path.removesuffix("/").split("/"))
     try:
         entry = source.read_record(key)
         with contextlib.closing(source.open_core(key)) as core:

@@ -6,12 +6,13 @@ import io
 import zlib
 from typing import Any
 
-from coredumpd import errors, store
+from coredumpd import errors
+from coredumpd.store import interface
 
 _BUFFER_BYTES = 1024 * 1024
 
 
-def of(core: store.Core, crc32: str | None) -> io.BufferedReader:
+def of(core: interface.Core, crc32: str | None) -> io.BufferedReader:
     """`core` as a file. Its last bytes are an error if all have not the CRC-32 said (8 hex digits).
 
     A copy must not make rotten bytes look verified: the commit would compute their CRC anew.
@@ -20,7 +21,7 @@ def of(core: store.Core, crc32: str | None) -> io.BufferedReader:
 
 
 class _Raw(io.RawIOBase):
-    def __init__(self, core: store.Core, crc32: str | None) -> None:
+    def __init__(self, core: interface.Core, crc32: str | None) -> None:
         self._core = core
         self._expected = crc32
         self._at = self._crc = 0

@@ -6,8 +6,9 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 
-from coredumpd import errors, record, store
-from coredumpd.store import keys
+from coredumpd import errors
+from coredumpd.formats import layout
+from coredumpd.store import interface, prefix
 
 CORE, META = "core.gz", "meta.json"
 # A name of the directory engine that is no dump's: `.<id>.<nonce>.<why>`.
@@ -28,8 +29,8 @@ class Place:
     """The files of one directory of the depth where dumps are, or one file elsewhere."""
 
     path: str
-    files: dict[str, store.File]  # by what follows `path/`
-    key: record.DumpKey | None  # whose it is: a dump's, or a leftover's if its name says so
+    files: dict[str, interface.File]  # by what follows `path/`
+    key: layout.DumpKey | None  # whose it is: a dump's, or a leftover's if its name says so
     leftover: str | None  # "half-written", "half-deleted", "set-aside"
 
     @property
@@ -44,9 +45,9 @@ class Place:
     def note(self) -> tuple[str, str, str] | None:
         """Namespace, pod uid and name, if it is a note about a pod."""
         names = self.path.split("/")
-        if len(names) != 3 or not names[2].startswith(keys.NOTE):
+        if len(names) != 3 or not names[2].startswith(prefix.NOTE):
             return None
-        return names[0], names[1], names[2].removeprefix(keys.NOTE)
+        return names[0], names[1], names[2].removeprefix(prefix.NOTE)
 
     @property
     def is_dump(self) -> bool:
@@ -54,7 +55,7 @@ class Place:
         return self.key is not None and self.leftover is None and {CORE, META} <= set(self.files)
 
 
-def places(files: Iterable[store.File]) -> Iterator[Place]:
+def places(files: Iterable[interface.File]) -> Iterator[Place]:
     """Files, sorted as a store sorts them, by the place they are in."""
     for path, group in itertools.groupby(files, _place):
         here = {file.path.removeprefix(path).removeprefix("/"): file for file in group}
@@ -63,7 +64,7 @@ def places(files: Iterable[store.File]) -> Iterator[Place]:
         if len(names) == 4:
             id, leftover = _leftover(names[3])
             try:
-                key = record.DumpKey(names[0], names[1], names[2], id)
+                key = layout.DumpKey(names[0], names[1], names[2], id)
             except errors.Invalid:
                 leftover = None
         yield Place(path, here, key, leftover)
@@ -95,7 +96,7 @@ def by_name(place: Place, now_s: float, grace_s: float) -> Iterator[Finding]:
         yield Finding("stray", place.path, "no part of a dump; left alone")
 
 
-def _place(file: store.File) -> str:
+def _place(file: interface.File) -> str:
     names = file.path.split("/")
     return "/".join(names[:4]) if len(names) >= 5 else file.path
 

@@ -6,8 +6,10 @@ import argparse
 import dataclasses
 import json
 
-from coredumpd import errors, record, store, units
-from coredumpd.storetool import show, survey
+from coredumpd import errors, units
+from coredumpd.formats import layout
+from coredumpd.store import interface
+from coredumpd.storetool import report, survey
 
 _DEPTHS = {"namespace": 1, "pod": 2, "container": 3}
 
@@ -16,12 +18,14 @@ _DEPTHS = {"namespace": 1, "pod": 2, "container": 3}
 class Share:
     """What one namespace, pod or container has."""
 
-    sample: record.DumpKey  # one of its dumps, whose record knows the pod's name
+    sample: layout.DumpKey  # one of its dumps, whose record knows the pod's name
     dumps: int = 0
     bytes: int = 0
 
 
-def count(where: store.Store, namespace: str | None, depth: int) -> tuple[list[Share], int, int]:
+def count(
+    where: interface.Store, namespace: str | None, depth: int
+) -> tuple[list[Share], int, int]:
     """The shares, largest first, then bytes and number of files that belong to no dump."""
     shares: dict[tuple[str, ...], Share] = {}
     other_bytes = other_files = 0
@@ -40,7 +44,7 @@ def count(where: store.Store, namespace: str | None, depth: int) -> tuple[list[S
     return ordered, other_bytes, other_files
 
 
-def run(where: store.Store, chosen: argparse.Namespace) -> int:
+def run(where: interface.Store, chosen: argparse.Namespace) -> int:
     """Print the shares; 0."""
     depth = _DEPTHS[chosen.by]
     shares, other_bytes, other_files = count(where, chosen.namespace, depth)
@@ -71,14 +75,14 @@ def run(where: store.Store, chosen: argparse.Namespace) -> int:
         for item in items
     ]
     rows.append(("TOTAL", *[""] * (len(columns) - 1), str(dumps), units.format_quantity(size)))
-    show.table({**columns, "DUMPS": "right", "BYTES": "right"}, rows)
+    report.table({**columns, "DUMPS": "right", "BYTES": "right"}, rows)
     if other_files:
         quantity = f"{units.format_quantity(other_bytes)}B"
         print(f"{other_files} files, {quantity}, belong to no dump: see coredumpd store check")
     return 0
 
 
-def _pod_name(where: store.Store, key: record.DumpKey) -> str | None:
+def _pod_name(where: interface.Store, key: layout.DumpKey) -> str | None:
     try:
         name: str | None = where.read_record(key).raw["podName"]
     except (errors.NotFound, errors.BadRecord, errors.StorageError):

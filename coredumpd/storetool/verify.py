@@ -6,7 +6,10 @@ import contextlib
 import zlib
 from collections.abc import Iterator
 
-from coredumpd import errors, record, store
+from coredumpd import errors
+from coredumpd.formats import layout
+from coredumpd.formats import record as records
+from coredumpd.store import interface
 from coredumpd.storetool import survey
 
 _CHUNK_BYTES = 1024 * 1024
@@ -14,8 +17,8 @@ _GZIP = 16 + zlib.MAX_WBITS  # a gzip header is expected
 
 
 def dump(
-    where: store.Store,
-    key: record.DumpKey,
+    where: interface.Store,
+    key: layout.DumpKey,
     place: survey.Place,
     *,
     quick: bool,
@@ -38,10 +41,10 @@ def dump(
 
 
 def _against(
-    where: store.Store,
-    key: record.DumpKey,
+    where: interface.Store,
+    key: layout.DumpKey,
     place: survey.Place,
-    entry: record.CrashRecord,
+    entry: records.CrashRecord,
     quick: bool,
     decompress: bool,
 ) -> Iterator[survey.Finding]:
@@ -61,10 +64,10 @@ def _against(
 
 
 def _crcs(
-    where: store.Store,
-    key: record.DumpKey,
+    where: interface.Store,
+    key: layout.DumpKey,
     place: survey.Place,
-    entry: record.CrashRecord,
+    entry: records.CrashRecord,
     expected: str | None,
     decompress: bool,
 ) -> Iterator[survey.Finding]:
@@ -108,7 +111,7 @@ class _Decompressed:
             if not data and (self._member.eof or len(out) < _CHUNK_BYTES):
                 return
 
-    def against(self, entry: record.CrashRecord) -> str | None:
+    def against(self, entry: records.CrashRecord) -> str | None:
         """What does not agree with the record; None if all does."""
         if self._problem is not None:
             return self._problem

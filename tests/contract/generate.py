@@ -13,7 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from coredumpd import cli, errors, settings  # noqa: E402
+from coredumpd import cli, errors  # noqa: E402
+from coredumpd.settings import sections  # noqa: E402
 
 COMMANDS = (
     (),
@@ -58,7 +59,7 @@ def settings_page() -> str:
         "One YAML file, `--config FILE` (in a cluster: the key `config.yaml` of the ConfigMap).",
         "A field that is not listed here is refused, and every mistake is reported at once.",
     ]
-    for name, kind in settings.SECTIONS.items():
+    for name, kind in sections.SECTIONS.items():
         lines += [
             "",
             f"## `{name}`",

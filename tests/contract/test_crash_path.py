@@ -16,27 +16,35 @@ ALLOWED = {
     "_stat",
     "coredumpd",
     "coredumpd.errors",
+    "coredumpd.formats",
+    "coredumpd.formats.kernel_log",
+    "coredumpd.formats.layout",
+    "coredumpd.formats.names",
+    "coredumpd.durable",
+    "coredumpd.gzipio",
     "coredumpd.handler",
+    "coredumpd.handler.evidence",
+    "coredumpd.handler.sandbox",
     "coredumpd.handler.capture",
-    "coredumpd.handler.cgroup",
+    "coredumpd.handler.evidence.cgroup",
     "coredumpd.handler.crash",
     "coredumpd.handler.describe",
     "coredumpd.handler.limits",
-    "coredumpd.handler.landlock",
+    "coredumpd.handler.sandbox.landlock",
     "coredumpd.handler.main",
-    "coredumpd.handler.policy",
-    "coredumpd.handler.process",
-    "coredumpd.handler.runtime",
-    "coredumpd.handler.sandbox",
-    "coredumpd.handler.seccomp",
+    "coredumpd.formats.policy",
+    "coredumpd.handler.evidence.process",
+    "coredumpd.handler.evidence.runtime",
+    "coredumpd.handler.sandbox.enter",
+    "coredumpd.handler.sandbox.seccomp",
     "coredumpd.log",
-    "coredumpd.pattern",
-    "coredumpd.record",
+    "coredumpd.formats.core_pattern",
+    "coredumpd.formats.record",
     "coredumpd.spool",
-    "coredumpd.spool.coresize",
-    "coredumpd.spool.member",
-    "coredumpd.spool.stream",
-    "coredumpd.spool.writer",
+    "coredumpd.spool.core_size",
+    "coredumpd.gzipio.member",
+    "coredumpd.spool.copier",
+    "coredumpd.spool.capture",
     "errno",
     "fcntl",
     "genericpath",
@@ -65,7 +73,9 @@ def modules(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-CRASH_PATH = "from coredumpd.handler import main, capture, policy, process"
+CRASH_PATH = (
+    "from coredumpd.handler import main, capture; from coredumpd.handler.evidence import process"
+)
 # Before the first byte is read.
 AT_THE_DOOR = {
     "__future__",
@@ -74,7 +84,13 @@ AT_THE_DOOR = {
     "coredumpd",
     "coredumpd.errors",
     "coredumpd.handler",
-} | {f"coredumpd.{name}" for name in ("handler.crash", "handler.main", "log", "pattern")}
+    "coredumpd.handler.crash",
+    "coredumpd.handler.main",
+    "coredumpd.log",
+    "coredumpd.formats",
+    "coredumpd.formats.core_pattern",
+    "coredumpd.formats.kernel_log",
+}
 
 
 def test_the_crash_path_imports_nothing_it_does_not_need() -> None:

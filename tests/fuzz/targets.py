@@ -10,9 +10,12 @@ import json
 import socket
 from collections.abc import Callable
 
-from coredumpd import errors, pattern, record
-from coredumpd.agent import skipped
-from coredumpd.handler import cgroup, handshake, policy, runtime
+from coredumpd import errors
+from coredumpd.agent.skipped import kernel_lines
+from coredumpd.formats import core_pattern, names, policy
+from coredumpd.formats import record as records
+from coredumpd.handler.evidence import cgroup, runtime
+from coredumpd.handler.socket import handshake
 
 UID = "4a7f1c2e-0c5d-4b0e-9a6b-0123456789ab"
 ID = "0123456789abcdef" * 4
@@ -54,7 +57,7 @@ def cgroup_text(data: bytes) -> None:
     with contextlib.suppress(errors.Conflict):
         found = cgroup.place(data)
         if found is not None:
-            assert record.is_uid(found.pod_uid)
+            assert names.is_uid(found.pod_uid)
             assert len(found.container_id) == 64
             assert found.container_id.isalnum()
 
@@ -62,8 +65,8 @@ def cgroup_text(data: bytes) -> None:
 def handler_arguments(data: bytes) -> None:
     """argv: every number within its bounds, or UsageError."""
     with contextlib.suppress(errors.UsageError):
-        args = pattern.parse(data.decode("utf-8", "surrogateescape").split("\0"))
-        for name, _, largest, _ in pattern.FIELDS:
+        args = core_pattern.parse(data.decode("utf-8", "surrogateescape").split("\0"))
+        for name, _, largest, _ in core_pattern.FIELDS:
             value = getattr(args, name)
             assert value is None or 0 <= value <= largest
 
@@ -72,17 +75,17 @@ def runtime_state(data: bytes) -> None:
     """A runtime's state file: valid Kubernetes names, or BadRecord."""
     with contextlib.suppress(errors.BadRecord):
         found = runtime.parse(data, PLACE)
-        assert record.is_dns_label(found.namespace)
-        assert record.is_dns_label(found.container)
-        assert record.is_dns_subdomain(found.pod_name)
+        assert names.is_dns_label(found.namespace)
+        assert names.is_dns_label(found.container)
+        assert names.is_dns_subdomain(found.pod_name)
 
 
 def meta_json(data: bytes) -> None:
     """meta.json: survives being written and read again; a key that is safe, or Invalid."""
     with contextlib.suppress(errors.BadRecord):
-        crash = record.CrashRecord.parse(data)
+        crash = records.CrashRecord.parse(data)
         with contextlib.suppress(errors.BadRecord):  # escaping may carry it over the size limit
-            assert record.CrashRecord.parse(crash.encode()).raw.keys() == crash.raw.keys()
+            assert records.CrashRecord.parse(crash.encode()).raw.keys() == crash.raw.keys()
         with contextlib.suppress(errors.Invalid):
             parts = str(crash.key()).split("/")
             assert len(parts) == 4
@@ -110,8 +113,12 @@ def socket_words(data: bytes) -> None:
 
 def kernel_log(data: bytes) -> None:
     """A record of /dev/kmsg: a known fate of some crashes, or nothing."""
-    told = skipped.judge(data)
-    assert told is None or told.reason in {*skipped.ADVICE, skipped.POLICY, skipped.STORED}
+    told = kernel_lines.judge(data)
+    assert told is None or told.reason in {
+        *kernel_lines.ADVICE,
+        kernel_lines.POLICY,
+        kernel_lines.STORED,
+    }
 
 
 def _json(document: object) -> bytes:

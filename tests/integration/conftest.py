@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from support import ceph, installed, meddler
 
-from coredumpd import settings
+from coredumpd.settings import sections
 
 
 @pytest.fixture(params=["source", "frozen"])
@@ -38,9 +38,9 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def s3_bucket(cluster: ceph.Ceph) -> settings.BucketSettings:
+def s3_bucket(cluster: ceph.Ceph) -> sections.BucketSettings:
     """How to reach the bucket `cores`."""
-    return settings.BucketSettings(**cluster.bucket("cores"))
+    return sections.BucketSettings(**cluster.bucket("cores"))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from support import agents, crashers, cutting, dumps, keys, sealed, servers, waiting
 
-from coredumpd import store
+from coredumpd.store import engines as stores
 
 PAIR, OTHER, SSH = keys.age(), keys.age(), keys.ssh()
 
@@ -32,7 +32,7 @@ class World:
     server: servers.Server
 
     def __post_init__(self) -> None:
-        self.store = store.open(f"file://{self.directory}/store")
+        self.store = stores.open_store(f"file://{self.directory}/store")
         self.kubeconfig = self.directory / "server/kubeconfig"
         self.out = self.directory / "out"
         for name, pair in (("key.txt", PAIR), ("other.txt", OTHER), ("id_ed25519", SSH)):

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from support import installed, vm
 
-from coredumpd import pattern
+from coredumpd.formats import core_pattern
 
 GUEST = Path(__file__).with_name("guest.py")
 LANDLOCK_SINCE = (5, 13)
@@ -73,7 +73,7 @@ def is_whole(crash: dict[str, Any]) -> bool:
 def files(arch: str, directory: Path) -> dict[str, Path]:
     """What the guest has in /opt. Raises Missing."""
     line = directory / "pattern"
-    line.write_text(pattern.render("/{}"))
+    line.write_text(core_pattern.render("/{}"))
     found = {"guest.py": GUEST, "pattern": line}
     product = directory / "product"
     if arch == "amd64":

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import zlib
 
-from coredumpd import record
 from coredumpd.archive import plan
+from coredumpd.formats import layout, names
+from coredumpd.formats import record as records
 
 
 class MemoryCore:
@@ -24,7 +25,7 @@ class MemoryCore:
 
 class MemoryStore:
     def __init__(self) -> None:
-        self.cores: dict[record.DumpKey, bytes] = {}
+        self.cores: dict[layout.DumpKey, bytes] = {}
 
     def add(
         self, container: str, core: bytes, time_s: int = 1_700_000_000, members: int = 1
@@ -39,8 +40,8 @@ class MemoryStore:
     ) -> plan.Dump:
         import datetime
 
-        id = record.make_id("app", time_s, len(self.cores) + 1, 7)
-        key = record.DumpKey("shop", "0c7f0a52-1111", container, id)
+        id = names.make_id("app", time_s, len(self.cores) + 1, 7)
+        key = layout.DumpKey("shop", "0c7f0a52-1111", container, id)
         when = datetime.datetime.fromtimestamp(time_s, datetime.UTC)
         raw = {
             "version": 1,
@@ -61,8 +62,8 @@ class MemoryStore:
         }
         self.cores[key] = stored
         return plan.Dump(
-            key, record.CrashRecord.parse(record.CrashRecord(raw).encode()), len(stored)
+            key, records.CrashRecord.parse(records.CrashRecord(raw).encode()), len(stored)
         )
 
-    def open_core(self, key: record.DumpKey) -> MemoryCore:
+    def open_core(self, key: layout.DumpKey) -> MemoryCore:
         return MemoryCore(self.cores[key])

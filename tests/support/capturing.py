@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from coredumpd import errors, pattern, record
-from coredumpd.agent import connector
+from coredumpd import errors
+from coredumpd.agent.skipped import connector
+from coredumpd.formats import core_pattern
+from coredumpd.formats import record as records
 from support import corepattern, installed, pods, waiting
 
 MODES = ("pipe", "socket")
@@ -72,9 +74,9 @@ def owning(handler: installed.Installed, mode: str = "pipe", workers: int = 16) 
         corepattern.SYSCTLS[1].write_text(str(workers))
         if mode == "socket":
             stack.enter_context(Listener(handler, workers))
-            corepattern.SYSCTLS[0].write_text(pattern.render_socket(str(handler.host_dir)))
+            corepattern.SYSCTLS[0].write_text(core_pattern.render_socket(str(handler.host_dir)))
         else:
-            corepattern.SYSCTLS[0].write_text(pattern.render(str(handler.executable)))
+            corepattern.SYSCTLS[0].write_text(core_pattern.render(str(handler.executable)))
         yield
 
 
@@ -85,12 +87,12 @@ def crash(handler: installed.Installed, pod: pods.Pod, *command: object) -> Path
     return handler.wait_for_entry()
 
 
-def read(entry: Path) -> record.CrashRecord:
+def read(entry: Path) -> records.CrashRecord:
     """An entry's record, strictly."""
-    return record.CrashRecord.parse((entry / "meta.json").read_bytes())
+    return records.CrashRecord.parse((entry / "meta.json").read_bytes())
 
 
-def belongs(crashed: record.CrashRecord, pod: pods.Pod) -> bool:
+def belongs(crashed: records.CrashRecord, pod: pods.Pod) -> bool:
     """Is it kept under the pod it happened in?"""
     return str(crashed.key()) == f"shop/{pod.uid}/app/{crashed.id}"
 
@@ -120,7 +122,7 @@ class Listener:
         self, handler: installed.Installed, workers: int, listening: socket.socket | None = None
     ) -> None:
         """`listening`: the socket of a listener that died."""
-        self.path = handler.host_dir / pattern.SOCKET
+        self.path = handler.host_dir / core_pattern.SOCKET
         self.control, theirs = socket.socketpair()
         if listening is None:
             listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -8,7 +8,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from coredumpd import record
+from coredumpd.formats import layout, names
+from coredumpd.formats import record as records
 
 POD_UID = "0a1b2c3d-1111-2222-3333-444455556666"
 
@@ -45,8 +46,8 @@ def stored(core: bytes) -> bytes:
     return gzip.compress(core, mtime=0)
 
 
-def crash(id: str = "app-20260102t030405z-7-00ff", **changes: Any) -> record.CrashRecord:
-    return record.CrashRecord(document(id, **changes))
+def crash(id: str = "app-20260102t030405z-7-00ff", **changes: Any) -> records.CrashRecord:
+    return records.CrashRecord(document(id, **changes))
 
 
 def spooled(spool: Path, id: str, core: bytes = b"core", **changes: Any) -> Path:
@@ -69,10 +70,10 @@ def make(
     time_s: int = 1_790_000_000,
     pid: int = 4242,
     **fields: Any,
-) -> tuple[record.DumpKey, record.CrashRecord, io.BytesIO]:
+) -> tuple[layout.DumpKey, records.CrashRecord, io.BytesIO]:
     """A dump of `content` in the pod web-0: its key, its record and its stored bytes."""
     raw = document(
-        record.make_id(exe, time_s, pid, zlib.crc32(content)),
+        names.make_id(exe, time_s, pid, zlib.crc32(content)),
         content,
         time="2026-09-21T14:13:20.000Z",
         namespace=namespace,
@@ -82,5 +83,5 @@ def make(
         process={"pid": pid, "comm": exe, "exe": f"/bin/{exe}"},
         **fields,
     )
-    entry = record.CrashRecord.parse(record.CrashRecord(raw).encode())
+    entry = records.CrashRecord.parse(records.CrashRecord(raw).encode())
     return entry.key(), entry, io.BytesIO(stored(content))

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from coredumpd import record
-from coredumpd import store as stores
+from coredumpd.formats import layout, names
+from coredumpd.store import interface
 from support import agents, cores, fakekube, installed, pods, waiting
 
 CORE_BYTES = 400_000
@@ -109,12 +109,12 @@ class Crashes:
                 total += size if size > _EMPTY_BYTES else 0
         return total
 
-    def arrived(self, store: stores.Store, deadline_s: float = 120) -> Story:
+    def arrived(self, store: interface.Store, deadline_s: float = 120) -> Story:
         """Once the spool is empty: every crash is in `store` exactly once, as it was, in order."""
         waiting.until("the spool to be empty", lambda: not os.listdir(self.node.spool), deadline_s)
         story = Story([], [])
         for key in store.list():
-            number = record.id_time(key.id) - _BEGUN_S
+            number = names.id_time(key.id) - _BEGUN_S
             assert key.container == f"c{number % len(self._victims)}"
             (story.cut if _is_cut(store, key, number) else story.whole).append(number)
         assert sorted(story.whole + story.cut) == list(range(self.count))
@@ -125,7 +125,7 @@ class Crashes:
         """By the agent's log: those of one container were shipped in the order of their crashes."""
         shipped = re.findall(r"shipped [\w-]+/[\w-]+/(c\d)/([\w.-]+)", self.node.logged())
         for container in {container for container, _ in shipped}:
-            times = [record.id_time(id) for mine, id in shipped if mine == container]
+            times = [names.id_time(id) for mine, id in shipped if mine == container]
             assert times == sorted(times)
 
 
@@ -139,7 +139,7 @@ class Tale:
         self.node, self.kube, self.crashes = node, kube, crashes
         self.stuck_s = stuck_s
 
-    def begin(self, store: stores.Store) -> None:
+    def begin(self, store: interface.Store) -> None:
         """An agent that ships, and is well."""
         self.node.start("--kubeconfig", str(self.kube.kubeconfig()), "--no-core-pattern")
         for _ in range(3):
@@ -160,7 +160,7 @@ class Tale:
             assert measured(self.node, "spool_entries") > 6
             assert measured(self.node, "ship_(?:failing|silent)_seconds") > self.stuck_s
 
-    def end(self, store: stores.Store) -> None:
+    def end(self, store: interface.Store) -> None:
         """Everything has arrived, and the agent is well again."""
         story = self.crashes.arrived(store)
         assert story.cut, "the spool's limit was reached"
@@ -194,7 +194,7 @@ def core_of(number: int) -> bytes:
     return cores.elf(CORE_BYTES, number)
 
 
-def _is_cut(store: stores.Store, key: record.DumpKey, number: int) -> bool:
+def _is_cut(store: interface.Store, key: layout.DumpKey, number: int) -> bool:
     """Compares a stored dump with its crash; is it a record alone?"""
     said = store.read_record(key).raw["core"]
     opened = store.open_core(key)

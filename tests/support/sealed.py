@@ -6,14 +6,16 @@ import io
 import tempfile
 from typing import Any
 
-from coredumpd import record, sealing
-from coredumpd.agent import sealer
+from coredumpd import sealing
+from coredumpd.agent.shipping import sealer
+from coredumpd.formats import layout
+from coredumpd.formats import record as records
 from support import dumps, keys
 
 
 def make(
     content: bytes, pair: keys.Pair, **fields: Any
-) -> tuple[record.DumpKey, record.CrashRecord, io.BytesIO]:
+) -> tuple[layout.DumpKey, records.CrashRecord, io.BytesIO]:
     """As `dumps.make`, sealed to `pair`."""
     _, plain, core = dumps.make(content, **fields)
     to = sealing.recipients(pair.recipient)

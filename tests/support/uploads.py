@@ -6,7 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from coredumpd import settings, store
+from coredumpd.settings import file, sections
+from coredumpd.store import engines as stores
+from coredumpd.store import interface
 from support import controlplane, pki, servers
 
 ACCOUNT = "system:serviceaccount:coredumpd:coredumpd-agent"
@@ -24,7 +26,7 @@ class World:
         self.kube.tokens["other"] = {"username": ACCOUNT + "x", "groups": []}
         self.path = directory / "served"
         self.path.mkdir()
-        self.store = store.open(self.path.as_uri())
+        self.store = stores.open_store(self.path.as_uri())
         self.authority = pki.Authority(directory, "serving-ca")
         self.certificate, self.key = self.authority.issue("coredumpd")
         self.token = directory / "token"
@@ -54,7 +56,7 @@ class World:
     def settings(self) -> dict[str, str]:
         return {"caFile": str(self.authority.file), "tokenFile": str(self.token)}
 
-    def target(self) -> store.Target:
-        upload = settings.build(settings.UploadSettings, self.settings(), "upload")
+    def target(self) -> interface.Target:
+        upload = file.build(sections.UploadSettings, self.settings(), "upload")
         url = f"https://127.0.0.1:{self.port}"
-        return store.open_target(url, settings.BucketSettings(), upload)
+        return stores.open_target(url, sections.BucketSettings(), upload)

@@ -7,7 +7,7 @@ import itertools
 import pytest
 from support import etcd
 
-from coredumpd import objects
+from coredumpd.objects import engines, interface
 
 _roots = (f"{etcd.ROOT}/{number}" for number in itertools.count())
 
@@ -38,8 +38,8 @@ def open_engine(request, tmp_path):
     else:
         url, access = f"sqlite:///{tmp_path}/objects.db", None
 
-    def open_() -> objects.Engine:
-        engine = objects.open(url, access)
+    def open_() -> interface.Engine:
+        engine = engines.open_engine(url, access)
         opened.append(engine)
         return engine
 

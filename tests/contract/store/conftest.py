@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from obstore import store as obstores
 
-from coredumpd import store as stores
-from coredumpd.store import bucket
+from coredumpd.store import engines as stores
+from coredumpd.store.bucket import engine
 
 
 @pytest.fixture(params=["directory", "bucket"])
 def store(request, tmp_path):
     if request.param == "bucket":
         objects = obstores.MemoryStore()
-        return bucket.BucketStore("memory://", objects, objects)
+        return engine.BucketStore("memory://", objects, objects)
     root = tmp_path / "store"
     root.mkdir()
-    return stores.open(root.as_uri())
+    return stores.open_store(root.as_uri())

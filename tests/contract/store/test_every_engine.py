@@ -10,7 +10,9 @@ import threading
 import pytest
 from support import dumps
 
-from coredumpd import errors, record
+from coredumpd import errors
+from coredumpd.formats import layout
+from coredumpd.formats import record as records
 
 
 def test_a_committed_dump_is_listed_and_read_back(store):
@@ -176,7 +178,7 @@ def test_a_deleted_dump_can_come_back(store):
 
 
 def test_a_host_crash_lives_under_its_node(store):
-    key = record.DumpKey("_host", "node1.example", "sshd", "sshd-20260921t141320z-1-0001")
+    key = layout.DumpKey("_host", "node1.example", "sshd", "sshd-20260921t141320z-1-0001")
     _, entry, core = dumps.make()
     store.commit(key, entry, core)
     assert list(store.list("_host")) == [key]
@@ -224,7 +226,7 @@ def test_any_file_is_opened_by_its_path(store):
     key, entry, core = dumps.make()
     store.commit(key, entry, core)
     opened = store.open_file(f"{key}/meta.json")
-    assert record.CrashRecord.parse(opened.read_at(0, opened.size)).id == key.id
+    assert records.CrashRecord.parse(opened.read_at(0, opened.size)).id == key.id
     opened.close()
     with pytest.raises(errors.NotFound):
         store.open_file(f"{key}/nothing")

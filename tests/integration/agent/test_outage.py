@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 from support import agents, meddler, mounts, outage, waiting
 
-from coredumpd import settings
-from coredumpd import store as stores
+from coredumpd.settings import sections
+from coredumpd.store import engines as stores
+from coredumpd.store import interface
 
 OUTAGE_S = float(os.environ.get("COREDUMPD_OUTAGE_S", "20"))
 LONG = OUTAGE_S > 700  # then the defaults' own times are what is tested
@@ -56,13 +57,13 @@ def mount(node: agents.Agent, tmp_path: Path) -> Iterator[mounts.Mount]:
 
 
 @pytest.fixture
-def bucket(node, between, cluster) -> stores.Store:
+def bucket(node, between, cluster) -> interface.Store:
     """The node's store is in a bucket behind a proxy; this is the way around the proxy."""
     name = f"outage-{next(_numbers)}"
     reach = cluster.bucket(name)
     node.settings["store"] = f"s3://{name}/dumps"
     node.extra["bucket"] = {"endpoint": between.endpoint}
-    return stores.open(node.settings["store"], settings.BucketSettings(**reach))
+    return stores.open_store(node.settings["store"], sections.BucketSettings(**reach))
 
 
 @pytest.fixture
@@ -84,12 +85,12 @@ def resident(node: agents.Agent) -> str:
     return f"{node.resident_kib() // 1024} MiB"
 
 
-def directory_in(place: Path, node: agents.Agent) -> stores.Store:
+def directory_in(place: Path, node: agents.Agent) -> interface.Store:
     """The node's store is a directory there."""
     node.store = place / f"outage-{next(_numbers)}"
     node.store.mkdir()
     node.settings["store"] = node.store.as_uri()
-    return stores.open(node.settings["store"])
+    return stores.open_store(node.settings["store"])
 
 
 @pytest.mark.timeout(600 + 2 * OUTAGE_S)
@@ -120,7 +121,7 @@ def test_a_store_that_is_away_and_comes_back(node, kube, mount, crashes):
         assert entries > outage.SPOOL_BYTES_MAX / outage.CORE_BYTES, "more than fit as a whole"
         mount.come()
         waiting.until("something to arrive", lambda: len(node.stored()) > 3, 120)
-    story = crashes.arrived(stores.open(node.settings["store"]), 120 + OUTAGE_S / 4)
+    story = crashes.arrived(stores.open_store(node.settings["store"]), 120 + OUTAGE_S / 4)
     print(f"all is there: {len(story.whole)} whole, {len(story.cut)} cut,", resident(node))
     assert story.cut, "the spool's limit was reached"
     assert len(story.whole) >= 5 + 3
@@ -135,7 +136,7 @@ def test_a_store_that_is_away_and_comes_back(node, kube, mount, crashes):
 
 @source
 def test_a_store_that_is_read_only_for_a_while(tale, node, mount):
-    store = stores.open(node.settings["store"])
+    store = stores.open_store(node.settings["store"])
     tale.begin(store)
     mount.become("ro")
     tale.suffer("Read-only file system")
@@ -144,7 +145,7 @@ def test_a_store_that_is_read_only_for_a_while(tale, node, mount):
 
 
 def test_a_store_that_is_full_for_a_while(tale, node, mount):
-    store = stores.open(node.settings["store"])
+    store = stores.open_store(node.settings["store"])
     tale.begin(store)
     filler = mount.at / "filler"
     with filler.open("wb") as file, contextlib.suppress(OSError):

@@ -6,7 +6,7 @@ import json
 
 from support import dumps, waiting
 
-from coredumpd import quotas, record
+from coredumpd.formats import names, quota_notice
 
 PREFIX = "coredump.fujitsu.com/"
 
@@ -114,17 +114,17 @@ def test_a_quota_that_the_server_says_is_reached_stops_new_cores_until_it_says_o
     monkeypatch.setenv("POD_NAMESPACE", "coredumpd")
     namespace(kube, "default")
     kube.collections.add("/api/v1/namespaces/coredumpd/configmaps")
-    where = f"/api/v1/namespaces/coredumpd/configmaps/{quotas.CONFIG_MAP}"
-    kube.objects[where] = quotas.document(["default"])
+    where = f"/api/v1/namespaces/coredumpd/configmaps/{quota_notice.CONFIG_MAP}"
+    kube.objects[where] = quota_notice.document(["default"])
     start(node, kube)
     until(node, "the quota", lambda now: now["namespaces"].get("default", {}).get("quotaReached"))
-    kube.objects[where] = quotas.document([])
+    kube.objects[where] = quota_notice.document([])
     until(node, "the room", lambda now: not now["namespaces"])
 
 
 def test_of_a_crash_loop_in_the_spool_two_and_three_keep_their_core(node):
     for number in range(12):
-        id = record.make_id("app", 1_790_000_000 + number, 100 + number, 0)
+        id = names.make_id("app", 1_790_000_000 + number, 100 + number, 0)
         dumps.spooled(node.spool, id, containerID=f"{number:064x}")
     node.start("--no-kubernetes", "--no-core-pattern")
     waiting.until("an empty spool", lambda: not list(node.spool.iterdir()), 30)

@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 from support import capturing, corepattern, cores, installed, pods
 
-from coredumpd import record
+from coredumpd.formats import names
 from coredumpd.spool import recovery
 
 pytestmark = capturing.needs_core_pattern
@@ -109,7 +109,7 @@ def test_a_hostile_comm_stays_one_escaped_line(handler: installed.Installed, pod
     comm = found.raw["process"]["comm"]
     assert comm.isprintable()
     assert comm.startswith("../\\x0a\\x1b[31m \\xff")
-    assert record.is_dns_subdomain(found.id)
+    assert names.is_dns_subdomain(found.id)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_hostile_exe_makes_a_valid_name_and_an_escaped_path(
     shutil.rmtree(directory)
     found = capturing.read(handler.wait_for_entry())
     assert capturing.belongs(found, pod)
-    assert record.is_dns_subdomain(found.id)
+    assert names.is_dns_subdomain(found.id)
     assert len(found.id) <= 63
     assert found.raw["process"]["exe"].isascii()
     assert found.raw["process"]["exe"].isprintable()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support import capturing, installed, pods
 
-from coredumpd import record
+from coredumpd.formats import record as records
 
 pytestmark = capturing.needs_core_pattern
 
@@ -113,7 +113,7 @@ def deep_below(top: Path, depth: int) -> Iterator[int]:
 
 def crash_below(
     handler: installed.Installed, pod: pods.Pod, crasher: Path, below: str
-) -> record.CrashRecord:
+) -> records.CrashRecord:
     """The record of a crash in the cgroup `below` the pod's; belongs to the pod."""
     for directory in pod.hierarchies:
         (directory / below).mkdir(parents=True)

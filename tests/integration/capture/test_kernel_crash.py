@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support import capturing, crashers, installed, pods
 
-from coredumpd import record
+from coredumpd.formats import record as records
 
 pytestmark = capturing.needs_core_pattern
 
@@ -50,7 +50,7 @@ def test_a_crash_in_a_pod_is_recorded_with_its_owner(
     handler: installed.Installed, mode: str, pod: pods.Pod, crasher: Path
 ) -> None:
     entry = crash(handler, mode, pod, crasher, "segv")
-    found = record.CrashRecord.parse((entry / "meta.json").read_bytes())
+    found = records.CrashRecord.parse((entry / "meta.json").read_bytes())
     assert str(found.key()) == f"shop/{pod.uid}/app/{entry.name}"
     assert found.raw["podName"] == "web-0"
     assert found.raw["containerID"] == pod.container_id
@@ -132,7 +132,7 @@ def test_a_crash_on_the_host_is_kept_when_policy_says_so(
     with capturing.owning(handler, mode):
         assert subprocess.run([crasher, "abort"], cwd="/").returncode == -6
     entry = handler.wait_for_entry()
-    key = record.CrashRecord.parse((entry / "meta.json").read_bytes()).key()
+    key = records.CrashRecord.parse((entry / "meta.json").read_bytes()).key()
     assert str(key) == f"_host/node1/crasher/{entry.name}"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support import capturing, corepattern, installed, pods, waiting
 
-from coredumpd import pattern
+from coredumpd.formats import core_pattern as pattern
 
 pytestmark = [capturing.needs_core_pattern, capturing.needs_sockets]
 DEADLINE_S = 30.0

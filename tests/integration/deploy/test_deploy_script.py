@@ -11,7 +11,7 @@ import pytest
 import yaml
 from cryptography import x509
 
-from coredumpd import conffile
+from coredumpd.settings import file as conffile
 
 SCRIPT = Path(__file__).parents[3] / "deploy/deploy.sh"
 

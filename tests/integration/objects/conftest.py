@@ -7,7 +7,7 @@ import itertools
 import pytest
 from support import etcd
 
-from coredumpd import objects
+from coredumpd.objects import engines
 
 _roots = (f"{etcd.ROOT}/{number}" for number in itertools.count())
 
@@ -19,7 +19,7 @@ def open_on():
 
     def open_(cluster, *ports, access=None, root=None):
         url = cluster.url(root or next(_roots), *ports)
-        engine = objects.open(url, access or cluster.access())
+        engine = engines.open_engine(url, access or cluster.access())
         opened.append(engine)
         return engine
 

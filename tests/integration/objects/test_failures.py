@@ -11,7 +11,9 @@ import pytest
 from support import cutting, waiting
 
 from coredumpd import errors
-from coredumpd.objects import etcd, etcd_watch, gateway
+from coredumpd.objects.etcd import engine as etcd
+from coredumpd.objects.etcd import gateway
+from coredumpd.objects.etcd import watch as etcd_watch
 
 UNTIL_S = 20.0
 WATCHERS = "etcd_debugging_mvcc_watcher_total"

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from support import controlplane, dumps, installed, pki, servers, watches
 
-from coredumpd import store
+from coredumpd.store import engines as stores
+from coredumpd.store import interface
 
 
 @dataclasses.dataclass
@@ -21,7 +22,7 @@ class World:
     server: servers.Server
     kube: controlplane.ControlPlane
     ca_file: Path
-    store: store.Store
+    store: interface.Store
     directory: Path
 
     def client(
@@ -68,7 +69,7 @@ def world(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
         arguments = ["--config", str(directory / "config.yaml")]
         arguments += ["--kubeconfig", str(kube.kubeconfig())]
         with servers.running(program, arguments, directory / "server.log") as server:
-            opened = store.open(f"file://{directory}/store")
+            opened = stores.open_store(f"file://{directory}/store")
             yield World(server, kube, serving.file, opened, directory)
 
 

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from support import controlplane, dumps, pki, servers, waiting
 
-from coredumpd import quotas, store
+from coredumpd.formats import quota_notice
+from coredumpd.store import engines as stores
 
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/coredumpd/leases/coredumpd-collector"
 DEADLINE_S = 60
@@ -59,7 +60,7 @@ def start(
 
 
 def test_a_deleted_pods_dumps_go_and_a_living_ones_stay(tmp_path, kube, start):
-    stored = store.open(f"file://{tmp_path}/store")
+    stored = stores.open_store(f"file://{tmp_path}/store")
     gone = dumps.make(pod_uid="gone")
     lives = dumps.make(pod_uid="lives")
     other = dumps.make(namespace="team-z")  # a namespace that is not there
@@ -82,14 +83,14 @@ def test_of_two_servers_one_collects_and_the_other_takes_over(tmp_path, kube, st
 
 
 def test_a_server_that_rejects_over_quota_tells_agents_and_the_pods_owner(tmp_path, kube, start):
-    stored = store.open(f"file://{tmp_path}/store")
+    stored = stores.open_store(f"file://{tmp_path}/store")
     dump = dumps.make(pod_uid="lives")
     stored.commit(*dump)
     kube.pod("team-a", "web-1", "lives")
-    where = f"/api/v1/namespaces/coredumpd/configmaps/{quotas.CONFIG_MAP}"
-    kube.objects[where] = {"metadata": {"name": quotas.CONFIG_MAP}}
+    where = f"/api/v1/namespaces/coredumpd/configmaps/{quota_notice.CONFIG_MAP}"
+    kube.objects[where] = {"metadata": {"name": quota_notice.CONFIG_MAP}}
     start("one", quota="1", onQuota="reject")
-    said = lambda: quotas.reached(kube.objects[where]) == {"team-a"}  # noqa: E731
+    said = lambda: quota_notice.reached(kube.objects[where]) == {"team-a"}  # noqa: E731
     waiting.until("the ConfigMap", said, DEADLINE_S)
     waiting.until("the Event", lambda: kube.created("events"), DEADLINE_S)
     assert kube.created("events")[0]["reason"] == "CoreDumpQuota"

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from support import dumps, installed, pki, servers, waiting
 
-from coredumpd import store
+from coredumpd.store import engines as stores
 
 URL = servers.BASE + "/namespaces/team-a/coredumpendpoints"
 
@@ -33,7 +33,7 @@ def test_standalone_needs_nothing_but_a_directory(program, tmp_path):
     arguments = ["--standalone", "--data-dir", str(tmp_path / "data"), "--port", "0"]
     with servers.running(program, arguments, tmp_path / "log") as server:
         data = tmp_path / "data"
-        store.open(f"file://{data}/store").commit(*dumps.make(b"alone" * 1000))
+        stores.open_store(f"file://{data}/store").commit(*dumps.make(b"alone" * 1000))
         assert (data / "token").stat().st_mode & 0o777 == 0o600
         assert (data / "tls.key").stat().st_mode & 0o777 == 0o600
         token = (data / "token").read_text().strip()
@@ -138,7 +138,7 @@ def stopping(program, world, directory, **more):
     arguments += ["--kubeconfig", str(world.kube.kubeconfig())]
     with servers.running(program, arguments, directory / "log") as server:
         # Incompressible, and more than socket buffers hold, so the server must still be sending.
-        store.open(f"file://{directory}/store").commit(*dumps.make(os.urandom(30_000_000)))
+        stores.open_store(f"file://{directory}/store").commit(*dumps.make(os.urandom(30_000_000)))
         known = world.proxied("leaver")
         client = servers.Client(server.port, world.ca_file, known.certificate, known.headers)
         body = {"metadata": {"name": "web-0"}, "spec": {"podUID": dumps.POD_UID}}
@@ -190,7 +190,7 @@ def test_sigterm_lets_a_download_finish(program, tmp_path):
         data = tmp_path / "data"
         # Incompressible, and more than socket buffers hold, so the server must still be sending.
         core = os.urandom(30_000_000)
-        store.open(f"file://{data}/store").commit(*dumps.make(core))
+        stores.open_store(f"file://{data}/store").commit(*dumps.make(core))
         headers = {"Authorization": f"Bearer {(data / 'token').read_text().strip()}"}
         owner = servers.Client(server.port, data / "tls.crt", headers=headers)
         owner.ask("POST", URL, {"metadata": {"name": "web-0"}, "spec": {}})

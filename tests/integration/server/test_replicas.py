@@ -11,7 +11,7 @@ import pytest
 import yaml
 from support import controlplane, dumps, etcd, pki, servers, waiting
 
-from coredumpd import store
+from coredumpd.store import engines as stores
 
 URL = servers.BASE + "/namespaces/team-a/coredumpendpoints"
 MERGE = {"Content-Type": "application/merge-patch+json"}
@@ -168,7 +168,7 @@ def test_a_list_begun_at_one_is_continued_at_the_other(two):
 
 
 def test_a_dumps_revision_is_one_servers_own_and_another_answers_410(replicas, two, open_watch):
-    opened = store.open(f"file://{replicas.directory}/store")
+    opened = stores.open_store(f"file://{replicas.directory}/store")
     url = servers.BASE + "/namespaces/team-a/coredumps"
 
     def stored(pid):

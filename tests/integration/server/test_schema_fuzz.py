@@ -12,7 +12,8 @@ from schemathesis import checks
 from schemathesis.config import SchemathesisConfig
 from support import dumps, servers
 
-from coredumpd.server import kinds, openapi
+from coredumpd.apiserver.rest import openapi
+from coredumpd.server import kinds
 
 ENDPOINTS = servers.BASE + "/namespaces/team-a/coredumpendpoints"
 CHECKS = ("not_a_server_error", "content_type_conformance", "response_schema_conformance")

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from support import azurite, gluster
 
-from coredumpd import settings
-from coredumpd import store as stores
+from coredumpd.settings import sections
+from coredumpd.store import engines as stores
+from coredumpd.store import interface
 
 ENGINES = ("ext4", "tmpfs", "cephfs", "glusterfs", "rgw", "azurite")
 _numbers = itertools.count()
@@ -31,13 +32,13 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gluster.Gluster
 
 
 @pytest.fixture(scope="session")
-def az_container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[settings.BucketSettings]:
+def az_container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sections.BucketSettings]:
     """How to reach the container `cores` of an Azurite."""
     why = azurite.missing()
     if why is not None:
         pytest.skip(f"AZURE IS NOT TESTED: {why}")
     with azurite.Azurite(tmp_path_factory.mktemp("azurite")) as made:
-        yield settings.BucketSettings(**made.container("cores"))
+        yield sections.BucketSettings(**made.container("cores"))
 
 
 @pytest.fixture
@@ -88,8 +89,8 @@ def store(
     url_of: Callable[[str], str],
     credentials: None,
     monkeypatch: pytest.MonkeyPatch,
-) -> stores.Store:
+) -> interface.Store:
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", azurite.KEY)
     reached_by = {"rgw": "s3_bucket", "azurite": "az_container"}.get(request.param)
     reach = None if reached_by is None else request.getfixturevalue(reached_by)
-    return stores.open(url_of(request.param), reach)
+    return stores.open_store(url_of(request.param), reach)

@@ -18,9 +18,11 @@ from pathlib import Path
 import pytest
 from support import ceph, dumps, waiting
 
-from coredumpd import errors, settings
-from coredumpd import store as stores
-from coredumpd.store import clouds
+from coredumpd import errors
+from coredumpd.settings import sections
+from coredumpd.store import engines as stores
+from coredumpd.store import interface
+from coredumpd.store.bucket import clouds
 
 LARGE = random.Random(5).randbytes(16_000_000)
 
@@ -60,12 +62,12 @@ def mounted(tmp_path: Path, tmpfs: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def bucket(between, url_of) -> stores.Store:
-    return stores.open(url_of("rgw"), settings.BucketSettings(endpoint=between.endpoint))
+def bucket(between, url_of) -> interface.Store:
+    return stores.open_store(url_of("rgw"), sections.BucketSettings(endpoint=between.endpoint))
 
 
 def test_a_directory_that_is_gone(mounted, tmpfs):
-    store = stores.open((mounted / "store").as_uri())
+    store = stores.open_store((mounted / "store").as_uri())
     before, after = dumps.make(b"before", pid=1), dumps.make(b"after", pid=2)
     again(store, before)
     subprocess.run(["umount", str(mounted)], check=True)
@@ -79,7 +81,7 @@ def test_a_directory_that_is_gone(mounted, tmpfs):
 
 
 def test_a_directory_that_is_read_only(tmpfs):
-    store = stores.open(tmpfs.as_uri())
+    store = stores.open_store(tmpfs.as_uri())
     before, after = dumps.make(b"before", pid=1), dumps.make(b"after", pid=2)
     again(store, before)
     mount("-o", "remount,ro", tmpfs)
@@ -95,7 +97,7 @@ def test_a_directory_that_is_read_only(tmpfs):
 
 
 def test_a_directory_that_is_full(tmpfs):
-    store = stores.open(tmpfs.as_uri())
+    store = stores.open_store(tmpfs.as_uri())
     before, after = dumps.make(LARGE[:9_000_000], pid=1), dumps.make(LARGE[:10_000_000], pid=2)
     again(store, before)
     refused(store, after, "No space left on device")
@@ -107,7 +109,7 @@ def test_a_directory_that_is_full(tmpfs):
 
 
 def test_a_directory_that_hangs(cluster, url_of):
-    store = stores.open(url_of("cephfs"))
+    store = stores.open_store(url_of("cephfs"))
     dump = dumps.make(LARGE[:3_000_000])
     osd = cluster.child("ceph-osd")
     osd.send_signal(signal.SIGSTOP)
@@ -137,7 +139,7 @@ def test_a_bucket_that_is_gone(between, bucket):
 
 
 def test_a_bucket_that_does_not_exist(between, s3_bucket):
-    store = stores.open("s3://nobodys-bucket/x", s3_bucket)
+    store = stores.open_store("s3://nobodys-bucket/x", s3_bucket)
     refused(store, dumps.make(), "no such bucket")
     with pytest.raises(errors.StorageError, match="no such bucket"):
         list(store.list())
@@ -148,7 +150,7 @@ def test_a_bucket_that_does_not_exist(between, s3_bucket):
 def test_a_bucket_that_refuses_the_credentials(s3_bucket, url_of, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ceph.ACCESS_KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-and-never-shown")
-    store = stores.open(url_of("rgw"), s3_bucket)
+    store = stores.open_store(url_of("rgw"), s3_bucket)
     with pytest.raises(errors.StorageError, match="credentials come from") as caught:
         again(store, dumps.make())
     assert "wrong-and" not in str(caught.value)
@@ -193,7 +195,7 @@ def test_a_bucket_at_one_megabyte_a_second(between, bucket):
 
 def test_a_bucket_that_hangs(cluster, between, url_of, monkeypatch):
     monkeypatch.setattr(clouds, "_SMALL_S", 1)
-    store = stores.open(url_of("rgw"), settings.BucketSettings(endpoint=between.endpoint))
+    store = stores.open_store(url_of("rgw"), sections.BucketSettings(endpoint=between.endpoint))
     dump = dumps.make()
     gateway = cluster.child("radosgw")
     gateway.send_signal(signal.SIGSTOP)

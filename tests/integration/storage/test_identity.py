@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from support import ceph, dumps, pki, sts
 
-from coredumpd import errors, settings
-from coredumpd import store as stores
+from coredumpd import errors
+from coredumpd.settings import sections
+from coredumpd.store import engines as stores
 
 ROLE = "arn:aws:iam::123456789012:role/coredumpd"
 
@@ -36,8 +37,8 @@ def identity(
 
 
 def test_a_workloads_token_is_traded_for_keys_that_the_bucket_takes(cluster, authority, identity):
-    reach = settings.BucketSettings(**cluster.bucket("by-role"), caFile=str(authority.file))
-    store = stores.open("s3://by-role/dumps", reach)
+    reach = sections.BucketSettings(**cluster.bucket("by-role"), caFile=str(authority.file))
+    store = stores.open_store("s3://by-role/dumps", reach)
     dump = dumps.make()
     store.commit(*dump)
     assert list(store.list()) == [dump[0]]
@@ -47,17 +48,17 @@ def test_a_workloads_token_is_traded_for_keys_that_the_bucket_takes(cluster, aut
 
 def test_a_workloads_token_that_is_not_taken_is_a_storage_error(cluster, authority, identity):
     identity.token = "another"
-    reach = settings.BucketSettings(**cluster.bucket("by-no-role"), caFile=str(authority.file))
+    reach = sections.BucketSettings(**cluster.bucket("by-no-role"), caFile=str(authority.file))
     with pytest.raises(errors.StorageError, match="403") as caught:
-        stores.open("s3://by-no-role/dumps", reach).commit(*dumps.make())
+        stores.open_store("s3://by-no-role/dumps", reach).commit(*dumps.make())
     assert "projected" not in str(caught.value)
 
 
 def test_encryption_is_asked_for_with_every_object(between, cluster):
     cluster.bucket("sealed")
     between.heard = heard = []
-    reach = settings.BucketSettings(endpoint=between.endpoint, sse="AES256")
-    store = stores.open("s3://sealed/dumps", reach)
+    reach = sections.BucketSettings(endpoint=between.endpoint, sse="AES256")
+    store = stores.open_store("s3://sealed/dumps", reach)
     # This gateway has no TLS and no keys, and refuses: it has understood what was asked.
     with pytest.raises(errors.StorageError):
         store.commit(*dumps.make())

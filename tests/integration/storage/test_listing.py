@@ -7,20 +7,22 @@ from concurrent import futures
 
 from support import dumps
 
-from coredumpd import settings
-from coredumpd import store as stores
-from coredumpd.server import grouped
+from coredumpd.server.retention import listing
+from coredumpd.settings import sections
+from coredumpd.store import engines as stores
 
 DUMPS = 1200
 
 
 def test_a_pass_asks_once_for_a_thousand_objects_and_reads_no_record(between, cluster):
     reach = cluster.bucket("listing")
-    store = stores.open("s3://listing/dumps", settings.BucketSettings(**reach))
+    store = stores.open_store("s3://listing/dumps", sections.BucketSettings(**reach))
     with futures.ThreadPoolExecutor(16) as pool:
         made = [dumps.make(pid=pid) for pid in range(DUMPS)]
         list(pool.map(lambda dump: store.commit(*dump), made))
-    counted = stores.open("s3://listing/dumps", settings.BucketSettings(endpoint=between.endpoint))
+    counted = stores.open_store(
+        "s3://listing/dumps", sections.BucketSettings(endpoint=between.endpoint)
+    )
     for one_pass in (
         lambda: sum(len(dumps_of) for _, dumps_of in iter_groups(counted)),
         lambda: sum(1 for _ in counted.list()),
@@ -34,6 +36,6 @@ def test_a_pass_asks_once_for_a_thousand_objects_and_reads_no_record(between, cl
 
 def iter_groups(store):
     """As the collector goes over a store."""
-    groups = grouped.Namespaces(store.files())
+    groups = listing.Namespaces(store.files())
     while (group := groups.next()) is not None:
         yield group

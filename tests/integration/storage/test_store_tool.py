@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from support import agents, ceph, dumps, meddler, waiting
 
-from coredumpd import store as stores
+from coredumpd.settings import sections
+from coredumpd.store import engines as stores
+from coredumpd.store import interface
 
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
@@ -21,9 +23,9 @@ ENVIRONMENT = {
 
 
 @pytest.fixture
-def filled(url_of) -> stores.Store:
+def filled(url_of) -> interface.Store:
     """A directory store of 30 dumps."""
-    store = stores.open(url_of("ext4"))
+    store = stores.open_store(url_of("ext4"))
     for pid in range(30):
         store.commit(*dumps.make(os.urandom(200_000), pid=pid))
     return store
@@ -60,7 +62,7 @@ def test_a_migration_that_is_killed_continues_where_it_ended(
     config.write_text(f"bucket: {{endpoint: '{slow.endpoint}'}}\n")
     slow.rate = 400_000
     words = ("migrate", f"file://{filled.root}", target, "--to-config", config, "--parallel", "2")
-    through = stores.open(target, stores.settings.BucketSettings(endpoint=cluster.endpoint))
+    through = stores.open_store(target, sections.BucketSettings(endpoint=cluster.endpoint))
     first = start(kind, *words)
     try:
         waiting.until("some are there", lambda: len(list(through.list())) >= 3, 60)
@@ -99,7 +101,7 @@ def config_for(tmp_path, cluster) -> Path:
 
 def test_usage_of_a_bucket_is_a_table(kind, url_of, config, s3_bucket, credentials):
     url = url_of("rgw")
-    store = stores.open(url, s3_bucket)
+    store = stores.open_store(url, s3_bucket)
     store.commit(*dumps.make(os.urandom(300_000)))
     code, out, err = run(kind, "usage", url, "--config", config, "--by", "container")
     assert (code, err) == (0, "")
@@ -110,7 +112,7 @@ def test_an_orphan_in_a_bucket_is_found_and_removed_only_when_told(
     kind, url_of, config, s3_bucket, credentials
 ):
     url = url_of("rgw")
-    store = stores.open(url, s3_bucket)
+    store = stores.open_store(url, s3_bucket)
     key, entry, core = dumps.make()
     store.commit(key, entry, core)
     store.discard(f"{key}/meta.json")

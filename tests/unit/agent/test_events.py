@@ -4,9 +4,9 @@ import asyncio
 
 from support import dumps, kubeevents
 
-from coredumpd import crashloop
 from coredumpd.agent import events
-from coredumpd.spool import stream
+from coredumpd.formats import crash_loop
+from coredumpd.spool import copier
 
 
 def test_a_dump_is_told_to_its_pod_in_words_a_person_understands() -> None:
@@ -32,8 +32,8 @@ def test_a_cut_dump_says_why() -> None:
 
 def test_a_loop_that_is_only_counted_says_how_often() -> None:
     crash = dumps.make()[1]
-    fold = crashloop.Fold((crashloop.of(crash),), 25)
-    counting = crashloop.counting(crash, fold, crash.raw["time"], 1)
+    fold = crash_loop.Fold((crash_loop.of(crash),), 25)
+    counting = crash_loop.counting(crash, fold, crash.raw["time"], 1)
     assert events.reason_of(counting) == "CoreDumpSkipped"
     assert "died of SIGSEGV 25 times more in a crash loop" in events.describe(counting)
     assert events.repeats(counting) == events.repeats(crash)
@@ -41,7 +41,7 @@ def test_a_loop_that_is_only_counted_says_how_often() -> None:
 
 def test_a_core_that_the_quota_refuses_is_told_as_that() -> None:
     crash = dumps.crash()
-    crash.raw["core"]["truncated"] = {"is": True, "reason": stream.QUOTA, "limit": 0}
+    crash.raw["core"]["truncated"] = {"is": True, "reason": copier.QUOTA, "limit": 0}
     assert events.reason_of(crash) == "CoreDumpQuota"
     assert "its core is not kept" in events.describe(crash)
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import strategies
 from support import archives as samples
 
-from coredumpd import errors, record
+from coredumpd import errors
 from coredumpd.archive import plan, stream, ustar
+from coredumpd.formats import record as records
 
 CORES = (b"first core " * 5000, b"", bytes(range(256)) * 2)
 READERS = (
@@ -41,7 +42,7 @@ def _check(out: Path) -> None:
     for dump, core in zip(ARCHIVE.dumps, CORES, strict=True):
         directory = out / dump.key.container / dump.key.id
         assert (directory / "core").read_bytes() == core
-        meta = record.CrashRecord.parse((directory / "meta.json").read_bytes())
+        meta = records.CrashRecord.parse((directory / "meta.json").read_bytes())
         assert int(meta.raw["core"]["crc32"], 16) == zlib.crc32(core)
         assert (directory / "core").stat().st_mode & 0o777 == 0o600
 

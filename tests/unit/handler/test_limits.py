@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from coredumpd.handler import limits, policy
-from coredumpd.spool import stream
+from coredumpd.formats import policy
+from coredumpd.handler import limits
+from coredumpd.spool import copier
 
 PAGE = limits.PAGE_BYTES
 
@@ -20,12 +21,12 @@ def rules(**fields: object) -> policy.Policy:
 
 def test_max_size_is_the_limit_whatever_the_process_asked_for() -> None:
     limit = limits.of_core(rules(maxSize=10**9), 0)
-    assert (limit.size, limit.reason) == (10**9, stream.MAX_SIZE)
+    assert (limit.size, limit.reason) == (10**9, copier.MAX_SIZE)
 
 
 def test_a_smaller_rlimit_counts_when_it_is_honoured() -> None:
     limit = limits.of_core(rules(maxSize=10**9, honourRlimit=True), 10**6)
-    assert (limit.size, limit.reason) == (10**6, stream.RLIMIT)
+    assert (limit.size, limit.reason) == (10**6, copier.RLIMIT)
 
 
 def test_a_larger_rlimit_does_not_raise_max_size() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from coredumpd import errors, objects
-from coredumpd.objects import sqlite
+from coredumpd import errors
+from coredumpd.objects import engines, sqlite
 
 
 def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
@@ -30,4 +30,4 @@ def test_a_schema_of_another_release_is_refused(tmp_path: Path) -> None:
     database.execute("PRAGMA user_version = 99")
     database.close()
     with pytest.raises(errors.StorageError, match="another release"):
-        objects.open(f"sqlite:///{tmp_path}/objects.db")
+        engines.open_engine(f"sqlite:///{tmp_path}/objects.db")

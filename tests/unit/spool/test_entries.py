@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from support import dumps
 
-from coredumpd import errors, record
-from coredumpd.spool import entries, verify
+from coredumpd import errors
+from coredumpd.formats import record as records
+from coredumpd.gzipio import check
+from coredumpd.spool import entries
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ def put_sealed(entry: entries.Entry) -> None:
     core = {**crash.raw["core"], "storedSize": len(stored), "sealed": about}
     with entry.new_sealed() as file:
         file.write(stored)
-        entry.put_sealed(record.CrashRecord({**crash.raw, "core": core}), file)
+        entry.put_sealed(records.CrashRecord({**crash.raw, "core": core}), file)
 
 
 def test_a_sealed_core_takes_the_place_of_the_plain_one(spool: entries.Spool) -> None:
@@ -157,7 +159,7 @@ def test_killed_or_failing_at_any_step_an_entry_is_plain_or_sealed_and_never_los
                 put_sealed(next(one for one in spool.entries() if one.id == f"a-{deadly}"))
         entry = next(one for one in spool.entries() if one.id == f"a-{deadly}")
         with entry.open_core() as core:
-            reader = verify.checked(core, entry.record())
+            reader = check.checked(core, entry.record())
             data = b"".join(iter(lambda reader=reader: reader.read(1000), b""))
         content = gzip.decompress(data)
         assert (content == b"sealed") == (entry.record().sealed is not None)

@@ -13,25 +13,27 @@ from pathlib import Path
 import pytest
 from support import dumps
 
-from coredumpd import record
-from coredumpd.spool import recovery, stream, writer
+from coredumpd import durable
+from coredumpd.formats import record as records
+from coredumpd.spool import capture as writer
+from coredumpd.spool import copier, recovery
 
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[int]:
-    fd = writer.open_private(str(tmp_path), create=True)
+    fd = durable.open_directory(str(tmp_path), create=True)
     yield fd
     os.close(fd)
 
 
-def killed(spool: int, data: bytes, cut: int) -> record.CrashRecord:
+def killed(spool: int, data: bytes, cut: int) -> records.CrashRecord:
     """The `.part` of a handler killed when all but `cut` bytes of its gzip were on disk."""
     _, crash, _ = dumps.make()
     capture = writer.Capture.create(spool, crash.id)
     capture.note(crash)
     source, into = os.pipe()
     os.close(into)
-    result = stream.Copier(capture.core, 2**40, time.monotonic() + 60).copy(source, data)
+    result = copier.Copier(capture.core, 2**40, time.monotonic() + 60).copy(source, data)
     os.close(source)
     os.ftruncate(capture.core, max(0, result.stored_size - cut))
     capture.close()
@@ -51,7 +53,7 @@ def test_what_is_readable_is_kept_and_marked(spool: int, tmp_path: Path, cut: in
     assert data.startswith(kept)
     # Deflate is decoded block by block: what is lost is the last block and what was cut.
     assert len(kept) > len(data) - cut - 1_100_000
-    meta = record.CrashRecord.parse((tmp_path / crash.id / "meta.json").read_bytes()).raw["core"]
+    meta = records.CrashRecord.parse((tmp_path / crash.id / "meta.json").read_bytes()).raw["core"]
     assert meta["truncated"] == {"is": True, "reason": recovery.REASON, "limit": None}
     assert meta["size"] == len(kept)
     assert meta["crc32"] == f"{zlib.crc32(kept):08x}"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support import dumps
 
 from coredumpd import cli, errors
-from coredumpd.store import directory
+from coredumpd.store.directory import engine
 from coredumpd.storetool import migrate
 
 
@@ -17,7 +17,7 @@ def sides(tmp_path):
     made = []
     for name in ("from", "to"):
         (tmp_path / name).mkdir()
-        made.append(directory.DirectoryStore(str(tmp_path / name)))
+        made.append(engine.DirectoryStore(str(tmp_path / name)))
     return made
 
 

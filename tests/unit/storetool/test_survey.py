@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from support import dumps
 
-from coredumpd import store
+from coredumpd.store import interface
 from coredumpd.storetool import survey
 
 KEY = dumps.make()[0]
@@ -12,7 +12,7 @@ NOW, DAY = 1_800_000_000.0, 86_400.0
 
 
 def judged(*paths: str, age_s: float = 2 * DAY) -> list[tuple[str, str]]:
-    files = [store.File(path, 10, NOW - age_s) for path in sorted(paths)]
+    files = [interface.File(path, 10, NOW - age_s) for path in sorted(paths)]
     found = [
         finding
         for place in survey.places(files)
@@ -58,7 +58,7 @@ def test_a_record_moved_aside_in_a_bucket_is_found_beside_its_dump():
 
 
 def test_a_leftover_knows_whose_it_was():
-    file = store.File(f"{PARENT}/.{KEY.id}.0badcafe.part/core.gz", 1, NOW)
+    file = interface.File(f"{PARENT}/.{KEY.id}.0badcafe.part/core.gz", 1, NOW)
     (place,) = survey.places([file])
     assert place.key == KEY
     assert not place.is_dump

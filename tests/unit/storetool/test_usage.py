@@ -6,12 +6,12 @@ import pytest
 from support import dumps
 
 from coredumpd import cli
-from coredumpd.store import directory
+from coredumpd.store.directory import engine
 
 
 @pytest.fixture
 def root(tmp_path):
-    store = directory.DirectoryStore(str(tmp_path))
+    store = engine.DirectoryStore(str(tmp_path))
     for pid in range(3):
         store.commit(*dumps.make(bytes([pid]) * 5000, namespace="team-b", pid=pid))
     store.commit(*dumps.make(b"x", namespace="team-a"))

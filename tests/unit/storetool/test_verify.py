@@ -6,14 +6,14 @@ import io
 import pytest
 from support import dumps, keys, sealed
 
-from coredumpd import record
-from coredumpd.store import directory
+from coredumpd.formats import record as records
+from coredumpd.store.directory import engine
 from coredumpd.storetool import survey, verify
 
 
 @pytest.fixture
 def store(tmp_path):
-    return directory.DirectoryStore(str(tmp_path))
+    return engine.DirectoryStore(str(tmp_path))
 
 
 def findings(store, quick=False, decompress=False):
@@ -26,9 +26,9 @@ def findings(store, quick=False, decompress=False):
 
 def edit(tmp_path, key, **core):
     path = tmp_path / str(key) / "meta.json"
-    raw = record.CrashRecord.parse(path.read_bytes()).raw
+    raw = records.CrashRecord.parse(path.read_bytes()).raw
     raw["core"].update(core)
-    path.write_bytes(record.CrashRecord(raw).encode())
+    path.write_bytes(records.CrashRecord(raw).encode())
 
 
 def test_a_whole_dump_has_no_findings(store):

@@ -1,0 +1,1 @@
+"""The node itself: the installed handler, core_pattern, the capture socket."""

@@ -1,0 +1,187 @@
+"""The handler on the host: `<hostDir>/versions/<digest>/`, made current by one rename.
+
+A running executable is never overwritten ("Text file busy", and a crash in the middle would run
+half a file): a version's directory is complete and synced before anything names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+import sys
+from pathlib import Path
+
+import psutil
+
+import coredumpd
+from coredumpd import durable, errors
+from coredumpd.formats import core_pattern
+
+LAUNCHER = "coredumpd"
+_BUNDLE = "handler_bundle"  # build.spec puts it there
+_PID_NS_INIT_INODE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
+_SOURCE_SCRIPT = """\
+#!{python} -I
+import sys
+sys.path.insert(0, {tree!r})
+from coredumpd import cli
+raise SystemExit(cli.main())
+"""
+
+
+def prepare(host_dir: Path) -> None:
+    """Make hostDir and its fixed parts.
+
+    Raises SettingsError when it cannot stand in a core_pattern, Forbidden when others could change
+    the handler in it.
+    """
+    pattern_line(host_dir)
+    try:
+        host_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = host_dir.stat()
+        if about.st_uid != os.geteuid() or about.st_mode & 0o022:
+            raise errors.Forbidden(
+                f"hostDir {host_dir}: must belong to uid {os.geteuid()} and be writable by nobody"
+                " else, because the kernel runs what is in it as root"
+            )
+        for name in ("versions", "spool", "state"):
+            (host_dir / name).mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise errors.StorageError(f"hostDir {host_dir}: {error.strerror}") from error
+    if os.statvfs(host_dir).f_flag & os.ST_NOEXEC:
+        raise errors.Forbidden(
+            f"hostDir {host_dir}: is mounted noexec, the kernel could not run the handler there;"
+            " choose another (on GKE's COS: /home/kubernetes/bin/coredumpd)"
+        )
+
+
+def pattern_line(host_dir: Path) -> str:
+    """The core_pattern that runs the handler below `host_dir`. Raises SettingsError."""
+    return core_pattern.render(str(host_dir / "current" / LAUNCHER))
+
+
+def install(host_dir: Path) -> str:
+    """Install the handler this program carries; returns the core_pattern line. Idempotent.
+
+    Raises StorageError.
+    """
+    versions = host_dir / "versions"
+    try:
+        for leftover in versions.glob(".*"):  # an install that was killed
+            shutil.rmtree(leftover)
+        new = versions / f".new.{os.getpid()}"
+        _unpack(new)
+        digest = _digest(new)
+        target = versions / digest
+        if target.exists() and _digest(target) != digest:  # damaged; someone may be running it
+            target.rename(versions / f".damaged.{os.getpid()}")
+        if target.exists():
+            shutil.rmtree(new)
+        else:
+            new.rename(target)
+            durable.sync_directory(versions)
+        _switch(host_dir, digest)
+    except OSError as error:
+        raise errors.StorageError(f"cannot install in {host_dir}: {error}") from error
+    return pattern_line(host_dir)
+
+
+def in_first_pid_namespace() -> bool:
+    """Do we see every process of the host, by the pids the kernel uses?"""
+    return os.stat("/proc/self/ns/pid").st_ino == _PID_NS_INIT_INODE
+
+
+def remove_old(host_dir: Path) -> list[str]:
+    """Remove the versions that are not current and that no process runs; returns their names."""
+    if not in_first_pid_namespace():
+        return []  # we would not see the handlers of the host
+    current = os.path.basename(os.readlink(host_dir / "current"))
+    running = _running()
+    removed = []
+    for version in sorted((host_dir / "versions").iterdir()):
+        if version.name == current:
+            continue
+        with contextlib.suppress(FileNotFoundError):  # no launcher: nothing can run it
+            about = (version / LAUNCHER).stat()
+            if (about.st_dev, about.st_ino) in running:
+                continue
+        shutil.rmtree(version, ignore_errors=True)
+        removed.append(version.name)
+    return removed
+
+
+def remove_all(host_dir: Path) -> list[str]:
+    """Undo `install`, unshipped dumps aside; returns the spool entries that stay."""
+    with contextlib.suppress(FileNotFoundError):
+        (host_dir / "current").unlink()
+    for name in ("versions", "state"):
+        shutil.rmtree(host_dir / name, ignore_errors=True)
+    for name in ("policy.json", core_pattern.SOCKET):
+        with contextlib.suppress(FileNotFoundError):
+            (host_dir / name).unlink()
+    spool = host_dir / "spool"
+    left = sorted(entry.name for entry in spool.iterdir()) if spool.exists() else []
+    for directory in (spool, host_dir):
+        with contextlib.suppress(OSError):  # not empty, or a mount point
+            directory.rmdir()
+    return left
+
+
+def _running() -> set[tuple[int, int]]:
+    """(device, inode) of every executable that runs: paths differ between mount namespaces."""
+    found = set()
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError):  # gone, or a kernel thread
+            about = os.stat(f"/proc/{pid}/exe")
+            found.add((about.st_dev, about.st_ino))
+    return found
+
+
+def _unpack(target: Path) -> None:
+    """The bundle of the frozen executable; from source, a script that runs this very tree."""
+    if getattr(sys, "frozen", False):
+        bundle = Path(sys._MEIPASS) / _BUNDLE  # type: ignore[attr-defined]
+        shutil.copytree(bundle, target, symlinks=False)
+    else:
+        target.mkdir()
+        tree = Path(coredumpd.__file__).resolve().parents[1]
+        script = _SOURCE_SCRIPT.format(python=sys.executable, tree=str(tree))
+        (target / LAUNCHER).write_text(script)
+    for directory, _, names in os.walk(target, topdown=False):
+        for name in names:
+            path = os.path.join(directory, name)
+            os.chmod(path, 0o700 if name == LAUNCHER else 0o600)
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        os.chmod(directory, 0o700)
+        durable.sync_directory(Path(directory))
+
+
+def _digest(directory: Path) -> str:
+    """16 hex digits that name names, modes and bytes below `directory`."""
+    total = hashlib.sha256()
+    for path in sorted(directory.rglob("*")):
+        about = path.lstat()
+        if stat.S_ISREG(about.st_mode):
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            total.update(f"{path.relative_to(directory)}\0{about.st_mode:o}\0{content}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def _switch(host_dir: Path, digest: str) -> None:
+    current, target = host_dir / "current", f"versions/{digest}"
+    if current.is_symlink() and os.readlink(current) == target:
+        return
+    new = host_dir / "current.new"
+    with contextlib.suppress(FileNotFoundError):  # the usual case
+        new.unlink()
+    new.symlink_to(target)
+    new.rename(current)
+    durable.sync_directory(host_dir)

@@ -1,0 +1,1 @@
+"""Crashes that left no dump: found, counted, reported."""

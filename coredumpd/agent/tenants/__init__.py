@@ -1,0 +1,1 @@
+"""Namespaces, pods and quotas, kept in step and written to policy.json."""

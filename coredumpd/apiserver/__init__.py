@@ -1,0 +1,1 @@
+"""A Kubernetes aggregated API server that knows none of the kinds it serves."""

@@ -1,0 +1,72 @@
+"""What authentication and authorization give to handlers, and what they need of Kubernetes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from coredumpd.apiserver.auth import interface
+
+
+@dataclasses.dataclass(frozen=True)
+class Caller:
+    """Somebody who proved to be `user`. `extra` is sorted, so that equal callers are equal."""
+
+    user: str
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+class Headers(Protocol):
+    """Request headers: `get_list` has one entry per line, `get_all` every (name, value)."""
+
+    def get_list(self, name: str) -> list[str]: ...
+    def get_all(self) -> Iterable[tuple[str, str]]: ...
+
+
+class Kube(Protocol):
+    """The Kubernetes API: (status, document), raises errors of `coredumpd.errors`."""
+
+    async def request(
+        self, method: str, path: str, body: object = None, *, timeout_s: float = ...
+    ) -> tuple[int, Any]: ...
+
+
+class Authenticator(Protocol):
+    """Raises Unauthorized when the request proves nobody, Unavailable when that is unknown."""
+
+    async def authenticate(self, headers: Headers, certificate: bytes | None) -> Caller: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Attributes:
+    """What is asked for: a resource of ours, or a bare `path`."""
+
+    verb: str
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+    path: str = ""
+
+    def sentence(self, user: str) -> str:
+        """The refusal, worded as kube-apiserver words it."""
+        if self.path:
+            return f'forbidden: User "{user}" cannot {self.verb} path "{self.path}"'
+        resource = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+        where = f'in the namespace "{self.namespace}"' if self.namespace else "at the cluster scope"
+        named = f' "{self.name}"' if self.name else ""
+        return (
+            f'{self.resource}.{self.group}{named} is forbidden: User "{user}" cannot {self.verb} '
+            f'resource "{resource}" in API group "{self.group}" {where}'
+        )
+
+
+class Authorizer(Protocol):
+    """Raises Forbidden for a no, Unavailable when nobody can tell."""
+
+    async def check(self, caller: interface.Caller, attributes: Attributes) -> None: ...

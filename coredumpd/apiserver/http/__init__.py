@@ -1,0 +1,1 @@
+"""The HTTP server: connections, TLS, the base of all handlers, probes, audit."""

@@ -1,0 +1,266 @@
+"""The handler every handler is: authenticated, authorised, bounded, and errors are Status objects.
+
+The order is fixed: who, may they, and only then the body is read. Runs on the event loop; what
+blocks belongs in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import logging
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+from tornado import iostream, web
+
+from coredumpd import errors
+from coredumpd.apiserver.auth import interface
+from coredumpd.apiserver.auth import rights as policies
+from coredumpd.apiserver.http import audit
+from coredumpd.apiserver.machinery import bodies, status
+
+AUDIT_ID_CHARS_MAX = 64
+_log = logging.getLogger(__name__)
+
+
+class Observer(Protocol):
+    """Told when requests begin and end."""
+
+    def began(self, handler: Handler) -> None: ...
+    def ended(self, handler: Handler) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Guard:
+    """What every handler needs to know a caller and to be observed."""
+
+    authenticator: interface.Authenticator
+    authorizer: interface.Authorizer
+    observer: Observer
+
+
+@web.stream_request_body
+class Handler(web.RequestHandler):
+    """Base of all. Subclasses declare `policy`, and `audited` if they serve memory."""
+
+    policy: ClassVar[policies.Policy]
+    audited = False  # mutating methods are in any case
+    body_bytes_max = bodies.BODY_BYTES_MAX
+
+    caller: interface.Caller | None = None
+    asked: interface.Attributes | None = None
+    about = ""  # the name of the object a create is about
+    sent_bytes = 0
+    outcome = "complete"
+
+    def initialize(self, **_: Any) -> None:
+        """Tornado's: the first thing that happens to a request."""
+        self.guard: Guard = self.settings["guard"]
+        self.began_at = time.monotonic()
+        self.audit_id = self._audit_id()
+        self._body = bytearray()
+        self._ended = False
+        self._refused: errors.CoredumpdError | None = None
+        self.left = False
+        self.wake: asyncio.Event | None = None  # set when the client leaves, by who waits for it
+        self.guard.observer.began(self)
+
+    def policy_for(self, parts: Mapping[str, str]) -> policies.Policy:  # noqa: ARG002
+        """The policy of this request; one class may serve several resources."""
+        return self.policy
+
+    async def prepare(self) -> None:
+        """Tornado's: between the head and the body. Raises what `write_error` tells.
+
+        A client that is cut off while it sends can lose the answer (RFC 9112, 9.6). So a refusal
+        waits for the end of a body that is short enough, and is the answer to it.
+        """
+        try:
+            await self.admit()
+        except errors.CoredumpdError as error:
+            if not bodies.is_soon_over(self.request.headers):
+                raise
+            self._refused = error
+            setattr(self, (self.request.method or "").lower(), self._refuse)
+
+    def _refuse(self, **_: str) -> None:
+        """The method, of a request that was refused before its body had come."""
+        assert self._refused is not None  # noqa: S101 (for mypy)
+        raise self._refused
+
+    async def admit(self) -> None:
+        """Who, may they, is the body acceptable in size. Raises what `write_error` tells."""
+        fields = self.request.headers.get_all()
+        if sum(len(name) + len(value) + 4 for name, value in fields) > bodies.HEADER_BYTES_MAX:
+            raise errors.HeadersTooLarge(
+                f"the headers are longer than {bodies.HEADER_BYTES_MAX} bytes"
+            )
+        self.query = self._query()
+        demands = self.policy_for(self.path_kwargs)
+        self.asked = demands.attributes(
+            self.request.method or "", self.request.path, self.path_kwargs, self.query
+        )
+        if self.asked is not None:
+            certificate = self.request.get_ssl_certificate(binary_form=True)
+            assert certificate is None or isinstance(certificate, bytes)  # noqa: S101 (for mypy)
+            headers = self.request.headers
+            self.caller = await self.guard.authenticator.authenticate(headers, certificate)
+            await self.guard.authorizer.check(self.caller, self.asked)
+        length = self.request.headers.get("Content-Length", "0")
+        if length.isdecimal() and int(length[:20]) > self.body_bytes_max:
+            raise errors.TooLarge(f"the body is longer than {self.body_bytes_max} bytes")
+
+    def data_received(self, chunk: bytes) -> None:
+        """Tornado's: part of the body. What is beyond the limit is dropped, then refused."""
+        if self._refused is None and len(self._body) <= bodies.BODY_BYTES_MAX:
+            self._body += chunk
+
+    def body(self) -> bytes:
+        """The whole body. Raises TooLarge."""
+        if len(self._body) > bodies.BODY_BYTES_MAX:
+            raise errors.TooLarge(f"the body is longer than {bodies.BODY_BYTES_MAX} bytes")
+        return bytes(self._body)
+
+    def document(self) -> dict[str, Any]:
+        """The body as an object. Raises BadRequest, TooLarge, UnsupportedMediaType."""
+        return bodies.parse(self.body(), self.request.headers.get("Content-Type", ""))
+
+    def answer(
+        self, document: Mapping[str, Any], code: int = 200, content_type: str = "application/json"
+    ) -> None:
+        """Finish with a JSON document."""
+        self.set_status(code)
+        data = json.dumps(document, separators=(",", ":")).encode() + b"\n"
+        self.answer_bytes(data, content_type)
+
+    def answer_bytes(self, data: bytes, content_type: str) -> None:
+        """Finish with a body of any type."""
+        self.set_header("Content-Type", content_type)
+        self.set_header("Content-Length", str(len(data)))
+        self.sent_bytes = len(data)
+        self.finish(data if self.request.method != "HEAD" else None)
+
+    def details(self, error: errors.CoredumpdError) -> dict[str, Any]:  # noqa: ARG002
+        """`details` of the Status of `error`: what the request was about."""
+        asked = self.asked
+        if asked is None or not asked.resource:
+            return {}
+        told = {"name": asked.name or self.about, "group": asked.group, "kind": asked.resource}
+        return {name: value for name, value in told.items() if value}
+
+    def set_default_headers(self) -> None:
+        """Tornado's: headers of every reply."""
+        self.set_header("Server", "coredumpd")
+        self.set_header("Cache-Control", "no-cache, private")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Audit-Id", getattr(self, "audit_id", ""))
+
+    def check_etag_header(self) -> bool:
+        """Tornado hashes bodies to answer If-None-Match; we only do where we set an ETag."""
+        return False
+
+    def compute_etag(self) -> str | None:
+        """See `check_etag_header`."""
+        return None
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Every error is a Status."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        # Tornado hangs up behind an answer that is out before the request was read to its end; who
+        # is not told may send the next request into the void.
+        if not self.request._body_future.done():
+            self.set_header("Connection", "close")
+        if isinstance(error, errors.CoredumpdError):
+            self.set_status(error.http_status)
+            document = status.of(error, self.details(error))
+            if isinstance(error, errors.Unauthorized):
+                self.set_header("WWW-Authenticate", 'Bearer realm="coredumpd"')
+            if isinstance(error, errors.Unavailable):
+                self.set_header("Retry-After", "1")
+        elif isinstance(error, web.HTTPError):
+            told = error.log_message or ""
+            if status_code == 405:
+                told = f"{self.request.method} is not possible on {self.request.path}"
+            document = status.of_http(status_code, told)
+        else:
+            told = f"an internal error; the log has it under Audit-Id {self.audit_id}"
+            document = status.of_http(500, told)
+        self.outcome = "refused"
+        self.answer(document, self.get_status())
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Our own errors are answers, not accidents; everything else is logged whole."""
+        if isinstance(value, errors.Unavailable | errors.StorageError):
+            _log.warning("%s: %s", self._request_summary(), value)
+        elif not isinstance(value, errors.CoredumpdError | web.HTTPError):
+            _log.error("auditID %s", self.audit_id, exc_info=(typ, value, tb))
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Tornado's; once the headers are out, the only honest answer is to cut the connection."""
+        if self._headers_written and not self._finished:
+            self.abort()
+            return
+        super().send_error(status_code, **kwargs)
+
+    def abort(self) -> None:
+        """Cut the connection: a length was promised that cannot be kept."""
+        self.outcome = "aborted"
+        stream = getattr(self.request.connection, "stream", None)
+        if isinstance(stream, iostream.IOStream):
+            stream.close()
+        if not self._finished:
+            self.finish()
+
+    def on_connection_close(self) -> None:
+        """Tornado's: the client has left."""
+        self.left = True
+        if self.wake is not None:
+            self.wake.set()
+        super().on_connection_close()
+        self._end()
+
+    def on_finish(self) -> None:
+        """Tornado's: the reply is written."""
+        self._end()
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if self.left and self.outcome == "complete" and not self._finished:
+            self.outcome = "aborted"
+        self.guard.observer.ended(self)
+        mutating = self.request.method not in ("GET", "HEAD", "OPTIONS")
+        if self.asked is not None and (mutating or self.audited):
+            duration = time.monotonic() - self.began_at
+            audit.write(
+                audit.Entry(
+                    self.audit_id,
+                    self.caller,
+                    self.asked,
+                    self.request.remote_ip or "",
+                    self.get_status(),
+                    self.sent_bytes,
+                    self.outcome,
+                    duration,
+                )
+            )
+
+    def _audit_id(self) -> str:
+        """kube-apiserver's Audit-Id ties its audit log to ours; anything odd gets a new one."""
+        given = self.request.headers.get("Audit-Id", "")
+        plain = given.replace("-", "").isalnum() and given.isascii()
+        return given if plain and len(given) <= AUDIT_ID_CHARS_MAX else str(uuid.uuid4())
+
+    def _query(self) -> dict[str, str]:
+        query = {}
+        for name in self.request.query_arguments:
+            values = self.get_query_arguments(name, strip=False)
+            if len(values) > 1:
+                raise errors.BadRequest.about(name, f"the query names {name!r} {len(values)} times")
+            query[name] = values[0]
+        return query

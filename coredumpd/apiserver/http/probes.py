@@ -1,0 +1,86 @@
+"""`/livez`, `/readyz`, `/healthz` with named checks, and `/version`."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Awaitable, Callable, Mapping
+
+from coredumpd import __version__, errors
+from coredumpd.apiserver.auth import rights
+from coredumpd.apiserver.http import application, handler
+
+CHECK_TIMEOUT_S = 3.0  # the kubelet's default patience is 1 s, ours in the manifests is 5 s
+Check = Callable[[], Awaitable[None]]
+
+
+class Probe(handler.Handler):
+    """Runs named checks; 200 and `ok`, or 503 with the names. Causes stay in the log."""
+
+    policy = rights.Anybody()
+
+    def initialize(self, checks: Mapping[str, Check]) -> None:  # type: ignore[override]
+        """Tornado's; `checks` come from the route."""
+        self.checks = checks
+        super().initialize()
+
+    async def get(self) -> None:
+        """`?verbose` lists every check, `?exclude=NAME` leaves one out."""
+        excluded = self.query.get("exclude")
+        names = [name for name in self.checks if name != excluded]
+        results = await asyncio.gather(*(_passes(self.checks[name]) for name in names))
+        good = all(results)
+        lines = [
+            f"[{'+' if passed else '-'}]{name} {'ok' if passed else 'failed'}"
+            for name, passed in zip(names, results, strict=True)
+        ]
+        kind = self.request.path.strip("/").partition("/")[0]
+        lines.append(f"{kind} check {'passed' if good else 'failed'}")
+        if good and "verbose" not in self.query:
+            lines = ["ok"]
+        self.set_status(200 if good else 503)
+        self.answer_bytes("\n".join(lines).encode(), "text/plain; charset=utf-8")
+
+    head = get
+
+
+class Version(handler.Handler):
+    """`/version`, in the shape of k8s.io/apimachinery's version.Info."""
+
+    policy = rights.Path()
+
+    async def get(self) -> None:
+        """The version."""
+        major, minor, *_ = __version__.split(".")
+        self.answer(
+            {
+                "major": major,
+                "minor": minor,
+                "gitVersion": f"v{__version__}",
+                "platform": f"{platform.system().lower()}/{platform.machine()}",
+            }
+        )
+
+    head = get
+
+
+async def _passes(check: Check) -> bool:
+    try:
+        await asyncio.wait_for(check(), CHECK_TIMEOUT_S)
+    except (errors.CoredumpdError, TimeoutError):
+        return False
+    return True
+
+
+async def ping() -> None:
+    """Passes whenever the loop turns."""
+
+
+def routes(ready: Mapping[str, Check]) -> list[application.Route]:
+    """What this module serves; `ready` are the checks of readiness."""
+    return [
+        (r"/livez", Probe, {"checks": {"ping": ping}}),
+        (r"/readyz", Probe, {"checks": {"ping": ping, **ready}}),
+        (r"/healthz", Probe, {"checks": {"ping": ping, **ready}}),
+        (r"/version/?", Version, {}),
+    ]

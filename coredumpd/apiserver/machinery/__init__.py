@@ -1,0 +1,1 @@
+"""Kubernetes API machinery as pure functions: objects, options, patches, tables, errors."""

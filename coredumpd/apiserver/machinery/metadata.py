@@ -1,0 +1,126 @@
+"""`metadata` of objects that clients send: checked as k8s.io/apimachinery checks it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from coredumpd import errors
+from coredumpd.formats import names
+
+_ANNOTATION_BYTES_MAX = 256 * 1024
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+FIELDS = (
+    "name",
+    "generateName",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+    "selfLink",
+)
+_OWNER_FIELDS = ("apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion")
+_OWNER_REQUIRED = ("apiVersion", "kind", "name", "uid")
+
+
+def problems(metadata: Mapping[str, Any]) -> list[errors.Cause]:
+    """Every rule that `metadata` breaks."""
+    causes: list[errors.Cause] = []
+    for name in ("name", "generateName", "namespace", "uid", "resourceVersion"):
+        value = metadata.get(name)
+        if value is not None and not isinstance(value, str):
+            causes.append(errors.Cause(f"metadata.{name}", value, "must be a string"))
+    causes += _string_map(metadata, "labels", _label_rule)
+    causes += _string_map(metadata, "annotations", lambda _: None)
+    causes += _finalizers(metadata.get("finalizers"))
+    causes += _owners(metadata.get("ownerReferences"))
+    return causes
+
+
+def unknown_fields(metadata: Mapping[str, Any]) -> list[str]:
+    """Paths of fields that ObjectMeta does not have."""
+    return [f"metadata.{name}" for name in metadata if name not in FIELDS]
+
+
+def name_problem(name: str) -> errors.Cause | None:
+    """The rule of object names: RFC 1123 subdomain."""
+    if names.is_dns_subdomain(name):
+        return None
+    rule = "must be a lower case RFC 1123 subdomain of at most 253 characters, as a pod's name is"
+    return errors.Cause("metadata.name", name, rule)
+
+
+def is_qualified_name(key: str) -> bool:
+    """`[prefix/]name`: what labels, annotations and finalizers are called."""
+    prefix, slash, name = key.rpartition("/")
+    return _NAME.fullmatch(name) is not None and (not slash or names.is_dns_subdomain(prefix))
+
+
+def _string_map(metadata: Mapping[str, Any], field: str, rule_of: Any) -> list[errors.Cause]:
+    value = metadata.get(field)
+    if value is None:
+        return []
+    where = f"metadata.{field}"
+    if not isinstance(value, Mapping):
+        return [errors.Cause(where, value, "must be a mapping")]
+    causes, size = [], 0
+    for key, text in value.items():
+        if not is_qualified_name(key):
+            causes.append(errors.Cause(where, key, "must be a qualified name: [prefix/]name"))
+        if not isinstance(text, str):
+            causes.append(errors.Cause(f"{where}[{key}]", text, "must be a string"))
+            continue
+        size += len(key) + len(text.encode("utf-8", "surrogatepass"))
+        if broken := rule_of(text):
+            causes.append(errors.Cause(f"{where}[{key}]", text, broken))
+    if size > _ANNOTATION_BYTES_MAX:
+        causes.append(errors.Cause(where, None, f"must not exceed {_ANNOTATION_BYTES_MAX} bytes"))
+    return causes
+
+
+def _label_rule(text: str) -> str | None:
+    if text == "" or _NAME.fullmatch(text):
+        return None
+    return "must be a label value: at most 63 of [A-Za-z0-9_.-], alphanumeric at both ends"
+
+
+def _finalizers(value: Any) -> list[errors.Cause]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        return [errors.Cause("metadata.finalizers", value, "must be a list")]
+    rule = "must be a qualified name: [prefix/]name"
+    return [
+        errors.Cause(f"metadata.finalizers[{number}]", name, rule)
+        for number, name in enumerate(value)
+        if not isinstance(name, str) or not is_qualified_name(name)
+    ]
+
+
+def _owners(value: Any) -> list[errors.Cause]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        return [errors.Cause("metadata.ownerReferences", value, "must be a list")]
+    causes = []
+    for number, owner in enumerate(value):
+        where = f"metadata.ownerReferences[{number}]"
+        if not isinstance(owner, Mapping):
+            causes.append(errors.Cause(where, owner, "must be a mapping"))
+            continue
+        for field in _OWNER_REQUIRED:
+            if not isinstance(owner.get(field), str) or not owner[field]:
+                causes.append(errors.Cause(f"{where}.{field}", owner.get(field), "is required"))
+        for field in owner:
+            if field not in _OWNER_FIELDS:
+                causes.append(errors.Cause(f"{where}.{field}", owner[field], "is not a field"))
+    return causes

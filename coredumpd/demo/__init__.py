@@ -1,0 +1,1 @@
+"""`coredumpd demo`: crash, capture, download and gdb on one machine, without Kubernetes."""

@@ -1,0 +1,74 @@
+"""The demo's `server --standalone`: asked over HTTPS, with its token and its certificate."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import ssl
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from coredumpd import errors
+from coredumpd.demo import roles, sample
+
+
+class Server:
+    """`coredumpd server --standalone`, and what the demo asks it."""
+
+    def __init__(self, work: Path) -> None:
+        self.data = work / "server"
+        words = ["server", "--standalone", "--data-dir", str(self.data), "--port", "0"]
+        self.role = roles.background(work, [*words, "--store", f"file://{work}/store"])
+
+    def __enter__(self) -> Server:
+        self.role.__enter__()
+        url = roles.wait("the server", self._address)
+        resource = f"namespaces/{sample.NAMESPACE}/coredumpendpoints"
+        self.url = f"{url}/apis/coredump.fujitsu.com/v1alpha1/{resource}"
+        roles.say(f"the server listens on {url}")
+        return self
+
+    def _address(self) -> str:
+        """What the server writes once it listens: a kubeconfig, in JSON."""
+        kubeconfig = json.loads((self.data / "kubeconfig").read_bytes())
+        return str(kubeconfig["clusters"][0]["cluster"]["server"])
+
+    def __exit__(self, *reason: Any) -> None:
+        self.role.__exit__(*reason)
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The open response to GET, or to POST of `body`; errors as the server words them."""
+        token = (self.data / "token").read_text().strip()
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers)  # noqa: S310 (https)
+        context = ssl.create_default_context(cafile=str(self.data / "tls.crt"))
+        try:
+            return urllib.request.urlopen(request, context=context, timeout=30)  # noqa: S310
+        except urllib.error.HTTPError as error:
+            with error:
+                raise errors.Unavailable(f"{self.url}{path}: {error.read().decode()}") from error
+
+    def create(self) -> None:
+        """The CoredumpEndpoint of the sample's pod, which is no more: its uid is given."""
+        metadata = {"name": sample.POD, "namespace": sample.NAMESPACE}
+        kind = {"apiVersion": "coredump.fujitsu.com/v1alpha1", "kind": "CoredumpEndpoint"}
+        self.ask("", kind | {"metadata": metadata, "spec": {"podUID": sample.POD_UID}}).close()
+
+    def dumps(self) -> dict[str, Any]:
+        """The endpoint's status once it counts a dump, else empty."""
+        with self.ask(f"/{sample.POD}") as response:
+            status: dict[str, Any] = json.load(response)["status"]
+        return status if status["dumps"] else {}
+
+    def download(self, path: Path) -> Path:
+        with self.ask(f"/{sample.POD}/dump?container={sample.CONTAINER}") as response:
+            with path.open("wb") as file:
+                shutil.copyfileobj(response, file)
+            size = path.stat().st_size
+            roles.say(
+                f"downloaded {size} bytes, Content-Length {response.headers['Content-Length']}"
+            )
+        return path

@@ -1,0 +1,1 @@
+"""`coredumpd download`: a person fetches, verifies and opens dumps."""

@@ -1,0 +1,245 @@
+"""`coredumpd download`: the dumps of a pod, verified, unpacked, opened; with one's own rights."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import urllib.parse
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from coredumpd import commandline, errors, sealing
+from coredumpd.download import directory, progress, unpack
+from coredumpd.formats import layout
+from coredumpd.formats import record as records
+from coredumpd.kube import client
+
+API = "/apis/coredump.fujitsu.com/v1alpha1"
+IDENTITY_BYTES_MAX = 1024 * 1024
+TRIES_MAX = 6  # without one byte of progress
+PAUSE_S_MIN, PAUSE_S_MAX = 0.5, 10.0
+_PAGE = 500
+# What came is not the dump, or more than it has.
+_WRONG = (errors.StorageError, errors.RangeNotSatisfiable)
+# One dump's trouble; what is none of these would be the trouble of all.
+_OF_ONE = (
+    errors.CannotOpen,
+    errors.Conflict,
+    errors.StorageError,
+    errors.NotFound,
+    errors.BadRecord,
+)
+
+
+class Dump(NamedTuple):
+    """One that can be downloaded; `stored_size` in bytes, for the progress."""
+
+    key: layout.DumpKey
+    stored_size: int
+
+
+def main(words: list[str]) -> int:
+    """Run the role with the words after its name; returns the exit code."""
+    chosen = parser().parse_args(words)
+    if (chosen.pod is None) == (chosen.id is None):
+        raise errors.UsageError("name a POD, or one dump by --id")
+    if chosen.id is not None and (chosen.uid or chosen.container):
+        raise errors.UsageError("--id names one dump: --uid and --container are for a POD")
+    keys = [key for path in chosen.identity for key in read_identities(path)]
+    namespace = chosen.namespace or client.default_namespace(chosen.kubeconfig, chosen.context)
+    try:
+        return asyncio.run(_run(chosen, namespace, keys))
+    except BrokenPipeError:
+        raise  # whoever read our output left
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise errors.StorageError(f"cannot write: {where}{error.strerror}") from error
+
+
+def read_identities(path: str) -> list[Any]:
+    """The secret keys in the file. Raises UsageError, naming it and never what is in it."""
+    try:
+        with open(path, "rb") as file:
+            return sealing.identities(file.read(IDENTITY_BYTES_MAX))
+    except OSError as error:
+        raise errors.UsageError(f"--identity {path}: {error.strerror}") from error
+    except errors.Invalid as error:
+        raise errors.UsageError(f"--identity {path}: {error}") from error
+
+
+async def _run(chosen: argparse.Namespace, namespace: str, keys: Sequence[Any]) -> int:
+    code = 0
+    async with await client.connect(chosen.kubeconfig, chosen.context) as api:
+        dumps = [dump async for dump in listed(api, namespace, chosen)]
+        if not dumps:
+            raise errors.NotFound(f"no dumps of {_what(chosen)} in namespace {namespace}")
+        for dump in dumps:
+            place = directory.DumpDirectory(Path(chosen.output), dump.key)
+            try:
+                await _one(api, dump, place, keys)
+            except _OF_ONE as error:
+                print(f"coredumpd: {dump.key.id}: {error}", file=sys.stderr)
+                code = code or error.exit_code
+            else:
+                print(place.path / unpack.CORE, flush=True)
+    return code
+
+
+def _what(chosen: argparse.Namespace) -> str:
+    if chosen.id is not None:
+        return f"the id {chosen.id}"
+    more = f", uid {chosen.uid}" if chosen.uid else ""
+    return f"pod {chosen.pod}{more}" + (
+        f", container {chosen.container}" if chosen.container else ""
+    )
+
+
+async def listed(
+    api: client.Client, namespace: str, chosen: argparse.Namespace
+) -> AsyncIterator[Dump]:
+    """What the server has of it, oldest first."""
+    fields = {"metadata.name": chosen.id, "status.podName": chosen.pod, "status.podUID": chosen.uid}
+    selector = ",".join(f"{name}={value}" for name, value in fields.items() if value)
+    path = f"{API}/namespaces/{urllib.parse.quote(namespace, safe='')}/coredumps"
+    found, token = [], ""
+    while True:
+        query: dict[str, str | int] = {"fieldSelector": selector, "limit": _PAGE}
+        if token:
+            query["continue"] = token
+        _, page = await api.request("GET", path, query=query)
+        found += page["items"]
+        token = (page.get("metadata") or {}).get("continue") or ""
+        if not token:
+            break
+    for item in sorted(found, key=lambda item: str((item.get("status") or {}).get("time"))):
+        status = {"podUID": "", "container": ""} | (item.get("status") or {})
+        if chosen.container in (None, status["container"]):
+            # Its construction validates: names that come from a server become paths here.
+            key = layout.DumpKey(
+                namespace, status["podUID"], status["container"], item["metadata"]["name"]
+            )
+            yield Dump(key, (status.get("core") or {}).get("storedSize") or 0)
+
+
+async def _one(
+    api: client.Client, dump: Dump, place: directory.DumpDirectory, keys: Sequence[Any]
+) -> None:
+    """Have the dump's core in `place`. Raises CannotOpen when it is sealed and stays so."""
+    crash = place.noted()
+    if crash is not None and place.has_core(crash):
+        return
+    if crash is None or not place.has_sealed(crash):
+        with progress.of(dump.key.id, dump.stored_size) as advance:
+            crash = await fetch(api, dump, place, advance)
+    if crash.sealed is None:
+        return
+    try:
+        place.open_sealed(crash, keys)
+    except errors.CannotOpen as error:
+        to = ", ".join(map(ascii, crash.sealed.get("to") or ["unknown keys"]))
+        what = "no --identity that was given fits" if keys else "it is encrypted"
+        rule = "run this again with --identity FILE, the secret key of one of these"
+        raise errors.CannotOpen(
+            f"{what}: kept as {place.path / unpack.SEALED}; {rule}: {to}"
+        ) from error
+
+
+async def fetch(
+    api: client.Client, dump: Dump, place: directory.DumpDirectory, advance: Callable[[int], None]
+) -> records.CrashRecord:
+    """Download, verify and unpack; what was cut, in this run or an earlier, goes on where it was.
+
+    Raises StorageError when what came is not that dump, whole; what the client raises.
+    """
+    with place.archive() as archive:
+        earlier = archive.size
+        try:
+            crash = await _fetch(api, dump, place, archive, advance)
+        except errors.NotFound:
+            archive.remove()
+            raise
+        except _WRONG as error:
+            archive.clear()
+            if not earlier:
+                archive.remove()
+                raise
+            print(f"coredumpd: from the start, after an earlier try: {error}", file=sys.stderr)
+            crash = await _fetch(api, dump, place, archive, advance)
+        archive.remove()
+        return crash
+
+
+async def _fetch(
+    api: client.Client,
+    dump: Dump,
+    place: directory.DumpDirectory,
+    archive: directory.Archive,
+    advance: Callable[[int], None],
+) -> records.CrashRecord:
+    namespace, id = (
+        urllib.parse.quote(part, safe="") for part in (dump.key.namespace, dump.key.id)
+    )
+    path = f"{API}/namespaces/{namespace}/coredumps/{id}/proxy"  # not cut after 60 s, as dump is
+    with place.arriving() as arrival:
+        unpacker = unpack.Unpacker(arrival.begin)
+        offset = tries = 0
+        for chunk in archive.read():
+            unpacker.feed(chunk)
+            offset += len(chunk)
+            advance(len(chunk))
+        while not unpacker.done:
+            query = {"offset": offset} if offset else None
+            try:
+                async with contextlib.aclosing(api.stream(path, query=query)) as chunks:
+                    async for chunk in chunks:
+                        archive.write(chunk)
+                        unpacker.feed(chunk)
+                        offset, tries = offset + len(chunk), 0
+                        advance(len(chunk))
+                if not unpacker.done:
+                    raise errors.Unavailable(f"the download ended after {offset} bytes")
+            except errors.Unavailable as error:
+                tries += 1
+                if tries >= TRIES_MAX:
+                    raise
+                pause_s = min(PAUSE_S_MAX, PAUSE_S_MIN * 2 ** (tries - 1))
+                print(f"coredumpd: again from byte {offset}: {error}", file=sys.stderr)
+                await asyncio.sleep(pause_s)
+        return arrival.end()
+
+
+def parser() -> commandline.Parser:
+    """The role's command line."""
+    parser = commandline.Parser(
+        prog="coredumpd download",
+        description="Download the core dumps of a pod, with the rights of your kubeconfig.",
+        epilog="Each dump becomes DIR/CONTAINER/ID/meta.json and .../core, verified by its CRC-32;"
+        " what is there already is not downloaded again, and a download that was cut goes on where"
+        " it was. A core that is encrypted, and that no"
+        " identity opens, is kept as .../core.gz.age (age -d -i FILE core.gz.age | gunzip > core),"
+        " and the exit code is 77.",
+    )
+    parser.add_argument("pod", metavar="POD", nargs="?", help="all dumps of this pod")
+    parser.add_argument("--id", metavar="ID", help="instead of POD: one dump, by its name")
+    parser.add_argument(
+        "-n", "--namespace", metavar="NAME", help="default: the namespace of the context"
+    )
+    parser.add_argument("--container", metavar="NAME", help="only dumps of this container")
+    parser.add_argument("--uid", metavar="UID", help="only dumps of the pod with this uid")
+    parser.add_argument("--kubeconfig", metavar="FILE", help="default: as kubectl")
+    parser.add_argument("--context", metavar="NAME", help="of the kubeconfig; default: the current")
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", default=".", help="where to put them (default: .)"
+    )
+    parser.add_argument(
+        "--identity",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="secret keys that open encrypted cores: an identity file of age, or a private key of"
+        " ssh without a passphrase; may be given several times",
+    )
+    return parser

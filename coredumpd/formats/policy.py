@@ -1,0 +1,175 @@
+"""What to do with a crash: the snapshot the agent leaves in `<hostDir>/policy.json`.
+
+The handler works without it, by the defaults, which are those of `settings.PolicySettings` (that
+module is too heavy for the crash path; a test compares the two).
+"""
+
+from __future__ import annotations
+
+import os
+
+from coredumpd import durable, errors
+from coredumpd.formats import kernel_log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+VERSION = 1
+POLICY_BYTES_MAX = 8 * 1024 * 1024
+
+
+class Policy:
+    """One snapshot; attribute names are the JSON's, as the settings' are."""
+
+    __slots__ = (
+        "capture",
+        "captureTimeout",
+        "honourRlimit",
+        "hostCrashes",
+        "maxSize",
+        "namespaces",
+        "niceness",
+        "node",
+        "pods",
+        "procDir",
+        "quotaReached",
+        "runtimeStateDirs",
+        "spoolKeepFree",
+        "spoolMaxEntries",
+        "spoolMaxUse",
+    )
+
+    def __init__(self) -> None:
+        self.hostCrashes = "ignore"
+        self.capture = "enabled"
+        self.maxSize = 8 * 1024**3  # bytes of core, uncompressed
+        self.captureTimeout = 300.0  # seconds
+        self.runtimeStateDirs = [
+            "/run/containerd/io.containerd.runtime.v2.task/k8s.io",
+            "/run/containers/storage/overlay-containers",
+            "/var/lib/docker/containers",
+        ]
+        self.honourRlimit = False
+        self.spoolMaxUse = 16 * 1024**3  # bytes
+        self.spoolKeepFree = 1024**3  # bytes
+        self.spoolMaxEntries = 10_000
+        self.niceness = 9
+        self.node: str | None = None  # unknown until an agent says it
+        self.procDir = "/proc"
+        # What differs for some: by the namespace's name, or the pod's uid, which goes first.
+        self.namespaces: dict[str, dict[str, Any]] = {}
+        self.pods: dict[str, dict[str, Any]] = {}
+        self.quotaReached = False  # under onQuota: reject
+
+    def narrow(self, pod_uid: str, namespace: str | None) -> None:
+        """Make this the policy for one pod; `namespace` None: the cgroup alone is known."""
+        own = self.pods.get(pod_uid) or self.namespaces.get(namespace or "") or {}
+        for name in _TENANT_RULES:
+            if name in own:
+                setattr(self, name, own[name])
+
+
+def load_or_default(path: str) -> Policy:
+    """The snapshot; the defaults, said aloud, when it cannot be believed."""
+    try:
+        return load(path)
+    except errors.CoredumpdError as error:
+        kernel_log.write(kernel_log.WARNING, f"going on with the default policy: {error}")
+        return Policy()
+
+
+def load(path: str) -> Policy:
+    """The snapshot at `path`; the defaults when there is none.
+
+    Raises Forbidden when somebody else could have written it, BadRecord when it is not a policy.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return Policy()
+    except OSError as error:
+        raise errors.Forbidden(f"policy {path}: {error.strerror}") from error
+    try:
+        about = os.fstat(fd)
+        if not durable.is_plain(fd):
+            raise errors.Forbidden(f"policy {path}: must be a regular file with one name")
+        if about.st_uid != os.geteuid() or about.st_mode & 0o22:
+            rule = f"must belong to uid {os.geteuid()} and be writable by nobody else"
+            raise errors.Forbidden(f"policy {path}: {rule}")
+        with open(fd, "rb", closefd=False) as file:
+            return parse(file.read(POLICY_BYTES_MAX))
+    finally:
+        os.close(fd)
+
+
+def parse(data: bytes) -> Policy:
+    """A policy from its JSON. Unknown fields belong to newer agents. Raises BadRecord."""
+    import json  # costs `re`; kept off the way to the first byte
+
+    try:
+        raw = json.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise errors.BadRecord(f"policy: not JSON: {error}") from error
+    if not isinstance(raw, dict) or raw.get("version") != VERSION:
+        raise errors.BadRecord(f"policy: must be an object of version {VERSION}")
+    policy = Policy()
+    causes = []
+    for name, (accepts, rule) in _RULES.items():
+        if name in raw:
+            if accepts(raw[name]):
+                setattr(policy, name, raw[name])
+            else:
+                causes.append(errors.Cause(name, raw[name], rule))
+    if causes:
+        raise errors.BadRecord(f"policy: {'; '.join(map(str, causes))}", tuple(causes))
+    return policy
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("/") and "\0" not in value
+
+
+def _is_size(value: Any) -> bool:
+    return _is_number(value) and isinstance(value, int)
+
+
+_TENANT_RULES: dict[str, Any] = {
+    "capture": lambda value: value in ("enabled", "disabled"),
+    "maxSize": _is_size,
+    "quotaReached": lambda value: isinstance(value, bool),
+}
+
+
+def _is_tenants(value: Any) -> bool:
+    """Rules by name; of a newer agent's rules, those we know."""
+    return isinstance(value, dict) and all(
+        isinstance(own, dict)
+        and all(accepts(own[name]) for name, accepts in _TENANT_RULES.items() if name in own)
+        for own in value.values()
+    )
+
+
+_RULES: dict[str, tuple[Any, str]] = {
+    "capture": (_TENANT_RULES["capture"], "must be enabled or disabled"),
+    "namespaces": (_is_tenants, "must be capture, maxSize and quotaReached by name"),
+    "pods": (_is_tenants, "must be capture, maxSize and quotaReached by uid"),
+    "hostCrashes": (lambda value: value in ("ignore", "store"), "must be ignore or store"),
+    "maxSize": (_is_size, "must be bytes"),
+    "captureTimeout": (_is_number, "must be seconds"),
+    "honourRlimit": (lambda value: isinstance(value, bool), "must be true or false"),
+    "spoolMaxUse": (_is_size, "must be bytes"),
+    "spoolKeepFree": (_is_size, "must be bytes"),
+    "spoolMaxEntries": (lambda value: _is_size(value) and value > 0, "must be a number above 0"),
+    "niceness": (lambda value: isinstance(value, int) and 0 <= value <= 19, "must be 0 to 19"),
+    "runtimeStateDirs": (
+        lambda value: isinstance(value, list) and all(map(_is_path, value)),
+        "must be a list of absolute paths",
+    ),
+    "node": (lambda value: value is None or isinstance(value, str), "must be a name"),
+    "procDir": (_is_path, "must be an absolute path"),
+}

@@ -1,0 +1,1 @@
+"""Facts about the crashed process: /proc, its cgroup, the container runtime's state."""

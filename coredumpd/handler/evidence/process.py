@@ -1,0 +1,159 @@
+"""The crashing process, read through one directory fd and believed only if it is the right one.
+
+Between the crash and our first read the process may die and its pid may be taken by another
+(CVE-2025-5054, CVE-2025-4598). A directory fd of `/proc/PID` keeps naming the process it was opened
+on, so it is opened once, everything is read below it, and it is then held against what the kernel
+told us on the command line.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from coredumpd import errors, log
+from coredumpd.formats import core_pattern
+from coredumpd.handler.evidence import cgroup
+
+PROC = "/proc"
+FILE_BYTES_MAX = 64 * 1024
+TEXT_CHARS_MAX = 4096
+
+
+class Process:
+    """Facts about one process. Text is escaped: printable ASCII, bounded."""
+
+    __slots__ = ("cgroup_path", "comm", "cwd", "exe", "exe_inode", "place", "start_time")
+
+    cgroup_path: str
+    comm: str
+    cwd: str | None
+    exe: str | None
+    exe_inode: tuple[int, int] | None  # device, inode: cannot be forged by a name
+    place: cgroup.Place | None
+    start_time: float  # seconds since the epoch
+
+
+def examine(args: core_pattern.CrashArgs, directory: int) -> Process:
+    """Facts about the process that `args` names, below its `/proc/PID`, open as `directory`.
+
+    Raises NotFound when it is gone and Conflict when another one has its pid. Closes `directory`.
+    """
+    try:
+        return _examine(args, directory)
+    except OSError as error:
+        raise errors.NotFound(f"process {args.pid} went away: {error.strerror}") from error
+    finally:
+        os.close(directory)
+
+
+def _examine(args: core_pattern.CrashArgs, directory: int) -> Process:
+    start_ticks = _start_ticks(read(directory, "stat"))
+    status = fields(read(directory, f"task/{args.tid}/status"))
+    mismatch = _mismatch(args, status)
+    if start_ticks > _start_ticks(read(None, f"{PROC}/self/stat")):
+        mismatch = "it started after this handler"
+    if mismatch:
+        raise errors.Conflict(f"process {args.pid} is not the one that crashed: {mismatch}")
+    process = Process()
+    text = read(directory, "cgroup")
+    process.place = cgroup.place(text)
+    process.cgroup_path = _escaped(cgroup.shown(text))
+    process.comm = _printable(read(directory, "comm").removesuffix(b"\n"))
+    process.exe = _link(directory, "exe")
+    process.cwd = _link(directory, "cwd")
+    process.exe_inode = _inode(directory, "exe")
+    process.start_time = _since_epoch(start_ticks)
+    # Last of all: while the pidfd's process exists, everything above was read from it.
+    if args.pidfd is not None and _pid_of(args.pidfd) != args.pid:
+        raise errors.Conflict(f"process {args.pid} is not the one that crashed: the pidfd differs")
+    return process
+
+
+def _mismatch(args: core_pattern.CrashArgs, status: dict[str, list[str]]) -> str | None:
+    """What in `/proc/PID/task/TID/status` contradicts the kernel's own words, if anything."""
+    if status.get("Tgid", [""])[0] != str(args.pid):
+        return f"thread {args.tid} belongs to another process"
+    for name, expected in (("Uid", args.uid), ("Gid", args.gid)):
+        if status.get(name, [""])[0] != str(expected):
+            return f"{name} is {status.get(name)}, not {expected}"
+    if status.get("NSpid", [""])[-1] != str(args.ns_tid):
+        return f"NSpid is {status.get('NSpid')}, not {args.ns_tid}"
+    # Without a pidfd (before Linux 6.16) this line is the best proof: a process that took the pid
+    # is not dumping core.
+    if args.pidfd is None and status.get("CoreDumping", ["1"]) != ["1"]:
+        return "it is not dumping core"
+    return None
+
+
+def read(directory: int | None, name: str) -> bytes:
+    """A small file of /proc, below the descriptor `directory` if given; at most FILE_BYTES_MAX."""
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
+    try:
+        pieces = []
+        left = FILE_BYTES_MAX
+        while left and (piece := os.read(fd, left)):
+            pieces.append(piece)
+            left -= len(piece)
+        return b"".join(pieces)
+    finally:
+        os.close(fd)
+
+
+def fields(status: bytes) -> dict[str, list[str]]:
+    """`Key: words` of a status file; the first wins. The kernel escapes newlines in `Name`."""
+    found: dict[str, list[str]] = {}
+    for line in status.decode("ascii", "replace").split("\n"):
+        key, colon, value = line.partition(":")
+        if colon:
+            found.setdefault(key, value.split())
+    return found
+
+
+def _start_ticks(stat: bytes) -> int:
+    """Field 22 of `/proc/PID/stat` (proc(5)): clock ticks from boot to start.
+
+    Fields are counted from the LAST parenthesis, because comm may hold any byte but a NUL.
+    """
+    fields = stat.rpartition(b")")[2].split()
+    if len(fields) < 20 or not fields[19].isdigit():
+        raise errors.Conflict("the process's stat file is not one")
+    return int(fields[19])
+
+
+def _since_epoch(ticks: int) -> float:
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - age
+
+
+def _pid_of(pidfd: int) -> int | None:
+    """The pid in `/proc/self/fdinfo/FD`; -1 once it was reaped, None if FD is no pidfd."""
+    try:
+        words = fields(read(None, f"{PROC}/self/fdinfo/{pidfd}")).get("Pid", [])
+        return int(words[0]) if words else None
+    except (OSError, ValueError):
+        return None  # not a descriptor of ours: the caller refuses
+
+
+def _link(directory: int, name: str) -> str | None:
+    """A link's text. A kernel thread has no exe, a dead mount no cwd: null in the record."""
+    try:
+        return _printable(os.fsencode(os.readlink(name, dir_fd=directory)))
+    except OSError:
+        return None
+
+
+def _inode(directory: int, name: str) -> tuple[int, int] | None:
+    try:
+        about = os.stat(name, dir_fd=directory)
+    except OSError:
+        return None  # as in _link
+    return about.st_dev, about.st_ino
+
+
+def _printable(raw: bytes) -> str:
+    return _escaped(raw.decode("utf-8", "backslashreplace"))
+
+
+def _escaped(text: str) -> str:
+    return log.escape(text)[:TEXT_CHARS_MAX]

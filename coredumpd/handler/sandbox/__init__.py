@@ -1,0 +1,1 @@
+"""The rights that a capture gives up before it compresses hostile bytes."""

@@ -1,0 +1,28 @@
+"""From a URL to the engine of API objects."""
+
+from __future__ import annotations
+
+import urllib.parse
+
+from coredumpd import errors
+from coredumpd.objects import interface
+from coredumpd.settings import sections, values
+
+
+def open_engine(url: str, etcd: sections.EtcdSettings | None = None) -> interface.Engine:
+    """The engine for `url`; `etcd` says how to reach one. Raises SettingsError.
+
+    etcd is not asked yet, so that a server may start before it.
+    """
+    try:
+        values.objects_url(url)
+    except ValueError as error:
+        cause = errors.Cause("objects", url, values.OBJECTS_RULE)
+        raise errors.SettingsError("no such kind of object store", (cause,)) from error
+    if url.startswith("sqlite:"):
+        from coredumpd.objects import sqlite
+
+        return sqlite.SqliteEngine(urllib.parse.unquote(url.removeprefix("sqlite:///")))
+    from coredumpd.objects.etcd import engine
+
+    return engine.open(url, etcd or sections.EtcdSettings())

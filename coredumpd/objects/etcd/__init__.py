@@ -1,0 +1,1 @@
+"""API objects in etcd, through its JSON API."""

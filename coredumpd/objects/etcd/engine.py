@@ -1,0 +1,147 @@
+"""Objects in etcd 3.4 or later: the engine for several replicas.
+
+A key is stored below the URL's prefix as it is; etcd's revision is ours. Compare-and-swap is a
+transaction on the key's `mod_revision` (https://etcd.io/docs/v3.6/learning/api/#transaction).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from coredumpd import errors
+from coredumpd.objects import interface
+from coredumpd.objects.etcd import gateway
+from coredumpd.objects.etcd import watch as etcd_watch
+from coredumpd.settings import sections
+
+_PAGE = 500
+
+
+def open(url: str, access: sections.EtcdSettings) -> EtcdEngine:
+    """The engine for a URL that `settings.objects_url` took. Raises SettingsError."""
+    scheme, _, rest = url.partition("://")
+    hosts, _, prefix = rest.partition("/")
+    plain = scheme == "etcd+http"
+    if plain and access != sections.EtcdSettings():
+        cause = errors.Cause("objects", url, "must be etcd:// where the section etcd is used")
+        raise errors.SettingsError("a password or certificate needs TLS", (cause,))
+    endpoints = [f"http{'' if plain else 's'}://{host}" for host in hosts.split(",")]
+    return EtcdEngine(gateway.Gateway(endpoints, access), "/" + prefix.rstrip("/"))
+
+
+class EtcdEngine:
+    """See `objects.Engine`."""
+
+    def __init__(self, etcd: gateway.Gateway, root: str) -> None:
+        self._etcd = etcd
+        self._root = root
+
+    def revision(self) -> int:
+        """See `objects.Engine.revision`."""
+        return self._read("/")[1]
+
+    def create(self, key: str, value: bytes) -> int:
+        """See `objects.Engine.create`."""
+        revision = self._write(key, 0, value)
+        if revision is None:
+            raise errors.AlreadyExists(f"{key} already exists")
+        return revision
+
+    def get(self, key: str) -> interface.Item | None:
+        """See `objects.Engine.get`."""
+        return self._read(key)[0]
+
+    def list(
+        self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0
+    ) -> interface.Page:
+        """See `objects.Engine.list`."""
+        items: list[interface.Item] = []
+        start = after + "\0" if after >= prefix else prefix
+        end = self._encode(interface.after_prefix(prefix))
+        while True:
+            size = min(_PAGE, limit - len(items)) if limit else _PAGE
+            body = {"key": self._encode(start), "range_end": end, "limit": str(size)}
+            answer = self._etcd.ask("kv/range", body | {"revision": str(revision)})
+            revision = revision or int(answer["header"]["revision"])
+            found = [self._item(kv) for kv in answer.get("kvs", ())]
+            items += found
+            remaining = int(answer.get("count", 0)) - len(found)
+            if remaining <= 0 or not found or len(items) == limit:
+                return interface.Page(items, revision, max(0, remaining))
+            start = found[-1].key + "\0"
+
+    def update(self, key: str, value: bytes, revision: int) -> int:
+        """See `objects.Engine.update`."""
+        return self._swap(key, revision, value)
+
+    def delete(self, key: str, revision: int) -> int:
+        """See `objects.Engine.delete`."""
+        return self._swap(key, revision, None)
+
+    def watch(self, prefix: str, after: int) -> etcd_watch.EtcdWatch:
+        """See `objects.Engine.watch`. Takes a connection and a thread, however many keys."""
+        return etcd_watch.EtcdWatch(self._etcd, self._root, prefix, after)
+
+    def compact(self, revision: int) -> None:
+        """See `objects.Engine.compact`. Compacts the whole etcd: it has no other kind."""
+        # Older than the last compaction, or to come, is promised to be a no-op.
+        with contextlib.suppress(errors.Expired, errors.BadRequest):
+            self._etcd.ask("kv/compaction", {"revision": str(revision)})
+
+    def close(self) -> None:
+        """See `objects.Engine.close`."""
+        self._etcd.close()
+
+    def _swap(self, key: str, revision: int, value: bytes | None) -> int:
+        written = self._write(key, revision, value)
+        if written is None:
+            raise errors.Conflict(f"{key} has been modified; it is not at revision {revision}")
+        return written
+
+    def _write(self, key: str, expected: int, value: bytes | None) -> int | None:
+        """Put, or delete when `value` is None. None when the key is not at `expected` (0: absent).
+
+        A write whose answer was lost is not repeated: the key is read again.
+        """
+        encoded = self._encode(key)
+        compare = {"key": encoded, "target": "MOD", "mod_revision": str(expected)}
+        if value is None:
+            change: dict[str, Any] = {"request_delete_range": {"key": encoded}}
+        else:
+            put = {"key": encoded, "value": base64.b64encode(value).decode()}
+            change = {"request_put": put}
+        try:
+            body = {"compare": [compare], "success": [change]}
+            answer = self._etcd.ask("kv/txn", body, repeatable=False)
+        except gateway.Lost as lost:
+            return self._settle(key, expected, value, lost)
+        return int(answer["header"]["revision"]) if answer.get("succeeded") else None
+
+    def _settle(
+        self, key: str, expected: int, value: bytes | None, lost: gateway.Lost
+    ) -> int | None:
+        item, now = self._read(key)
+        if item is None and value is None:
+            return now
+        if item is not None and item.value == value and item.revision != expected:
+            return item.revision
+        if expected == (0 if item is None else item.revision):
+            raise errors.Unavailable(f"{key} may be written yet, look again: {lost}") from lost
+        return None
+
+    def _read(self, key: str) -> tuple[interface.Item | None, int]:
+        """The key, and the revision of the last write to anything."""
+        answer = self._etcd.ask("kv/range", {"key": self._encode(key)})
+        found = answer.get("kvs")
+        return self._item(found[0]) if found else None, int(answer["header"]["revision"])
+
+    def _item(self, kv: Mapping[str, str]) -> interface.Item:
+        key = base64.b64decode(kv["key"]).decode("utf-8", "surrogateescape")
+        value = base64.b64decode(kv.get("value", ""))
+        return interface.Item(key.removeprefix(self._root), value, int(kv["mod_revision"]))
+
+    def _encode(self, key: str) -> str:
+        return base64.b64encode((self._root + key).encode("utf-8", "surrogateescape")).decode()

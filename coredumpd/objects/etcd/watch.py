@@ -1,0 +1,200 @@
+"""A watch of etcd: one connection, read by one thread, reopened where it stood."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import urllib3
+
+from coredumpd import errors
+from coredumpd.objects import interface
+from coredumpd.objects.etcd import gateway
+
+_MESSAGE_BYTES_MAX = 16 * 1024 * 1024  # etcd splits what is longer than its request limit, 1.5 MiB
+_QUEUED_MAX = 8  # messages; behind a full queue, etcd waits
+_PUT_POLL_S = 0.5
+_SILENCE_S_MAX = 30.0
+
+
+class EtcdWatch:
+    """See `objects.Watch`. Watches all of ours and keeps what is under `prefix`.
+
+    So any write of ours, such as the compactor's, moves an idle watch forward, and it need not
+    fall behind the compaction to be told Expired when it has to reconnect.
+    """
+
+    def __init__(self, etcd: gateway.Gateway, root: str, prefix: str, after: int) -> None:
+        self._etcd = etcd
+        self._root = root
+        self._prefix = prefix
+        self._after = after
+        self._stream: _Stream | None = None
+        self._fragments: list[Mapping[str, Any]] = []
+        self._closed = False
+        self._heard = 0.0
+
+    @property
+    def revision(self) -> int:
+        """See `objects.Watch.revision`."""
+        return self._after
+
+    def next(self, timeout_s: float) -> Sequence[interface.Event]:
+        """See `objects.Watch.next`."""
+        deadline = time.monotonic() + timeout_s
+        reopened = False
+        while not self._closed:
+            if self._stream is None:
+                self._stream = self._open()
+            try:
+                message = self._stream.messages.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                self._check_silence(self._stream)
+                return ()
+            self._heard = time.monotonic()
+            if isinstance(message, _End):
+                self._drop()
+                if reopened:
+                    raise errors.Unavailable(f"the watch of etcd broke: {message.why}")
+                reopened = True
+                continue
+            if events := self._take(message):
+                return events
+        return ()
+
+    def close(self) -> None:
+        """See `objects.Watch.close`."""
+        self._closed = True
+        self._drop()
+
+    def _open(self) -> _Stream:
+        def encode(text: str) -> str:
+            return base64.b64encode(text.encode()).decode()
+
+        wanted = {
+            "key": encode(self._root + "/"),
+            "range_end": encode(interface.after_prefix(self._root + "/")),
+            "start_revision": str(self._after + 1),
+            "prev_kv": True,
+            "progress_notify": True,
+            "fragment": True,
+        }
+        stream = _Stream(*self._etcd.stream("watch", {"create_request": wanted}))
+        self._heard = time.monotonic()
+        return stream
+
+    def _check_silence(self, stream: _Stream) -> None:
+        """A member that hangs keeps the connection and says nothing: ask it something."""
+        now = time.monotonic()
+        if now - self._heard > _SILENCE_S_MAX:
+            self._heard = now
+            if not self._etcd.answers(stream.endpoint):
+                self._drop()
+
+    def _drop(self) -> None:
+        stream, self._stream = self._stream, None
+        self._fragments = []
+        if stream is not None:
+            stream.close()
+
+    def _take(self, line: bytes) -> Sequence[interface.Event]:
+        """The events under our prefix of one message, which may be none."""
+        try:
+            told = json.loads(line)
+            result = told["result"]
+        except (ValueError, KeyError) as error:
+            self._drop()
+            raise errors.Unavailable(f"etcd ends the watch: {line[:300]!r}") from error
+        if result.get("canceled"):
+            self._drop()
+            if int(result.get("compact_revision", 0)):
+                raise errors.Expired(f"revision {self._after} has been compacted; list again")
+            raise errors.Unavailable(f"etcd refuses the watch: {result.get('cancel_reason')}")
+        self._fragments += result.get("events", ())
+        if result.get("fragment") or result.get("created"):
+            return ()
+        seen, self._fragments = self._fragments, []
+        # Without events it is about progress: nothing is missing up to the header's revision.
+        last = seen[-1]["kv"]["mod_revision"] if seen else result["header"]["revision"]
+        events = [event for event in map(self._event, seen) if event is not None]
+        self._after = max(self._after, int(last))
+        return events
+
+    def _event(self, told: Mapping[str, Any]) -> interface.Event | None:
+        kv, before = told["kv"], told.get("prev_kv")
+        key = base64.b64decode(kv["key"]).decode("utf-8", "surrogateescape")
+        key = key.removeprefix(self._root)
+        if not key.startswith(self._prefix):
+            return None
+        revision = int(kv["mod_revision"])
+        previous = None if before is None else base64.b64decode(before.get("value", ""))
+        if kv.get("create_revision") == kv["mod_revision"]:
+            return interface.Event(
+                "ADDED", key, base64.b64decode(kv.get("value", "")), revision, None
+            )
+        if previous is None:
+            self._drop()
+            raise errors.Expired(f"revision {revision - 1} has been compacted; list again")
+        if told.get("type") == "DELETE":
+            return interface.Event("DELETED", key, previous, revision, previous)
+        value = base64.b64decode(kv.get("value", ""))
+        return interface.Event("MODIFIED", key, value, revision, previous)
+
+
+class _End:
+    """The last thing a stream says."""
+
+    def __init__(self, why: object) -> None:
+        self.why = why
+
+
+class _Stream:
+    """Lines of a streaming answer, in `messages`, until an `_End`."""
+
+    def __init__(self, endpoint: str, response: urllib3.BaseHTTPResponse) -> None:
+        self.endpoint = endpoint
+        self.messages: queue.Queue[bytes | _End] = queue.Queue(_QUEUED_MAX)
+        self._response = response
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="etcd-watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the connection and the thread that reads it, and wake who waits for a message."""
+        self._closed.set()
+        with contextlib.suppress(queue.Full):
+            self.messages.put_nowait(_End("closed"))
+        with contextlib.suppress(RuntimeError, ValueError):  # it has ended by itself
+            self._response.shutdown()
+
+    def _read(self) -> None:
+        why: object = "closed by etcd"
+        rest = b""
+        try:
+            for chunk in self._response.read_chunked():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self._put(line)
+                if self._closed.is_set():
+                    break
+                if len(rest) > _MESSAGE_BYTES_MAX:
+                    why = f"a message of more than {_MESSAGE_BYTES_MAX} bytes"
+                    break
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            why = error
+        finally:
+            self._response.close()
+        self._put(_End(why))
+
+    def _put(self, message: bytes | _End) -> None:
+        while message and not self._closed.is_set():
+            try:
+                return self.messages.put(message, timeout=_PUT_POLL_S)
+            except queue.Full:
+                continue

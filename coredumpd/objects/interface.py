@@ -1,0 +1,105 @@
+"""The contract of an engine of API objects: values by key, with revisions.
+
+The model is etcd's: every write takes the next revision of the whole store, a key's revision is
+its compare-and-swap token, and history back to the last compaction can be read and watched. Values
+are bytes; what they mean is the caller's business. Every call blocks; daemons run it in a thread.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+EventKind = Literal["ADDED", "MODIFIED", "DELETED"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Item:
+    """A key with its value and the revision that wrote it."""
+
+    key: str
+    value: bytes
+    revision: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a listing as of `revision`; `remaining` keys follow the last item."""
+
+    items: Sequence[Item]
+    revision: int
+    remaining: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Event:
+    """One write. `value` is the new one, or the last one of a DELETED key; `previous` is what it
+    replaced, None for ADDED."""
+
+    kind: EventKind
+    key: str
+    value: bytes
+    revision: int
+    previous: bytes | None
+
+
+class Watch(Protocol):
+    """Writes under a prefix, in order, none missing and none twice. For one thread at a time."""
+
+    @property
+    def revision(self) -> int:
+        """Every write under the prefix up to this revision has been returned by `next`."""
+
+    def next(self, timeout_s: float) -> Sequence[Event]:
+        """The next events, or none after `timeout_s`. Events of one revision are not split.
+
+        Raises Expired when compaction overtook this watch, Unavailable when the engine cannot be
+        reached; after Unavailable, calling again goes on where it stood.
+        """
+
+    def close(self) -> None:
+        """Free what is held; may be called twice, and from another thread."""
+
+
+class Engine(Protocol):
+    """Keys start with "/". Calls may come from several threads.
+
+    All raise Unavailable when nothing answers, and StorageError when the engine refuses us.
+    """
+
+    def revision(self) -> int:
+        """The revision of the last write; at least 1, never decreasing."""
+
+    def create(self, key: str, value: bytes) -> int:
+        """The revision of the new key. Raises AlreadyExists."""
+
+    def get(self, key: str) -> Item | None:
+        """The key as the last write left it: a read sees every write that was answered before."""
+
+    def list(self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0) -> Page:
+        """Keys under `prefix` in byte order, from behind `after`, at most `limit` (0: all).
+
+        As of `revision` (0: now). Raises Expired when that is compacted away, BadRequest when it
+        is still to come.
+        """
+
+    def update(self, key: str, value: bytes, revision: int) -> int:
+        """The key's new revision. Raises Conflict unless `revision` wrote what is there."""
+
+    def delete(self, key: str, revision: int) -> int:
+        """The deletion's revision. Raises Conflict unless `revision` wrote what is there."""
+
+    def watch(self, prefix: str, after: int) -> Watch:
+        """Writes under `prefix` of revisions above `after`. Raises Expired as `Watch.next`."""
+
+    def compact(self, revision: int) -> None:
+        """Forget history below `revision`; what lives stays. Older or future revisions: no-op."""
+
+    def close(self) -> None:
+        """Free what is held."""
+
+
+def after_prefix(prefix: str) -> str:
+    """The first key behind every key that starts with `prefix`, which is not empty."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)

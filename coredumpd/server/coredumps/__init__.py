@@ -1,0 +1,1 @@
+"""Coredump: stored dumps as read-only API objects."""

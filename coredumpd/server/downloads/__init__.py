@@ -1,0 +1,1 @@
+"""Archives, byte ranges and backtraces of dumps."""

@@ -1,0 +1,138 @@
+"""`…/dump` and `…/proxy`: the archive, streamed. One chunk in memory, reads off the loop.
+
+gzip is the content's type, never its encoding: kube-apiserver and Go clients would undo the latter.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from tornado import iostream
+
+from coredumpd import errors
+from coredumpd.apiserver.auth import rights as policies
+from coredumpd.apiserver.http import application, handler
+from coredumpd.apiserver.machinery import kind as machinery_kind
+from coredumpd.apiserver.machinery import options
+from coredumpd.archive import stream
+from coredumpd.server import kinds
+from coredumpd.server.downloads import ranges
+from coredumpd.server.dumps import inventory
+
+_LENGTH_MAX = 2**63 - 1
+# `timeout` and `pretty` may be added by kubectl and proxies; everything else would be a typo, and
+# a typo must not download something else than was meant.
+_PARAMETERS = ("container", "id", "offset", "timeout", "pretty")
+_log = logging.getLogger(__name__)
+
+
+class Dumps(Protocol):
+    """Whose dumps may be asked for by an object's name; see `endpoints.Endpoints.dumps`."""
+
+    kind: machinery_kind.Kind
+
+    async def dumps(
+        self, namespace: str, name: str, container: str | None, id: str | None
+    ) -> tuple[str, inventory.Found]: ...
+
+
+class Download(handler.Handler):
+    """GET and HEAD of an archive."""
+
+    policy = policies.Path()  # never reached: policy_for answers
+    audited = True
+
+    def initialize(  # type: ignore[override]
+        self, resource: Dumps, stored: inventory.Inventory, subresource: str
+    ) -> None:
+        """Tornado's; the arguments come from the route."""
+        self.resource = resource
+        self.stored = stored
+        self.subresource = subresource
+        super().initialize()
+
+    def policy_for(self, parts: Mapping[str, str]) -> policies.Policy:  # noqa: ARG002
+        """`<plural>/dump` and `<plural>/proxy` are rights of their own."""
+        plural = self.resource.kind.plural
+        return policies.Resource(kinds.GROUP, kinds.VERSION, plural, self.subresource)
+
+    async def get(self, namespace: str, name: str) -> None:
+        """The archive, or part of it."""
+        container, id, offset = self._wanted()
+        _, found = await self.resource.dumps(namespace, name, container, id)
+        archive = await self.stored.run(self.stored.plan, found)
+        reply = ranges.decide(self.request.headers, offset, archive.length, archive.etag)
+        self.set_status(reply.code)
+        self.set_header("Content-Type", "application/gzip")
+        self.set_header("Content-Disposition", f'attachment; filename="{name}.tar.gz"')
+        for header, value in reply.headers.items():
+            self.set_header(header, value)
+        if self.request.method == "HEAD" or reply.code == 304:
+            self.finish()
+            return
+        chunks = stream.read(archive, self.stored.store.open_core, reply.first, reply.end)
+        await self._send(chunks)
+
+    head = get
+
+    async def _send(self, chunks: Iterator[bytes]) -> None:
+        try:
+            await self.flush()  # the headers go out before the store is read
+            while (chunk := await self.stored.run(next, chunks, None)) is not None:
+                self.write(chunk)
+                await self.flush()
+                self.sent_bytes += len(chunk)
+        except iostream.StreamClosedError:
+            self.outcome = "aborted"  # the client left; nobody to tell
+        except (errors.CoredumpdError, OSError) as error:
+            _log.error("auditID %s: the download is cut: %s", self.audit_id, error)
+            self.abort()
+        finally:
+            await self.stored.run(_close, chunks)
+
+    def on_connection_close(self) -> None:
+        """Tornado's: the client has left, perhaps with all it wanted; `_send` knows which."""
+        self.left = True
+
+    def _wanted(self) -> tuple[str | None, str | None, int]:
+        unknown = sorted(set(self.query) - set(_PARAMETERS))
+        if unknown:
+            known = ", ".join(_PARAMETERS[:3])
+            raise errors.BadRequest.about(
+                unknown[0], f"unknown query parameter {unknown[0]!r}; there are {known}"
+            )
+        for name in ("container", "id"):
+            if self.query.get(name) == "":
+                raise errors.BadRequest.about(
+                    name, f"{name} must not be empty; leave it out for all"
+                )
+        offset = options.number(self.query, "offset", _LENGTH_MAX)
+        return self.query.get("container"), self.query.get("id"), offset
+
+    def write_error(self, status_code: int, **kwargs: object) -> None:
+        """A range beyond the end is told how long the archive is, as RFC 9110 wants it."""
+        error = kwargs.get("exc_info", (None, None))[1]  # type: ignore[index]
+        if isinstance(error, ranges.RangeBeyondEnd):
+            self.set_header("Content-Range", f"bytes */{error.size}")
+        super().write_error(status_code, **kwargs)
+
+
+def _close(chunks: Iterator[bytes]) -> None:
+    chunks.close()  # type: ignore[attr-defined]
+
+
+def routes(resource: Dumps, stored: inventory.Inventory) -> list[application.Route]:
+    """The download routes of one kind."""
+    place = rf"{kinds.BASE}/namespaces/(?P<namespace>[^/]+)/{resource.kind.plural}"
+    arguments = {"resource": resource, "stored": stored}
+    return [
+        (
+            rf"{place}/(?P<name>[^/]+)/{subresource.name}",
+            Download,
+            {**arguments, "subresource": subresource.name},
+        )
+        for subresource in resource.kind.subresources
+        if subresource.name in ("dump", "proxy")
+    ]

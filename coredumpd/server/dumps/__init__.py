@@ -1,0 +1,1 @@
+"""Stored dumps as the server reads them: cached, filtered by namespace, counted while open."""

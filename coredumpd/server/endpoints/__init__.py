@@ -1,0 +1,1 @@
+"""CoredumpEndpoint: the object through which a tenant names a pod."""

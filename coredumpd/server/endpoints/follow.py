@@ -1,0 +1,88 @@
+"""From an engine's watch into a feed: one thread, for ever, whatever the engine does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from coredumpd import errors
+from coredumpd.apiserver.rest import watch_cache as feeds
+from coredumpd.objects import interface
+from coredumpd.server.endpoints import codec
+
+_WAIT_S = 1.0
+_RETRY_S = 1.0
+_log = logging.getLogger(__name__)
+
+
+class Pump:
+    """Runs from `start` to `stop`. The feed is only touched on the loop that started it."""
+
+    def __init__(self, engine: interface.Engine, prefix: str, feed: feeds.Feed) -> None:
+        self._engine = engine
+        self._prefix = prefix
+        self._feed = feed
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pump", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Call on the event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when the thread has ended, a second later at most."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2 * _WAIT_S)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._follow()
+            except errors.Expired as error:
+                _log.warning("watchers must list again: %s", error)
+            except errors.CoredumpdError as error:
+                _log.warning("changes are late: %s", error)
+                self._stopped.wait(_RETRY_S)
+
+    def _follow(self) -> None:
+        revision = self._engine.revision()
+        with contextlib.closing(self._engine.watch(self._prefix, revision)) as watch:
+            self._call(self._feed.start, revision)
+            while not self._stopped.is_set():
+                try:
+                    events = watch.next(_WAIT_S)
+                except errors.Unavailable as error:
+                    _log.warning("changes are late: %s", error)
+                    self._stopped.wait(_RETRY_S)
+                    continue
+                if events:
+                    self._call(self._feed.push, changes(events))
+                elif watch.revision > revision:  # so that bookmarks keep up with compaction
+                    self._call(self._feed.advance, watch.revision)
+                revision = watch.revision
+
+    def _call(self, function: Any, argument: Any) -> None:
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: this process ends
+                self._loop.call_soon_threadsafe(function, argument)
+
+
+def changes(events: Sequence[interface.Event]) -> list[feeds.Change]:
+    """Engine events as changes of objects."""
+    return [
+        feeds.Change(
+            event.kind,
+            codec.decode(event.value, event.revision),
+            None if event.previous is None else codec.decode(event.previous, event.revision),
+            event.revision,
+            len(event.value) + len(event.previous or b""),
+        )
+        for event in events
+    ]

@@ -1,0 +1,266 @@
+"""CoredumpEndpoint: the objects in the engine, with a status computed from the store on read."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from coredumpd import errors
+from coredumpd.apiserver.machinery import lifecycle, options
+from coredumpd.apiserver.rest import watch_cache
+from coredumpd.formats import names
+from coredumpd.objects import interface
+from coredumpd.server import cluster, kinds
+from coredumpd.server.dumps import inventory, selection
+from coredumpd.server.endpoints import codec, follow, rules
+
+FIELDS = ("metadata.name", "metadata.namespace", "spec.podUID")
+THREADS = 4
+PAGE = 500
+_CAS_TRIES_MAX = 5
+_T = TypeVar("_T")
+Change = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # an object → what it should become
+Listing = tuple[list[dict[str, Any]], dict[str, Any]]  # objects, and the list's metadata
+
+
+class Endpoints:
+    """The resource behind the handlers. Every method takes checked names and returns objects."""
+
+    kind = kinds.ENDPOINT
+    fields: tuple[str, ...] = FIELDS
+
+    def __init__(
+        self, engine: interface.Engine, stored: inventory.Inventory, about: cluster.Cluster
+    ) -> None:
+        self._engine = engine
+        self._stored = stored
+        self._cluster = about
+        self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, "objects")
+        self.feed = watch_cache.Feed()
+        self._pump = follow.Pump(engine, codec.PREFIX, self.feed)
+
+    def start(self) -> None:
+        """Begin to follow the engine. Call on the event loop."""
+        self._pump.start()
+
+    async def get(self, namespace: str, name: str) -> dict[str, Any]:
+        """The object with its status. Raises NotFound."""
+        entry = await self.bare(namespace, name)
+        return await self._with_status(entry, await self._living(namespace, name))
+
+    async def bare(self, namespace: str, name: str) -> dict[str, Any]:
+        """The object without a status. Raises NotFound."""
+        item = None
+        if names.is_dns_label(namespace) and names.is_dns_subdomain(name):
+            item = await self._run(self._engine.get, codec.key(namespace, name))
+        if item is None:
+            raise not_found(name)
+        return codec.decode(item.value, item.revision)
+
+    async def list(self, namespace: str | None, wanted: options.List) -> Listing:
+        """The objects with their status."""
+        if namespace is not None and not names.is_dns_label(namespace):
+            raise errors.BadRequest.about(
+                "metadata.namespace", f"{namespace!r} is not a namespace's name"
+            )
+        found, meta = await self._select(namespace, wanted)
+        uids: dict[str, dict[str, str] | None] = {}
+        for place in {entry["metadata"]["namespace"] for entry in found}:
+            uids[place] = await self._cluster.pod_uids(place)
+        status = (self._with_status(entry, uids[entry["metadata"]["namespace"]]) for entry in found)
+        return [*await asyncio.gather(*status)], meta
+
+    async def create(
+        self, namespace: str, body: Mapping[str, Any], how: options.Write
+    ) -> dict[str, Any]:
+        """The new object. Raises Invalid, AlreadyExists, BadRequest, Forbidden, Unavailable."""
+        rules.check_type(body)
+        entry = rules.new(namespace, body)
+        name = entry["metadata"]["name"]
+        await self._cluster.check_namespace(namespace)
+        if entry["spec"]["podUID"] is None:
+            entry["spec"]["podUID"] = await self._uid_of(namespace, name)
+        if how.dry_run:
+            if await self._run(self._engine.get, codec.key(namespace, name)) is not None:
+                raise _already_exists(name)
+            return await self._with_status(entry, None)
+        try:
+            value = codec.encode(entry)
+            revision = await self._run(self._engine.create, codec.key(namespace, name), value)
+        except errors.AlreadyExists as error:
+            raise _already_exists(name) from error
+        entry["metadata"]["resourceVersion"] = str(revision)
+        return await self._with_status(entry, None)
+
+    async def update(
+        self, namespace: str, name: str, change: Change, how: options.Write
+    ) -> dict[str, Any]:
+        """The object after `change`. Raises NotFound, Conflict, Invalid, BadRequest.
+
+        A change that names no resourceVersion is tried again when somebody else was faster.
+        """
+        for _ in range(_CAS_TRIES_MAX):
+            old = await self.bare(namespace, name)
+            new = rules.replaced(old, change(old))
+            if new == old or how.dry_run:
+                return await self._with_status(new, await self._living(namespace, name))
+            try:
+                new = await self._write(old, new)
+            except errors.Conflict:
+                continue
+            return await self._with_status(new, await self._living(namespace, name))
+        raise _busy(name)
+
+    async def delete(
+        self, namespace: str, name: str, body: Mapping[str, Any], how: options.Write
+    ) -> tuple[dict[str, Any], bool]:
+        """(the object as it was last, is it gone). Raises NotFound, Conflict, Invalid."""
+        finalizer = lifecycle.finalizer_of(body)
+        if isinstance(self._cluster, cluster.NoCluster):
+            finalizer = None  # nobody is there to act on it and remove it
+        for _ in range(_CAS_TRIES_MAX):
+            old = await self.bare(namespace, name)
+            lifecycle.check_preconditions(self.kind.plural, old["metadata"], body)
+            waiting = lifecycle.asked_to_go(old["metadata"], finalizer)
+            new = old if waiting is None else {**old, "metadata": waiting}
+            if how.dry_run or (waiting is not None and new == old):
+                return new, waiting is None
+            try:
+                if waiting is not None:
+                    return await self._write(old, new), False
+                revision = int(old["metadata"]["resourceVersion"])
+                await self._run(self._engine.delete, codec.key(namespace, name), revision)
+            except errors.Conflict:
+                continue  # somebody else wrote in between; look again
+            return old, True
+        raise _busy(name)
+
+    def matches(self, entry: Mapping[str, Any], wanted: options.List) -> bool:
+        """Do the selectors select this object?"""
+        meta = entry["metadata"]
+        fields = {
+            "metadata.name": meta["name"],
+            "metadata.namespace": meta["namespace"],
+            "spec.podUID": entry["spec"]["podUID"],
+        }
+        return wanted.labels.holds(meta.get("labels") or {}) and wanted.fields.holds(fields)
+
+    async def dumps(
+        self, namespace: str, name: str, container: str | None, id: str | None
+    ) -> tuple[str, inventory.Found]:
+        """(who they belong to, for messages; the dumps asked for). Raises NotFound."""
+        entry = await self.bare(namespace, name)
+        pod = codec.pod_of(entry)
+        found = await self._stored.of_pod(pod)
+        who = f"pod {namespace}/{name} (uid {pod.uid})"
+        return who, selection.select(found, who, container, id)
+
+    async def check(self) -> None:
+        """Raises Unavailable or StorageError while the engine does not answer."""
+        if not self.feed.open:
+            raise errors.Unavailable("changes cannot be watched yet")
+        await self._run(self._engine.revision)
+
+    async def revision(self) -> int:
+        """The revision of the last write."""
+        return await self._run(self._engine.revision)
+
+    async def shown(self, change: watch_cache.Change) -> dict[str, Any]:
+        """A change's object as watchers see it, with the status that is true now."""
+        meta = change.entry["metadata"]
+        uids = await self._cluster.pod_uids(meta["namespace"])
+        return await self._with_status(dict(change.entry), uids)
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._pump.stop()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._engine.close()
+
+    async def _select(self, namespace: str | None, wanted: options.List) -> Listing:
+        prefix = codec.PREFIX if namespace is None else f"{codec.PREFIX}{namespace}/"
+        after, revision = wanted.start, wanted.revision
+        filters = bool(wanted.labels.requirements or wanted.fields.requirements)
+        found: list[dict[str, Any]] = []
+        while True:
+            size = min(PAGE, wanted.limit - len(found)) if wanted.limit else PAGE
+            page = await self._run(self._page, prefix, size, after, revision)
+            revision = page.revision
+            for item in page.items:
+                entry = codec.decode(item.value, item.revision)
+                if not filters or self.matches(entry, wanted):
+                    found.append(entry)
+            if page.items:
+                after = page.items[-1].key
+            if not page.remaining or (wanted.limit and len(found) >= wanted.limit):
+                break
+        meta: dict[str, Any] = {"resourceVersion": str(revision)}
+        if page.remaining:
+            meta["continue"] = options.make_token(revision, after)
+            if not filters:
+                meta["remainingItemCount"] = page.remaining
+        return found, meta
+
+    def _page(self, prefix: str, limit: int, after: str, revision: int) -> interface.Page:
+        return self._engine.list(prefix, limit=limit, after=after, revision=revision)
+
+    async def _uid_of(self, namespace: str, name: str) -> str:
+        uid = await self._cluster.pod_uid(namespace, name)
+        if uid is None and isinstance(self._cluster, cluster.NoCluster):
+            uid = await self._stored.uid_of(namespace, name)
+        if uid is None:
+            raise rules.no_such_pod(namespace, name)
+        return uid
+
+    async def _with_status(
+        self, entry: dict[str, Any], uids: Mapping[str, str] | None
+    ) -> dict[str, Any]:
+        status = inventory.summary(await self._stored.of_pod(codec.pod_of(entry)))
+        if uids is not None:
+            meta = entry["metadata"]
+            status["podExists"] = uids.get(meta["name"]) == entry["spec"]["podUID"]
+        return {**entry, "status": status}
+
+    async def _write(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+        """`new` in the place of `old`, or nothing if it was only waiting for its finalizers."""
+        meta = new["metadata"]
+        key, revision = (
+            codec.key(meta["namespace"], meta["name"]),
+            int(old["metadata"]["resourceVersion"]),
+        )
+        if "deletionTimestamp" in meta and not meta.get("finalizers"):
+            written = await self._run(self._engine.delete, key, revision)
+        else:
+            written = await self._run(self._engine.update, key, codec.encode(new), revision)
+        return {**new, "metadata": {**meta, "resourceVersion": str(written)}}
+
+    async def _living(self, namespace: str, name: str) -> dict[str, str] | None:
+        """uid by name of the one pod; None when that cannot be known: unknown is not "no"."""
+        if isinstance(self._cluster, cluster.NoCluster):
+            return None
+        try:
+            uid = await self._cluster.pod_uid(namespace, name)
+        except errors.Unavailable:
+            return None
+        return {} if uid is None else {name: uid}
+
+    async def _run(self, call: Callable[..., _T], *arguments: Any) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+
+
+def not_found(name: str) -> errors.NotFound:
+    """NotFound, worded as kube-apiserver words it."""
+    return errors.NotFound(f'{kinds.ENDPOINT.plural}.{kinds.GROUP} "{name}" not found')
+
+
+def _already_exists(name: str) -> errors.AlreadyExists:
+    return errors.AlreadyExists(f'{kinds.ENDPOINT.plural}.{kinds.GROUP} "{name}" already exists')
+
+
+def _busy(name: str) -> errors.Conflict:
+    return errors.Conflict(
+        f'Operation cannot be fulfilled on {kinds.ENDPOINT.plural} "{name}": '
+        "it is written by others all the time; try again"
+    )

@@ -1,0 +1,1 @@
+"""Dumps that agents send to this server."""

@@ -1,0 +1,1 @@
+"""The configuration file: its values, its sections, and how it is read."""

@@ -1,0 +1,142 @@
+"""How one value of the configuration is parsed, and the rule that a wrong one breaks."""
+
+from __future__ import annotations
+
+import dataclasses
+import urllib.parse
+from collections.abc import Callable
+from typing import Any
+
+from coredumpd import units
+
+_BUCKET_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-_")
+_PREFIX_CHARS = _BUCKET_CHARS | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+Parser = Callable[[object], Any]
+
+
+def setting(default: object, parse: Parser, rule: str, doc: str) -> Any:
+    """A field: `default` as a user would write it, `parse` raises ValueError, `rule` says why."""
+    metadata = {"parse": parse, "rule": rule, "doc": doc, "default": default}
+    value = None if default is None else parse(default)
+    return dataclasses.field(default=value, metadata=metadata)
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError
+    return value
+
+
+def path(value: object) -> str:
+    url = text(value)
+    if not url.startswith("/") or "/../" in url + "/" or not url.isprintable():
+        raise ValueError
+    return url.rstrip("/") or "/"
+
+
+def paths(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    return tuple(path(item) for item in value)
+
+
+def store_url(value: object) -> str:
+    """A store's URL as it is written. Raises ValueError, in whose place STORE_RULE is said."""
+    url = text(value)
+    parts = urllib.parse.urlsplit(url)
+    if url.startswith("file:///"):
+        return url
+    names = parts.path.strip("/").split("/") if parts.path.strip("/") else []
+    good = all(set(name) <= _PREFIX_CHARS and name not in ("", ".", "..") for name in names)
+    bucket = 3 <= len(parts.netloc) <= 63 and set(parts.netloc) <= _BUCKET_CHARS
+    if parts.scheme not in ("s3", "gs", "az") or not bucket or not good or "?" in url:
+        raise ValueError
+    return url.rstrip("/")
+
+
+def objects_url(value: object) -> str:
+    """An engine's URL as it is written. Raises ValueError, in whose place OBJECTS_RULE is said."""
+    url = text(value)
+    if url.startswith("sqlite:////"):
+        return url
+    scheme, _, rest = url.partition("://")
+    hosts, _, prefix = rest.partition("/")
+    names = prefix.rstrip("/").split("/")
+    good = all(name.strip(".") and set(name) <= _PREFIX_CHARS for name in names)
+    if scheme not in ("etcd", "etcd+http") or not good:
+        raise ValueError
+    for host in hosts.split(","):
+        one = urllib.parse.urlsplit(f"//{host}")
+        if not one.hostname or not one.port or set(host) & set("@?#\\") or not host.isprintable():
+            raise ValueError
+    return url.rstrip("/")
+
+
+def target_url(value: object) -> str:
+    """Where an agent ships to. Raises ValueError, in whose place TARGET_RULE is said."""
+    url = text(value)
+    if not url.startswith("https:"):
+        return store_url(url)
+    parts = urllib.parse.urlsplit(url)
+    extra = parts.path.strip("/") or parts.query or parts.fragment or parts.username
+    if not parts.hostname or extra or (parts.port is None and ":" in parts.netloc):
+        raise ValueError
+    return url.rstrip("/")
+
+
+def _account(value: object) -> str:
+    url = text(value)
+    words = url.split(":")
+    if len(words) != 4 or words[:2] != ["system", "serviceaccount"] or not all(words):
+        raise ValueError
+    return url
+
+
+def endpoint(value: object) -> str:
+    url = text(value)
+    parts = urllib.parse.urlsplit(url)
+    extra = parts.query or parts.fragment or parts.username or parts.password
+    if parts.scheme not in ("http", "https") or not parts.hostname or extra:
+        raise ValueError
+    return url.rstrip("/")
+
+
+def boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def one_of(*words: str) -> tuple[Parser, str]:
+    def parse(value: object) -> str:
+        if value not in words:
+            raise ValueError
+        return str(value)
+
+    return parse, "must be one of " + ", ".join(words)
+
+
+def integer(least: int, most: int) -> tuple[Parser, str]:
+    def parse(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ValueError
+        return value
+
+    return parse, f"must be a whole number from {least} to {most}"
+
+
+SIZE = (units.parse_quantity, units.QUANTITY_RULE)
+DURATION = (units.parse_duration, units.DURATION_RULE)
+PATH = (path, "must be an absolute path without '..'")
+STORE_RULE = (
+    "must be a URL file:///DIRECTORY, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX"
+    " or az://CONTAINER/PREFIX, without credentials"
+)
+STORE = (store_url, STORE_RULE)
+TARGET_RULE = f"{STORE_RULE}, or https://HOST:PORT of a coredumpd server"
+OBJECTS_RULE = (
+    "must be a URL sqlite:////PATH, or etcd://HOST:PORT,HOST:PORT/PREFIX without credentials"
+    " (etcd+http:// without TLS)"
+)

@@ -1,0 +1,117 @@
+"""One capture on its way into the spool: `<id>.part/` while it runs, `<id>/` when it is whole.
+
+Order of a commit: fsync core.gz, fsync meta.json, fsync the directory, rename, fsync the spool. A
+power cut leaves either a `.part` or a complete entry.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from coredumpd import durable, errors
+from coredumpd.formats import record as records
+
+PART = ".part"
+CORE = "core.gz"
+META = "meta.json"
+_NEW = ".new"
+
+
+class Capture:
+    """A `.part` directory being filled. Its core.gz stays locked while the writer lives."""
+
+    def __init__(self, spool: int, id: str, core_flags: int = durable.CREATE) -> None:
+        """Open `<id>.part` below the directory `spool`, and its core.gz by `core_flags`.
+
+        Raises Conflict when another process is writing it, StorageError when the disk refuses.
+        """
+        self.id = id
+        self._spool = spool
+        try:
+            self.directory = os.open(id + PART, durable.DIRECTORY, dir_fd=spool)
+            self.core = os.open(CORE, core_flags, 0o600, dir_fd=self.directory)
+            fcntl.flock(self.core, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise errors.Conflict(f"spool entry {id} is being written") from error
+        except OSError as error:
+            raise errors.StorageError(f"cannot open {id} in the spool: {error.strerror}") from error
+        if not durable.is_plain(self.core):
+            self.close()
+            raise errors.StorageError(f"cannot open {id} in the spool: {CORE} is no plain file")
+
+    @classmethod
+    def create(cls, spool: int, id: str) -> Capture:
+        """A new one. Raises AlreadyExists for an id in use, and as the constructor does."""
+        try:
+            os.mkdir(id + PART, 0o700, dir_fd=spool)
+        except FileExistsError as error:
+            raise errors.AlreadyExists(f"spool entry {id} exists") from error
+        except OSError as error:
+            raise errors.StorageError(f"cannot make {id} in the spool: {error.strerror}") from error
+        return cls(spool, id)
+
+    @classmethod
+    def reopen(cls, spool: int, id: str) -> Capture:
+        """One that another process left. Raises as the constructor does."""
+        return cls(spool, id, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Give up the lock and the descriptors; what is on disk stays."""
+        os.close(self.core)
+        os.close(self.directory)
+
+    def noted(self) -> bytes:
+        """meta.json as it is in the `.part`; b"" when there is none. Raises BadRecord."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            fd = os.open(META, flags, dir_fd=self.directory)
+        except FileNotFoundError:
+            return b""
+        with open(fd, "rb") as file:
+            if not durable.is_plain(fd):
+                raise errors.BadRecord(f"{META} of {self.id} is no plain file")
+            return file.read(records.RECORD_BYTES_MAX + 1)
+
+    def discard(self) -> None:
+        """Remove the `.part`: for one that holds nothing."""
+        for name in os.listdir(self.directory):
+            os.unlink(name, dir_fd=self.directory)
+        os.rmdir(self.id + PART, dir_fd=self._spool)
+
+    def note(self, crash: records.CrashRecord) -> None:
+        """Leave `crash` in the `.part`, so that a killed handler's capture can be attributed.
+
+        Raises StorageError.
+        """
+        self._put(crash, sync=False)
+
+    def commit(self, crash: records.CrashRecord) -> None:
+        """Make the capture durable under its final name, `crash` in it. Raises StorageError."""
+        try:
+            os.fsync(self.core)
+            self._put(crash, sync=True)
+            os.fsync(self.directory)
+            os.rename(self.id + PART, self.id, src_dir_fd=self._spool, dst_dir_fd=self._spool)
+            os.fsync(self._spool)
+        except OSError as error:
+            raise errors.StorageError(f"cannot commit {self.id}: {error.strerror}") from error
+
+    def _put(self, crash: records.CrashRecord, sync: bool) -> None:
+        try:
+            durable.unlink(META + _NEW, self.directory)  # a killed writer's
+            fd = os.open(META + _NEW, durable.CREATE, 0o600, dir_fd=self.directory)
+            try:
+                rest = memoryview(crash.encode())
+                while rest:
+                    rest = rest[os.write(fd, rest) :]
+                if sync:
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
+            names = {"src_dir_fd": self.directory, "dst_dir_fd": self.directory}
+            os.rename(META + _NEW, META, **names)
+        except OSError as error:
+            raise errors.StorageError(
+                f"cannot write {META} of {self.id}: {error.strerror}"
+            ) from error

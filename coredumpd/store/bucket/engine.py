@@ -1,0 +1,258 @@
+"""A store in a bucket: S3 and what speaks it, GCS, Azure.
+
+The keys are a directory store's paths: `<prefix>/<namespace>/<podUID>/<container>/<id>/` with
+`core.gz` and `meta.json`. A dump is there when its meta.json is: that object is written last, on
+the condition that there is none, and deleted first. A core without one is nobody's dump; it is
+overwritten by the next try, or found by `coredumpd store check`.
+
+A multipart upload cannot be conditional. So two different dumps sent under one key at the same
+moment could mix; a key holds second, pid and a nonce, and every core is verified again once its
+record is there.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import os
+import zlib
+from collections.abc import Iterator
+from concurrent import futures
+from typing import BinaryIO
+
+import obstore
+from obstore import exceptions
+
+from coredumpd import errors
+from coredumpd.formats import layout
+from coredumpd.formats import record as records
+from coredumpd.store import interface
+from coredumpd.store import prefix as keys
+from coredumpd.store.bucket import clouds, sending
+from coredumpd.store.bucket import core as window
+
+CORE, META = "core.gz", "meta.json"
+_LIST_PAGE = 1000  # what one answer of S3 holds at most
+_READERS = 16  # records read at once by a scan: a bucket answers in milliseconds, but many at once
+_log = logging.getLogger(__name__)
+
+
+class BucketStore:
+    """See `store.Store`. `small` carries metadata, `bulk` the bytes of cores, of one bucket."""
+
+    def __init__(self, name: str, small: clouds.Objects, bulk: clouds.Objects) -> None:
+        self.name = name
+        self._small = small
+        self._bulk = bulk
+
+    def __repr__(self) -> str:
+        return f"BucketStore({self.name!r})"
+
+    def commit(self, key: layout.DumpKey, entry: records.CrashRecord, core: BinaryIO) -> None:
+        """See `store.Store.commit`."""
+        with clouds.translated(self.name, key):
+            if self._has_same(key, entry):
+                return
+            sent = sending.Sending(core, entry)
+            obstore.put(
+                self._bulk,
+                f"{key}/{CORE}",
+                sent.whole() if sent.size <= sent.part_bytes else iter(sent),
+                use_multipart=sent.size > sent.part_bytes,
+                chunk_size=sent.part_bytes,
+                max_concurrency=sending._PARTS_AT_ONCE,
+            )
+            etag = self._verify(key, sent)
+            stored = {**entry.raw["core"], "storedCrc32": f"{sent.crc:08x}"}
+            if not self._publish(key, entry, records.CrashRecord({**entry.raw, "core": stored})):
+                return
+            try:
+                self._verify(key, sent, etag)
+            except (FileNotFoundError, errors.StorageError) as error:
+                obstore.delete(self._small, f"{key}/{META}")
+                message = f"{self.name}: {key}: the core was deleted or replaced meanwhile"
+                raise errors.StorageError(message) from error
+
+    def list(
+        self,
+        namespace: str | None = None,
+        pod_uid: str | None = None,
+        container: str | None = None,
+    ) -> Iterator[layout.DumpKey]:
+        """See `store.Store.list`: one flat listing, a thousand objects an answer."""
+        prefix = "/".join(keys.prefix(namespace, pod_uid, container)) or None
+        with clouds.translated(self.name, None):
+            for page in obstore.list(self._small, prefix, chunk_size=_LIST_PAGE):
+                for item in page:
+                    names = item["path"].split("/")
+                    if len(names) != 5 or names[4] != META:
+                        continue
+                    try:
+                        yield layout.DumpKey(*names[:4])
+                    except errors.Invalid as error:
+                        _log.warning("not a dump, skipped: %s/%s: %s", self.name, names, error)
+
+    def scan(
+        self,
+        namespace: str | None = None,
+        pod_uid: str | None = None,
+        container: str | None = None,
+    ) -> Iterator[tuple[layout.DumpKey, records.CrashRecord]]:
+        """See `store.Store.scan`: in order, though several records are read at once."""
+        with futures.ThreadPoolExecutor(_READERS, "store-scan") as pool:
+            reading: collections.deque[
+                tuple[layout.DumpKey, futures.Future[records.CrashRecord | None]]
+            ] = collections.deque()
+            for key in self.list(namespace, pod_uid, container):
+                reading.append((key, pool.submit(self._read_or_skip, key)))
+                if len(reading) > 2 * _READERS:
+                    yield from _settled(*reading.popleft())
+            for pair in reading:
+                yield from _settled(*pair)
+
+    def read_note(self, namespace: str, pod_uid: str, name: str) -> bytes | None:
+        """See `store.Store.read_note`."""
+        with clouds.translated(self.name, None):
+            try:
+                answer = obstore.get(self._small, _note(namespace, pod_uid, name))
+            except FileNotFoundError as error:
+                if not clouds.missing(error):
+                    raise
+                return None
+            return bytes(answer.bytes())[: keys.NOTE_BYTES_MAX]
+
+    def write_note(self, namespace: str, pod_uid: str, name: str, data: bytes) -> None:
+        """See `store.Store.write_note`."""
+        with clouds.translated(self.name, None):
+            obstore.put(self._small, _note(namespace, pod_uid, name), data)
+
+    def delete_note(self, namespace: str, pod_uid: str, name: str) -> None:
+        """See `store.Store.delete_note`."""
+        path = _note(namespace, pod_uid, name)
+        with clouds.translated(self.name, None):
+            try:
+                obstore.delete(self._small, path)
+            except FileNotFoundError as error:  # S3 answers success instead
+                if not clouds.missing(error):
+                    raise
+
+    def read_record(self, key: layout.DumpKey) -> records.CrashRecord:
+        """See `store.Store.read_record`."""
+        with clouds.translated(self.name, key):
+            return self._read_record(key)
+
+    def open_core(self, key: layout.DumpKey) -> window.WindowedCore:
+        """See `store.Store.open_core`. The first bytes come with the answer."""
+        with clouds.translated(self.name, key):
+            self._read_record(key)  # a core without its record is no dump
+            return window.WindowedCore(self.name, self._bulk, f"{key}/{CORE}")
+
+    def delete(self, key: layout.DumpKey) -> None:
+        """See `store.Store.delete`: the record, and with it the dump, then the bytes."""
+        with clouds.translated(self.name, key):
+            obstore.head(self._small, f"{key}/{META}")  # S3 deletes what is not there with success
+            obstore.delete(self._small, f"{key}/{META}")
+            for page in obstore.list(self._small, str(key), chunk_size=_LIST_PAGE):
+                obstore.delete(self._small, [item["path"] for item in page])
+
+    def files(
+        self,
+        namespace: str | None = None,
+        pod_uid: str | None = None,
+        container: str | None = None,
+    ) -> Iterator[interface.File]:
+        """See `store.Store.files`."""
+        prefix = "/".join(keys.prefix(namespace, pod_uid, container)) or None
+        with clouds.translated(self.name, None):
+            for page in obstore.list(self._small, prefix, chunk_size=_LIST_PAGE):
+                for item in page:
+                    modified = item["last_modified"].timestamp()
+                    yield interface.File(item["path"], item["size"], modified)
+
+    def open_file(self, path: str) -> window.WindowedCore:
+        """See `store.Store.open_file`."""
+        with clouds.translated(self.name, path):
+            return window.WindowedCore(self.name, self._bulk, "/".join(keys.names(path)))
+
+    def discard(self, path: str) -> None:
+        """See `store.Store.discard`."""
+        with clouds.translated(self.name, path):
+            obstore.delete(self._small, "/".join(keys.names(path)))
+
+    def _read_or_skip(self, key: layout.DumpKey) -> records.CrashRecord | None:
+        try:
+            return self.read_record(key)
+        except errors.NotFound:
+            return None  # deleted since it was listed
+        except (errors.BadRecord, errors.StorageError) as error:
+            _log.warning("unreadable dump skipped: %s: %s", key, error)
+            return None
+
+    def _read_record(self, key: layout.DumpKey) -> records.CrashRecord:
+        answer = obstore.get(self._small, f"{key}/{META}")
+        if answer.meta["size"] > records.RECORD_BYTES_MAX:
+            raise errors.BadRecord(f"{key}: meta.json is larger than {records.RECORD_BYTES_MAX}")
+        return records.CrashRecord.parse(bytes(answer.bytes()))
+
+    def _has_same(self, key: layout.DumpKey, entry: records.CrashRecord) -> bool:
+        """Is this very dump there? Raises AlreadyExists if another one has its key."""
+        try:
+            there = self._read_record(key).raw["core"]
+        except FileNotFoundError as error:
+            if not clouds.missing(error):
+                raise
+            return False
+        except errors.BadRecord as error:
+            aside = f"{META}.{os.urandom(4).hex()}.bad"
+            _log.warning("%s has no record, moved aside as %s: %s", key, aside, error)
+            obstore.rename(self._small, f"{key}/{META}", f"{key}/{aside}")
+            return False
+        ours = entry.raw["core"]
+        if (there["size"], there["crc32"]) == (ours["size"], ours["crc32"]):
+            return True
+        raise errors.AlreadyExists(f"the store holds another dump under {key}")
+
+    def _verify(
+        self, key: layout.DumpKey, sent: sending.Sending, known: str | None = None
+    ) -> str | None:
+        """The store has the bytes we sent; returns their ETag. Raises StorageError if it has not.
+
+        By the ETag, if that is their MD5 or the one `known` from verifying before; else by reading.
+        """
+        meta = obstore.head(self._small, f"{key}/{CORE}")
+        etag = meta["e_tag"]
+        if meta["size"] == sent.size and etag and (etag == known or etag.strip('"') == sent.etag):
+            return etag
+        size = crc = 0
+        for chunk in obstore.get(self._bulk, f"{key}/{CORE}").stream(sending._READ_BYTES):
+            size, crc = size + len(chunk), zlib.crc32(chunk, crc)
+        if (size, crc) != (sent.size, sent.crc):
+            raise errors.StorageError(
+                f"{self.name}: {key}: wrote {sent.size} bytes with CRC {sent.crc:08x},"
+                f" read back {size} with {crc:08x}"
+            )
+        return etag
+
+    def _publish(
+        self, key: layout.DumpKey, entry: records.CrashRecord, stored: records.CrashRecord
+    ) -> bool:
+        """Put the record if there is none; False if this dump's is there already."""
+        try:
+            obstore.put(self._small, f"{key}/{META}", stored.encode(), mode="create")
+        except exceptions.AlreadyExistsError:
+            if not self._has_same(key, entry):
+                raise
+            return False
+        return True
+
+
+def _note(namespace: str, pod_uid: str, name: str) -> str:
+    return "/".join((*keys.prefix(namespace, pod_uid, None), f"{keys.NOTE}{name}"))
+
+
+def _settled(
+    key: layout.DumpKey, reading: futures.Future[records.CrashRecord | None]
+) -> Iterator[tuple[layout.DumpKey, records.CrashRecord]]:
+    entry = reading.result()
+    if entry is not None:
+        yield key, entry

@@ -1,1 +1,0 @@
-"""HTTP as a Kubernetes API server speaks it: TLS, callers, Status errors, tables."""

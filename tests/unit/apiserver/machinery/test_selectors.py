@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from coredumpd import errors
+from coredumpd.apiserver.machinery import selectors
+
+LABELS = {"app": "web", "tier": "front", "example.com/x": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("", True),
+        ("app=web", True),
+        ("app==web", True),
+        ("app!=web", False),
+        ("gone!=web", True),
+        ("app", True),
+        ("!app", False),
+        ("!gone", True),
+        ("app in (web, db)", True),
+        ("app in (db)", False),
+        ("app notin (db)", True),
+        ("gone notin (db)", True),
+        ("app=web,tier in (front,back)", True),
+        ("app=web,tier=back", False),
+        ("example.com/x=", True),
+    ],
+)
+def test_label_selectors_hold_as_in_kubernetes(text, holds):
+    assert selectors.labels(text).holds(LABELS) is holds
+
+
+@pytest.mark.parametrize("text", ["=x", "a=b c", "a in b", "a,,b", "a/b/c=d", "a" * 20_000])
+def test_a_malformed_selector_is_refused(text):
+    with pytest.raises(errors.BadRequest):
+        selectors.labels(text)
+
+
+def test_only_supported_fields_select():
+    assert selectors.fields("metadata.name=x", ("metadata.name",)).holds({"metadata.name": "x"})
+    with pytest.raises(errors.BadRequest, match="not supported: spec"):
+        selectors.fields("spec.x=1", ("metadata.name",))

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import types
+
+import pytest
+
+from coredumpd.apiserver.rest import watch
+from coredumpd.apiserver.rest import watch_cache as feeds
+from coredumpd.server import kinds
+
+
+class Handler:
+    """What a watch needs of its request; leaves after `wanted` lines."""
+
+    def __init__(self, wanted: int, **query: str) -> None:
+        self.query = {"watch": "true", **query}
+        self.request = types.SimpleNamespace(headers={})
+        self.lines: list[dict[str, object]] = []
+        self.sent_bytes = 0
+        self.left = False
+        self.wake: asyncio.Event | None = None
+        self._wanted = wanted
+
+    def write(self, line: str) -> None:
+        self.lines.append(json.loads(line))
+        self.left = len(self.lines) >= self._wanted
+        if self.left and self.wake is not None:
+            self.wake.set()
+
+    async def flush(self) -> None:
+        pass
+
+    def set_header(self, name: str, value: str) -> None:
+        pass
+
+    def finish(self) -> None:
+        self.left = True
+
+
+class Feed:
+    """Nothing ever happens."""
+
+    open = True
+    closed = False
+    latest = 7
+
+    def after(self, revision: int) -> list[object]:
+        return []
+
+    def join(self, wake: asyncio.Event) -> None:
+        pass
+
+    def leave(self, wake: asyncio.Event) -> None:
+        pass
+
+
+class Resource:
+    kind = kinds.ENDPOINT
+    fields: tuple[str, ...] = ()
+    feed = Feed()
+
+    async def revision(self) -> int:
+        return 7
+
+
+def test_a_watch_in_which_nothing_happens_gets_bookmarks_from_time_to_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch, "BOOKMARK_S", 0.01)
+    handler = Handler(3, resourceVersion="7", allowWatchBookmarks="true")
+    asyncio.run(_watch(handler))
+    assert [line["type"] for line in handler.lines] == ["BOOKMARK"] * 3
+    assert [line["object"]["metadata"]["resourceVersion"] for line in handler.lines] == ["7"] * 3
+
+
+def test_who_does_not_ask_for_bookmarks_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "BOOKMARK_S", 0.01)
+    handler = Handler(1, resourceVersion="7", timeoutSeconds="1")
+    asyncio.run(_watch(handler))
+    assert handler.lines == []
+
+
+def test_a_change_that_comes_while_another_is_being_told_is_not_lost() -> None:
+    resource = Eventful()
+    handler = Handler(3, resourceVersion="7")
+    asyncio.run(_watch(handler, resource))
+    told = [line["object"]["metadata"]["resourceVersion"] for line in handler.lines]
+    assert told == ["8", "9", "10"]
+
+
+class Eventful(Resource):
+    """A change is there at the start; looking up what to show of it takes until two more came."""
+
+    def __init__(self) -> None:
+        self.feed = feeds.Feed()
+        self.feed.start(7)
+        self.feed.push([_change(8)])
+
+    def matches(self, entry: object, wanted: object) -> bool:
+        return True
+
+    async def shown(self, change: feeds.Change) -> dict[str, object]:
+        await asyncio.sleep(0)
+        if change.revision == 8:
+            self.feed.push([_change(9), _change(10)])
+        return dict(change.entry)
+
+
+def _change(revision: int) -> feeds.Change:
+    meta = {"namespace": "team-a", "name": "a", "resourceVersion": str(revision)}
+    return feeds.Change("ADDED", {"metadata": meta}, None, revision, 1)
+
+
+async def _watch(handler: Handler, resource: Resource | None = None) -> None:
+    async with asyncio.timeout(10):
+        await watch.Watching(handler, resource or Resource(), "team-a").run()

@@ -1,0 +1,124 @@
+"""The policy snapshot: believed only when ours, whole and well-formed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coredumpd import errors
+from coredumpd.formats import policy
+from coredumpd.settings import sections
+
+
+def test_the_defaults_are_those_of_the_settings() -> None:
+    ours, theirs = policy.Policy(), sections.PolicySettings()
+    for name in (
+        "capture",
+        "hostCrashes",
+        "maxSize",
+        "captureTimeout",
+        "honourRlimit",
+        "spoolMaxUse",
+        "spoolKeepFree",
+        "spoolMaxEntries",
+        "niceness",
+    ):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert tuple(ours.runtimeStateDirs) == theirs.runtimeStateDirs
+
+
+def test_no_snapshot_means_the_defaults(tmp_path: Path) -> None:
+    assert policy.load(str(tmp_path / "policy.json")).hostCrashes == "ignore"
+
+
+def test_a_snapshot_is_obeyed_and_newer_fields_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps({"version": 1, "maxSize": 4096, "node": "n1", "newer": []}))
+    found = policy.load(str(path))
+    assert (found.maxSize, found.node, found.hostCrashes) == (4096, "n1", "ignore")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("hostCrashes", "perhaps"),
+        ("maxSize", -1),
+        ("maxSize", 1.5),
+        ("maxSize", True),
+        ("captureTimeout", "5m"),
+        ("captureTimeout", float("inf")),
+        ("runtimeStateDirs", "/run"),
+        ("runtimeStateDirs", ["relative"]),
+        ("honourRlimit", 1),
+        ("spoolMaxUse", "16Gi"),
+        ("spoolMaxEntries", 0),
+        ("niceness", 20),
+        ("node", 7),
+        ("procDir", "proc"),
+    ],
+)
+def test_a_wrong_field_is_named(field: str, value: object) -> None:
+    with pytest.raises(errors.BadRecord, match=field):
+        policy.parse(json.dumps({"version": 1, field: value}).encode())
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "group-writable"])
+def test_a_snapshot_that_others_could_have_written_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "policy.json"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to("/dev/null")
+    else:
+        path.write_text('{"version": 1}')
+        path.chmod(0o620)
+    with pytest.raises(errors.Forbidden, match=r"policy\.json"):
+        policy.load(str(path))
+
+
+@given(st.binary(max_size=80) | st.dictionaries(st.text(), st.floats()).map(json.dumps))
+def test_any_bytes_are_a_policy_or_refused(data: bytes | str) -> None:
+    raw = data.encode() if isinstance(data, str) else data
+    with pytest.raises(errors.BadRecord):
+        policy.parse(raw)
+
+
+def test_a_pods_own_rules_go_before_its_namespaces() -> None:
+    raw = {
+        "version": 1,
+        "maxSize": 8,
+        "namespaces": {"team-a": {"maxSize": 4, "capture": "disabled"}},
+        "pods": {"uid-1": {"maxSize": 2, "newer": 1}},
+    }
+    for uid, namespace, expected in (
+        ("uid-1", "team-a", (2, "enabled")),
+        ("uid-1", None, (2, "enabled")),
+        ("uid-2", "team-a", (4, "disabled")),
+        ("uid-2", "team-b", (8, "enabled")),
+        ("uid-2", None, (8, "enabled")),
+    ):
+        rules = policy.parse(json.dumps(raw).encode())
+        rules.narrow(uid, namespace)
+        assert (rules.maxSize, rules.capture) == expected
+
+
+@pytest.mark.parametrize("field", ["namespaces", "pods"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {"a": 1},
+        {"a": {"capture": "yes"}},
+        {"a": {"maxSize": "1Gi"}},
+        {"a": {"maxSize": -1}},
+        {"a": {"quotaReached": 1}},
+    ],
+)
+def test_wrong_rules_of_a_tenant_are_refused(field: str, value: object) -> None:
+    with pytest.raises(errors.BadRecord, match=field):
+        policy.parse(json.dumps({"version": 1, field: value}).encode())

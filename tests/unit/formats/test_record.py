@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coredumpd import errors
+from coredumpd.formats import layout, names
+from coredumpd.formats import record as records
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "id": "app-20260102t030405z-7-00ff",
+        "time": "2026-01-02T03:04:05.000Z",
+        "namespace": "default",
+        "podName": "web",
+        "podUID": "1234-5678",
+        "container": "app",
+        "process": {"pid": 7, "comm": "app", "exe": "/bin/app"},
+        "signal": {"number": 11, "name": "SIGSEGV"},
+        "core": {"size": 1, "storedSize": 1, "crc32": "00000000", "truncated": {"is": False}},
+        "capture": {"attribution": "runtime"},
+    } | changes
+
+
+def test_a_record_reads_back_with_its_unknown_fields() -> None:
+    raw = document(future={"kept": [1, 2]})
+    found = records.CrashRecord.parse(records.CrashRecord(raw).encode()).raw
+    assert {name: found[name] for name in raw} == raw
+    assert {value for name, value in found.items() if name not in raw} == {None}
+
+
+def test_every_wrong_field_is_named_at_once() -> None:
+    raw = document(id=7, version=2, core=None)
+    with pytest.raises(errors.BadRecord) as caught:
+        records.CrashRecord.parse(json.dumps(raw).encode())
+    fields = {cause.field for cause in caught.value.causes}
+    assert {"id", "version", "core", "core.size"} <= fields
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{", b"\xff", b"[" * 100000, b" " * 300000])
+def test_bytes_that_are_no_record_are_refused(data: bytes) -> None:
+    with pytest.raises(errors.BadRecord):
+        records.CrashRecord.parse(data)
+
+
+@given(st.binary(max_size=400))
+def test_no_bytes_make_the_reader_fail_in_another_way(data: bytes) -> None:
+    with pytest.raises(errors.BadRecord):
+        records.CrashRecord.parse(b"#" + data)
+
+
+@given(st.text(), st.integers(0, 2**64 - 1), st.integers(0, 2**22), st.integers(0, 2**32))
+def test_an_id_is_always_a_valid_object_name(exe: str, time: int, pid: int, nonce: int) -> None:
+    id = names.make_id(exe, time, pid, nonce)
+    assert names.is_dns_subdomain(id)
+    assert len(id) <= 63
+    layout.DumpKey("ns", "uid", "c", id)
+
+
+def test_an_id_shows_program_time_and_pid() -> None:
+    id = names.make_id("My App../x", 1767323045, 7, 0xBEEF)
+    assert id == "my-app.x-20260102t030405z-7-beef"
+
+
+@pytest.mark.parametrize(
+    ("namespace", "uid", "container", "id"),
+    [
+        ("..", "u", "c", "i"),
+        ("ns", "../u", "c", "i"),
+        ("ns", "u", "a/b", "i"),
+        ("ns", "u", "c", ".hidden"),
+        ("ns", "u", "c", "i.part/../x"),
+        ("ns", "u", "c", "x" * 64),
+        ("NS", "u", "c", "i"),
+        ("ns", "u", "", "i"),
+        ("ns", "u\x00", "c", "i"),
+        ("_host", "../n", "c", "i"),
+    ],
+)
+def test_a_key_with_a_part_that_is_no_kubernetes_name_is_refused(
+    namespace: str, uid: str, container: str, id: str
+) -> None:
+    with pytest.raises(errors.Invalid):
+        layout.DumpKey(namespace, uid, container, id)
+
+
+def test_a_pods_record_knows_its_place_in_the_store() -> None:
+    key = records.CrashRecord(document()).key()
+    assert str(key) == "default/1234-5678/app/app-20260102t030405z-7-00ff"
+
+
+def test_a_host_crash_lives_where_no_namespace_can() -> None:
+    raw = document(namespace="_host", node="node1", podUID=None, container=None)
+    raw["process"]["comm"] = "../evil comm"
+    assert str(records.CrashRecord(raw).key()).startswith("_host/node1/evil-comm/")
+
+
+def test_a_record_without_attribution_has_no_key() -> None:
+    with pytest.raises(errors.Invalid, match="namespace"):
+        records.CrashRecord(document(namespace=None)).key()
+
+
+@given(
+    st.sets(st.sampled_from(["namespace", "podName", "podUID", "container", "containerID", "node"]))
+)
+def test_what_may_be_null_and_is_missing_is_read_as_null(missing: set[str]) -> None:
+    raw = {name: value for name, value in document().items() if name not in missing}
+    found = records.CrashRecord.parse(json.dumps(raw).encode())
+    assert all(found.raw[name] is None for name in missing)
+    with contextlib.suppress(errors.Invalid):  # not attributed: said, not a KeyError
+        found.key()
+
+
+def test_what_core_gz_holds_is_the_core_or_of_a_sealed_one_the_age_file() -> None:
+    raw = document()
+    plain = records.CrashRecord.parse(json.dumps(raw).encode())
+    assert (plain.content, plain.sealed) == ((1, "00000000"), None)
+    raw["core"]["sealed"] = {"size": 7, "crc32": "0000abcd", "to": ["age1..."]}
+    sealed = records.CrashRecord.parse(json.dumps(raw).encode())
+    assert (sealed.content, sealed.raw["core"]["size"]) == ((7, "0000abcd"), 1)
+
+
+@pytest.mark.parametrize(
+    ("sealed", "field"),
+    [
+        (True, "core.sealed"),
+        ({}, "core.sealed.size"),
+        ({"size": "7", "crc32": "0"}, "core.sealed.size"),
+        ({"size": 7}, "core.sealed.crc32"),
+    ],
+)
+def test_a_sealed_core_that_does_not_say_what_it_is_is_refused(sealed: Any, field: str) -> None:
+    raw = document()
+    raw["core"]["sealed"] = sealed
+    with pytest.raises(errors.BadRecord) as caught:
+        records.CrashRecord.parse(json.dumps(raw).encode())
+    assert field in {cause.field for cause in caught.value.causes}
+
+
+@pytest.mark.parametrize(
+    ("id", "expected"),
+    [
+        (names.make_id("my-app", 1764000000, 4194303, 7), 4194303),
+        (names.make_id("x" * 200, 1764000000, 1, 7) + ".part", 1),
+        ("a-b-12345678901-c", None),
+        ("a-b-\u0667-c", None),
+        ("stray", None),
+        ("", None),
+    ],
+)
+def test_the_process_is_read_from_an_id_and_from_nothing_else(
+    id: str, expected: int | None
+) -> None:
+    assert names.pid_of(id) == expected

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support import dumps
+
+from coredumpd import errors
+from coredumpd.server.coredumps import catalog
+from coredumpd.server.dumps import inventory
+from coredumpd.store import engines as stores
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a scenario(catalog, commit, clock); time moves only as the scenario says."""
+
+    def run_(scenario):
+        opened = stores.open_store(tmp_path.as_uri())
+
+        def commit(**fields):
+            key, entry, core = dumps.make(**fields)
+            opened.commit(key, entry, core)
+            return key
+
+        async def main():
+            stored = inventory.Inventory(opened)
+            try:
+                await scenario(catalog.Catalog(stored), commit, opened)
+            finally:
+                stored.close()
+
+        asyncio.run(main())
+
+    return run_
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A monotonic clock for the catalog alone."""
+
+    class Clock:
+        now = 1000.0
+
+        def monotonic(self):
+            return self.now
+
+        def time_ns(self):
+            return int(self.now * 1e9)
+
+    made = Clock()
+    monkeypatch.setattr(catalog, "time", made)
+    return made
+
+
+def test_what_came_and_went_is_told_with_growing_revisions(run, clock):
+    async def scenario(known, commit, opened):
+        first = commit(pid=1)
+        await known.refresh("team-a")
+        start = known.revision
+        second = commit(pid=2)
+        opened.delete(first)
+        clock.now += 60
+        await known.refresh("team-a")
+        told = [(one.kind, one.entry["metadata"]["name"]) for one in known.feed.after(start)]
+        assert sorted(told) == [("ADDED", second.id), ("DELETED", first.id)]
+        assert known.revision > start
+        assert list(known.names("team-a")) == [second.id]
+
+    run(scenario)
+
+
+def test_a_revision_of_another_process_is_expired(run, clock):
+    async def scenario(known, commit, opened):
+        await known.refresh(None)
+        start = known.revision
+        commit(pid=1)
+        clock.now += 60
+        await known.refresh(None)
+        assert len(known.feed.after(start)) == 1
+        with pytest.raises(errors.Expired, match="another server's"):
+            known.feed.after(start + 1)
+
+    run(scenario)
+
+
+def test_a_look_is_believed_for_half_a_second(run, clock):
+    async def scenario(known, commit, opened):
+        await known.refresh("team-a")
+        commit(pid=1)
+        clock.now += 0.4
+        await known.refresh("team-a")
+        assert not known.names("team-a")
+        clock.now += 0.2
+        await known.refresh("team-a")
+        assert known.names("team-a")
+
+    run(scenario)
+
+
+def test_a_long_look_at_everything_does_not_keep_one_namespace_behind(run, clock, monkeypatch):
+    look = catalog._keys
+
+    def slow(*arguments):
+        clock.now += 10 if arguments[1] is None else 1
+        return look(*arguments)
+
+    monkeypatch.setattr(catalog, "_keys", slow)
+
+    async def scenario(known, commit, opened):
+        await known.refresh(None)
+        commit(pid=1)
+        clock.now += 2
+        await known.refresh(None)
+        assert not known.names("team-a")  # three times ten seconds are not over
+        await known.refresh("team-a")
+        assert known.names("team-a")
+
+    run(scenario)
+
+
+def test_at_once_always_looks(run, clock):
+    async def scenario(known, commit, opened):
+        await known.refresh("team-a")
+        commit(pid=1)
+        await known.refresh("team-a", at_once=True)
+        assert known.names("team-a")
+
+    run(scenario)
