@@ -1,4 +1,4 @@
-"""Quantities ("2Gi") and durations ("24h"): parse and format.
+"""Quantities ("2Gi"), durations ("24h") and RFC 3339 times: parse and format.
 
 Sizes are bytes, as Kubernetes' resource.Quantity writes them; durations are seconds, as Go's
 time.ParseDuration writes them, plus "d" for days.
@@ -6,6 +6,7 @@ time.ParseDuration writes them, plus "d" for days.
 
 from __future__ import annotations
 
+import datetime
 import re
 from decimal import Decimal
 
@@ -78,3 +79,27 @@ def format_duration(seconds: float) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts[:2]) or "0s"
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """A time as metav1.Time writes it, "2026-01-31T12:00:00Z"; now when `seconds` is None.
+
+    `seconds` since the epoch.
+    """
+    utc = datetime.UTC
+    when = (
+        datetime.datetime.now(utc)
+        if seconds is None
+        else datetime.datetime.fromtimestamp(seconds, utc)
+    )
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_timestamp(text: object) -> float:
+    """Seconds since the epoch of an RFC 3339 time; one without a zone is UTC. Raises ValueError."""
+    if not isinstance(text, str):
+        raise ValueError("must be an RFC 3339 time")
+    when = datetime.datetime.fromisoformat(text)
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=datetime.UTC)
+    return when.timestamp()

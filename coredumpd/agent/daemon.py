@@ -8,7 +8,6 @@ import fcntl
 import logging
 import os
 import signal
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from coredumpd.agent.skipped import accounting
 from coredumpd.agent.tenants import policy_file
 from coredumpd.agent.tenants import watcher as tenants
 from coredumpd.kube import client
-from coredumpd.settings import sections as settings
+from coredumpd.settings import sections
 from coredumpd.spool import entries, recovery
 from coredumpd.store import engines as stores
 from coredumpd.store import interface
@@ -47,42 +46,41 @@ class Options:
         self.own_kernel = own_kernel
 
 
-def make_kernel(host_dir: Path, chosen: settings.AgentSettings, line: str) -> sysctls.Kernel:
-    """The node's core settings as `chosen` wants them."""
-    return sysctls.Kernel(host_dir, line, chosen.corePipeLimit, chosen.suidDumpable)
+def make_kernel(host_dir: Path, agent: sections.AgentSettings, line: str) -> sysctls.Kernel:
+    """The node's core settings as `agent` wants them."""
+    return sysctls.Kernel(host_dir, line, agent.corePipeLimit, agent.suidDumpable)
 
 
-async def run(sections: Mapping[str, Any], options: Options) -> None:
-    """Until SIGTERM or SIGINT; `sections` as `settings.check` returns.
+async def run(settings: sections.Settings, options: Options) -> None:
+    """Run until SIGTERM or SIGINT.
 
     Raises what makes starting impossible.
     """
-    chosen: settings.AgentSettings = sections["agent"]
     os.umask(0o007)  # the store is shared with the server through its group
-    host_dir = Path(chosen.hostDir)
+    host_dir = Path(settings.agent.hostDir)
     install.prepare(host_dir)
     with await _sole_agent(host_dir):
-        policy_file.write(host_dir, sections["policy"], options.node)
+        policy_file.write(host_dir, settings.policy, options.node)
         spool = entries.Spool(str(host_dir / "spool"))
-        target = stores.open_target(chosen.store, sections["bucket"], sections["upload"])
+        target = stores.open_target(settings.agent.store, settings.bucket, settings.upload)
         async with contextlib.AsyncExitStack() as stack:
             api = await _connect(options)
             if api is not None:
                 await stack.enter_async_context(api)
-            await _Daemon(sections, options, host_dir, spool, target, api).run()
+            await _Daemon(settings, options, host_dir, spool, target, api).run()
 
 
 class _Daemon:
     def __init__(
         self,
-        sections: Mapping[str, Any],
+        settings: sections.Settings,
         options: Options,
         host_dir: Path,
         spool: entries.Spool,
         target: interface.Target,
         api: client.Client | None,
     ) -> None:
-        chosen: settings.AgentSettings = sections["agent"]
+        agent = settings.agent
         self._options = options
         self._host_dir = host_dir
         self._api = api
@@ -95,7 +93,7 @@ class _Daemon:
         if api is not None:
             self._tenants = tenants.Watcher(
                 api,
-                sections["policy"],
+                settings.policy,
                 options.node,
                 host_dir,
                 self._events,
@@ -107,24 +105,24 @@ class _Daemon:
             target,
             attributor,
             self._observer,
-            chosen.parallelShips,
+            agent.parallelShips,
             self._tenants.refuses if self._tenants else lambda _: False,
             seals,
-            sections["crashLoop"],
+            settings.crashLoop,
         )
-        self._stuck = stuck.Watcher(self._shipper, self._observer, self._events, chosen.stuckAfter)
+        self._stuck = stuck.Watcher(self._shipper, self._observer, self._events, agent.stuckAfter)
         self._spool = spool
-        self._port = chosen.port
+        self._port = agent.port
         self._kernel: sysctls.Kernel | None = None
         self._guard: guard.Guard | None = None
         self._listening: capture_socket.Listening | None = None
         if options.own_kernel:
-            self._kernel = make_kernel(host_dir, chosen, install.install(host_dir))
+            self._kernel = make_kernel(host_dir, agent, install.install(host_dir))
             self._guard = guard.Guard(self._kernel, self._metrics, self._events)
-            if chosen.capture == "socket":
+            if agent.capture == "socket":
                 _require_sockets(host_dir)
                 self._listening = capture_socket.Listening(
-                    host_dir, self._kernel, chosen.corePipeLimit, self._metrics
+                    host_dir, self._kernel, agent.corePipeLimit, self._metrics
                 )
 
     async def run(self) -> None:

@@ -7,15 +7,13 @@ import asyncio
 import os
 import socket
 from pathlib import Path
-from typing import Any
 
 from coredumpd import log
 from coredumpd.agent import daemon
 from coredumpd.agent.node import install
 from coredumpd.agent.tenants import policy_file
 from coredumpd.formats import names
-from coredumpd.settings import file
-from coredumpd.settings import sections as settings
+from coredumpd.settings import file, sections
 
 _EPILOG = "`coredumpd agent --config FILE` is the same as `coredumpd agent run --config FILE`."
 
@@ -25,19 +23,18 @@ def main(words: list[str]) -> int:
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
         words = ["run", *words]
     arguments = _parser().parse_args(words)
-    sections = file.load(arguments.config) if arguments.config else file.check({})
-    chosen: settings.AgentSettings = sections["agent"]
-    host_dir = Path(arguments.host_dir or chosen.hostDir)
+    settings = file.load(arguments.config)
+    host_dir = Path(arguments.host_dir or settings.agent.hostDir)
     match arguments.command:
         case "run":
-            return _run(arguments, sections)
+            return _run(arguments, settings)
         case "install":
-            return _install(arguments, sections, host_dir)
+            return _install(arguments, settings, host_dir)
         case _:
-            return _uninstall(chosen, host_dir)
+            return _uninstall(settings.agent, host_dir)
 
 
-def _run(arguments: argparse.Namespace, sections: dict[str, Any]) -> int:
+def _run(arguments: argparse.Namespace, settings: sections.Settings) -> int:
     log.configure("agent", arguments.log)
     options = daemon.Options(
         node=arguments.node_name,
@@ -46,16 +43,16 @@ def _run(arguments: argparse.Namespace, sections: dict[str, Any]) -> int:
         restore=arguments.restore_on_exit,
         own_kernel=not arguments.no_core_pattern,
     )
-    asyncio.run(daemon.run(sections, options))
+    asyncio.run(daemon.run(settings, options))
     return 0
 
 
-def _install(arguments: argparse.Namespace, sections: dict[str, Any], host_dir: Path) -> int:
+def _install(arguments: argparse.Namespace, settings: sections.Settings, host_dir: Path) -> int:
     install.prepare(host_dir)
-    policy_file.write(host_dir, sections["policy"], arguments.node_name)
+    policy_file.write(host_dir, settings.policy, arguments.node_name)
     line = install.install(host_dir)
     if not arguments.print_pattern:
-        kernel = daemon.make_kernel(host_dir, sections["agent"], line)
+        kernel = daemon.make_kernel(host_dir, settings.agent, line)
         kernel.save_original()
         kernel.apply()
     install.remove_old(host_dir)
@@ -63,8 +60,8 @@ def _install(arguments: argparse.Namespace, sections: dict[str, Any], host_dir: 
     return 0
 
 
-def _uninstall(chosen: settings.AgentSettings, host_dir: Path) -> int:
-    print(daemon.make_kernel(host_dir, chosen, "").restore())
+def _uninstall(agent: sections.AgentSettings, host_dir: Path) -> int:
+    print(daemon.make_kernel(host_dir, agent, "").restore())
     left = install.remove_all(host_dir)
     print(f"removed the handler from {host_dir}")
     if left:
@@ -123,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _directory(text: str) -> str:
-    path: str = settings.AgentSettings.__dataclass_fields__["hostDir"].metadata["parse"](text)
+    path: str = sections.AgentSettings.__dataclass_fields__["hostDir"].metadata["parse"](text)
     return path
 
 

@@ -108,17 +108,116 @@ class CrashRecord:
         return core["size"], core["crc32"]
 
     @property
+    def time(self) -> str:
+        """When it crashed, RFC 3339."""
+        return str(self.raw["time"])
+
+    @property
     def time_s(self) -> int:
         """When it crashed, seconds since the epoch; 0 where `time` is no RFC 3339 time."""
-        import datetime  # not for the crash path
+        from coredumpd import units  # not for the crash path
 
         try:
-            when = datetime.datetime.fromisoformat(self.raw["time"])
+            return int(units.parse_timestamp(self.raw["time"]))
         except ValueError:
             return 0
-        if when.tzinfo is None:
-            when = when.replace(tzinfo=datetime.UTC)
-        return int(when.timestamp())
+
+    @property
+    def namespace(self) -> str | None:
+        """The pod's namespace; HOST_NAMESPACE for a process in no pod; None: not known yet."""
+        namespace: str | None = self.raw["namespace"]
+        return namespace
+
+    @property
+    def pod_name(self) -> str | None:
+        """The pod's name."""
+        name: str | None = self.raw["podName"]
+        return name
+
+    @property
+    def pod_uid(self) -> str | None:
+        """The pod's uid, as the node knows it until the agent has asked the API."""
+        uid: str | None = self.raw["podUID"]
+        return uid
+
+    @property
+    def container(self) -> str | None:
+        """The container's name."""
+        name: str | None = self.raw["container"]
+        return name
+
+    @property
+    def container_id(self) -> str | None:
+        """The runtime's id of the container, 64 hexadecimal digits."""
+        id: str | None = self.raw["containerID"]
+        return id
+
+    @property
+    def node(self) -> str | None:
+        """The node's name."""
+        node: str | None = self.raw["node"]
+        return node
+
+    @property
+    def exe(self) -> str | None:
+        """The path of the crashed executable; None where /proc did not tell."""
+        exe: str | None = self.raw["process"].get("exe")
+        return exe
+
+    @property
+    def comm(self) -> str | None:
+        """The kernel's short name of the crashed process."""
+        comm: str | None = self.raw["process"]["comm"]
+        return comm
+
+    @property
+    def program(self) -> str:
+        """What crashed: its executable's path, else its short name, else ""."""
+        return self.exe or self.comm or ""
+
+    @property
+    def signal_number(self) -> int:
+        """The signal that ended the process, as signal(7) numbers it."""
+        return int(self.raw["signal"]["number"])
+
+    @property
+    def signal(self) -> str:
+        """The signal's name, "SIGSEGV"; its number where it has no name."""
+        return str(self.raw["signal"]["name"] or self.signal_number)
+
+    @property
+    def size(self) -> int:
+        """Bytes of core, uncompressed and in the clear."""
+        return int(self.raw["core"]["size"])
+
+    @property
+    def stored_size(self) -> int:
+        """Bytes of core.gz."""
+        return int(self.raw["core"]["storedSize"])
+
+    @property
+    def stored_crc32(self) -> str | None:
+        """CRC-32 of core.gz, eight hexadecimal digits; None until a store has written it."""
+        crc32: str | None = self.raw["core"].get("storedCrc32")
+        return crc32
+
+    @property
+    def truncated(self) -> bool:
+        """Does the core end before the process's memory did?"""
+        return bool(self.raw["core"]["truncated"].get("is"))
+
+    @property
+    def attribution(self) -> str:
+        """Who named the pod: `api`, `runtime`, or nobody yet: `cgroup-only`."""
+        return str(self.raw["capture"]["attribution"])
+
+    def with_(self, **fields: Any) -> CrashRecord:
+        """A copy in which these top-level fields are replaced."""
+        return CrashRecord({**self.raw, **fields})
+
+    def with_core(self, **fields: Any) -> CrashRecord:
+        """A copy in which these fields of `core` are replaced."""
+        return self.with_(core={**self.raw["core"], **fields})
 
     def key(self) -> layout.DumpKey:
         """Where this dump belongs in a store. Raises Invalid while it is not attributed."""
@@ -131,6 +230,11 @@ class CrashRecord:
             self.raw[part] or "" for part in ("namespace", "podUID", "container")
         )
         return layout.DumpKey(namespace, pod_uid, container, self.id)
+
+
+def same_core(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Do two records' `core` describe the same core? Sealing it anew changes other fields only."""
+    return (one["size"], one["crc32"]) == (other["size"], other["crc32"])
 
 
 def _complete(raw: dict[str, Any]) -> None:

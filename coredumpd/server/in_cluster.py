@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 from coredumpd.apiserver.auth import authentication, authorization, trust_source
 from coredumpd.apiserver.http import life
@@ -13,20 +12,20 @@ from coredumpd.objects import engines
 from coredumpd.server import app, cluster, leading
 from coredumpd.server.dumps import in_use, inventory, own_namespace
 from coredumpd.server.uploads import intake
-from coredumpd.settings import sections as settings
+from coredumpd.settings import sections
 from coredumpd.store import engines as stores
 
 _log = logging.getLogger(__name__)
 
 
-async def serve(sections: Mapping[str, Any], kubeconfig: str | None) -> None:
-    """Serve until told to stop; `sections` as `settings.check` returns. Raises SettingsError."""
-    chosen: settings.ServerSettings = sections["server"]
+async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
+    """Serve until a signal ends it. Raises SettingsError."""
+    server = settings.server
     async with await client.connect(kubeconfig) as kube:
         trust = trust_source.TrustSource(kube)
-        stored = in_use.Watched(stores.open_store(chosen.store, sections["bucket"]))
+        stored = in_use.Watched(stores.open_store(server.store, settings.bucket))
         outside = app.Outside(
-            engine=engines.open_engine(chosen.objects, sections["etcd"]),
+            engine=engines.open_engine(server.objects, settings.etcd),
             store=cast(
                 inventory.Store, own_namespace.OwnStore(stored, own_namespace.Namespaces(kube))
             ),
@@ -34,21 +33,21 @@ async def serve(sections: Mapping[str, Any], kubeconfig: str | None) -> None:
             authorizer=authorization.SubjectAccessReviews(kube),
             cluster=cluster.KubeCluster(kube),
             checks={"trust": trust.check},
-            uploads=_uploads(stored, chosen.uploadAccount),
+            uploads=_uploads(stored, server.uploadAccount),
         )
         where = life.Listen(
             address=None,
-            port=chosen.port,
-            cert_file=chosen.tlsCertFile,
-            key_file=chosen.tlsKeyFile,
-            connections_max=chosen.connectionsMax,
-            send_timeout_s=chosen.sendTimeout,
-            shutdown_delay_s=chosen.shutdownDelay,
-            shutdown_grace_s=chosen.shutdownGrace,
+            port=server.port,
+            cert_file=server.tlsCertFile,
+            key_file=server.tlsKeyFile,
+            connections_max=server.connectionsMax,
+            send_timeout_s=server.sendTimeout,
+            shutdown_delay_s=server.shutdownDelay,
+            shutdown_grace_s=server.shutdownGrace,
         )
         _log.info("Kubernetes is at %s", kube.server)
         serving = app.App(outside)
-        async with leading.running(serving, stored, kube, sections):
+        async with leading.running(serving, stored, kube, settings):
             await life.serve(
                 serving,
                 where,

@@ -7,8 +7,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator
 
 from coredumpd import errors
 from coredumpd.apiserver.machinery import options
@@ -18,6 +17,7 @@ from coredumpd.server import app
 from coredumpd.server.dumps import in_use
 from coredumpd.server.endpoints import resource as endpoints
 from coredumpd.server.retention import collector, quota
+from coredumpd.settings import sections
 
 LEASE = "coredumpd-collector"
 _log = logging.getLogger(__name__)
@@ -25,12 +25,11 @@ _log = logging.getLogger(__name__)
 
 @contextlib.asynccontextmanager
 async def running(
-    serving: app.App, stored: in_use.Watched, kube: client.Client, sections: Mapping[str, Any]
+    serving: app.App, stored: in_use.Watched, kube: client.Client, settings: sections.Settings
 ) -> AsyncIterator[None]:
     """Collect garbage while the block runs, whenever this server leads.
 
-    `sections` as `settings.check` returns. Outside of a cluster there is no namespace for the
-    lease, and nothing is collected.
+    Outside of a cluster there is no namespace for the lease, and nothing is collected.
     """
     namespace = os.environ.get("POD_NAMESPACE") or client.own_namespace()
     if namespace is None:
@@ -43,8 +42,8 @@ async def running(
     chores = collector.Collector(
         stored,
         kube,
-        sections["retention"],
-        sections["crashLoop"],
+        settings.retention,
+        settings.crashLoop,
         lambda: lease.leads,
         notice=quota.Notice(kube, namespace),
         tell=teller.pod,

@@ -58,9 +58,9 @@ def main(words: list[str]) -> int:
     from coredumpd.server import in_cluster
     from coredumpd.settings import file
 
-    sections = file.load(chosen.config)
+    settings = file.load(chosen.config)
     log.configure("server", "json")
-    asyncio.run(in_cluster.serve(sections, chosen.kubeconfig))
+    asyncio.run(in_cluster.serve(settings, chosen.kubeconfig))
     return 0
 
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import yaml
 
 from coredumpd import errors
-from coredumpd.settings import file as files
 from coredumpd.settings import sections
 
 CONFIG_BYTES_MAX = 1024 * 1024
 
 
-def load(path: str) -> dict[str, Any]:
-    """Sections by name (`policy`, `agent`, `server`), each a settings dataclass.
+def load(path: str | None) -> sections.Settings:
+    """The configuration in the file `path`; the defaults where `path` is None.
 
     Raises SettingsError for a file that cannot be read, YAML that cannot be parsed (with its line)
     and every field that breaks its rule.
     """
+    if path is None:
+        return sections.Settings()
     try:
         with open(path, "rb") as file:
             text = file.read(CONFIG_BYTES_MAX + 1)
@@ -32,7 +33,7 @@ def load(path: str) -> dict[str, Any]:
         document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise errors.SettingsError(f"{path}: not YAML: {error}") from error
-    return files.check({} if document is None else document)
+    return check({} if document is None else document)
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -52,30 +53,33 @@ class _StrictLoader(yaml.SafeLoader):
 _S = TypeVar("_S")
 
 
-def check(document: object) -> dict[str, Any]:
-    """All sections of a configuration. Raises SettingsError naming every wrong field at once."""
+def check(document: object) -> sections.Settings:
+    """The checked `document`. Raises SettingsError naming every wrong field at once."""
     if not isinstance(document, Mapping):
         raise errors.SettingsError("the configuration must be a mapping of sections")
     causes = list(_unknown("", document, sections.SECTIONS))
-    found: dict[str, Any] = {}
+    built: dict[str, Any] = {}
     for name, kind in sections.SECTIONS.items():
         section = document.get(name)
-        try:
-            found[name] = build(kind, {} if section is None else section, name)
-        except errors.SettingsError as error:
-            causes.extend(error.causes)
+        built[name] = build(kind, {} if section is None else section, name, causes)
+    settings = sections.Settings(**built)
+    causes += settings.conflicts()
     if causes:
         raise errors.SettingsError("the configuration is wrong:", tuple(causes))
-    return found
+    return settings
 
 
-def build(kind: type[_S], values: object, section: str) -> _S:
-    """One section as its dataclass. Raises SettingsError naming every wrong field at once."""
+def build(kind: type[_S], values: object, section: str, causes: list[errors.Cause]) -> _S:
+    """One section as its dataclass; what is wrong with it is appended to `causes`.
+
+    A field whose value is wrong has its default, so that the rules that concern several fields can
+    still be checked for the others.
+    """
     if not isinstance(values, Mapping):
-        cause = errors.Cause(section, values, "must be a mapping")
-        raise errors.SettingsError("the configuration is wrong:", (cause,))
+        causes.append(errors.Cause(section, values, "must be a mapping"))
+        return kind()
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    causes = list(_unknown(section + ".", values, fields))
+    causes += _unknown(section + ".", values, fields)
     parsed = {}
     for name, field in fields.items():
         if name in values:
@@ -84,13 +88,7 @@ def build(kind: type[_S], values: object, section: str) -> _S:
             except (ValueError, ArithmeticError):
                 rule = field.metadata["rule"]
                 causes.append(errors.Cause(f"{section}.{name}", values[name], rule))
-    made = kind(**parsed)
-    if not causes:
-        conflicts: Iterable[tuple[str, str]] = getattr(made, "conflicts", tuple)()
-        causes += [errors.Cause(f"{section}.{name}", None, rule) for name, rule in conflicts]
-    if causes:
-        raise errors.SettingsError("the configuration is wrong:", tuple(causes))
-    return made
+    return kind(**parsed)
 
 
 def _unknown(

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
+from coredumpd import errors
 from coredumpd.settings import values
+
+BUCKET_SCHEMES = ("s3", "gs", "az")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,6 +244,24 @@ class BucketSettings:
         "PEM certificates to trust besides the public ones, for a private endpoint",
     )
 
+    def conflicts(self) -> Iterator[errors.Cause]:
+        """Each field that does not go with the others."""
+        if self.sseKMSKeyID is not None and self.sse not in ("aws:kms", "aws:kms:dsse"):
+            rule = "needs bucket.sse aws:kms or aws:kms:dsse"
+            yield errors.Cause("bucket.sseKMSKeyID", self.sseKMSKeyID, rule)
+
+    def conflicts_with(self, scheme: str) -> Iterator[errors.Cause]:
+        """Each field that means nothing to a store of this URL scheme."""
+        for field, only in (
+            ("region", "s3"),
+            ("sse", "s3"),
+            ("sseKMSKeyID", "s3"),
+            ("account", "az"),
+        ):
+            value = getattr(self, field)
+            if value is not None and scheme != only:
+                yield errors.Cause(f"bucket.{field}", value, f"is only for {only}:// stores")
+
 
 @dataclasses.dataclass(frozen=True)
 class EtcdSettings:
@@ -258,15 +280,37 @@ class EtcdSettings:
         "a mounted Secret of type kubernetes.io/basic-auth: the files username and password",
     )
 
-    def conflicts(self) -> Iterator[tuple[str, str]]:
-        """(field, rule) of each field that does not go with the others."""
+    def conflicts(self) -> Iterator[errors.Cause]:
+        """Each field that does not go with the others."""
         if self.certFile is None and self.keyFile is not None:
-            yield "certFile", "must be set together with keyFile"
+            yield errors.Cause("etcd.certFile", None, "must be set together with keyFile")
         if self.keyFile is None and self.certFile is not None:
-            yield "keyFile", "must be set together with certFile"
+            yield errors.Cause("etcd.keyFile", None, "must be set together with certFile")
 
 
-SECTIONS = {
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The whole configuration: one field a section, named as in YAML."""
+
+    policy: PolicySettings = PolicySettings()
+    agent: AgentSettings = AgentSettings()
+    server: ServerSettings = ServerSettings()
+    retention: RetentionSettings = RetentionSettings()
+    crashLoop: CrashLoopSettings = CrashLoopSettings()
+    upload: UploadSettings = UploadSettings()
+    bucket: BucketSettings = BucketSettings()
+    etcd: EtcdSettings = EtcdSettings()
+
+    def conflicts(self) -> Iterator[errors.Cause]:
+        """Every field that does not go with another, of its own section or of another one."""
+        yield from self.etcd.conflicts()
+        yield from self.bucket.conflicts()
+        schemes = {url.partition("://")[0] for url in (self.agent.store, self.server.store)}
+        for scheme in sorted(schemes & set(BUCKET_SCHEMES)):
+            yield from self.bucket.conflicts_with(scheme)
+
+
+SECTIONS: dict[str, type[Any]] = {
     "policy": PolicySettings,
     "agent": AgentSettings,
     "server": ServerSettings,

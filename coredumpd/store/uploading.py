@@ -59,7 +59,7 @@ class RemoteStore:
                 )
             return
         ours = entry.raw["core"]
-        if (there["size"], there["crc32"]) != (ours["size"], ours["crc32"]):
+        if not records.same_core(there, ours):
             raise errors.AlreadyExists(f"the store holds another dump under {key}")
 
     def _ask(self, method: str, path: str, body: _Body | None = None) -> dict[str, Any] | None:

@@ -147,8 +147,8 @@ def _prefix(chosen: argparse.Namespace) -> None:
 
 
 def _open(chosen: argparse.Namespace) -> interface.Store:
-    config = settings_file.check({}) if chosen.config is None else settings_file.load(chosen.config)
-    return stores.open_store(chosen.store or config["server"].store, config["bucket"])
+    settings = settings_file.load(chosen.config)
+    return stores.open_store(chosen.store or settings.server.store, settings.bucket)
 
 
 def _sides(chosen: argparse.Namespace) -> tuple[interface.Store, interface.Store]:
@@ -156,6 +156,6 @@ def _sides(chosen: argparse.Namespace) -> tuple[interface.Store, interface.Store
         raise errors.UsageError("FROM and TO are the same store")
     opened = []
     for url, config in ((chosen.source, chosen.from_config), (chosen.target, chosen.to_config)):
-        bucket = None if config is None else settings_file.load(config)["bucket"]
+        bucket = None if config is None else settings_file.load(config).bucket
         opened.append(stores.open_store(url, bucket))
     return opened[0], opened[1]

@@ -57,6 +57,6 @@ class World:
         return {"caFile": str(self.authority.file), "tokenFile": str(self.token)}
 
     def target(self) -> interface.Target:
-        upload = file.build(sections.UploadSettings, self.settings(), "upload")
+        upload = file.check({"upload": self.settings()}).upload
         url = f"https://127.0.0.1:{self.port}"
         return stores.open_target(url, sections.BucketSettings(), upload)

@@ -34,3 +34,29 @@ def test_a_call_that_hangs_keeps_neither_the_loop_nor_the_process() -> None:
     assert all(one.daemon for one in threading.enumerate() if one.name == "hang")
     release.set()
     assert ended.wait(30)
+
+
+def test_a_wait_doubles_up_to_its_limit_and_starts_again_after_a_success() -> None:
+    backoff = aiokit.Backoff(1.0, 5.0, jitter=0.0)
+    assert [backoff.next() for _ in range(4)] == [1.0, 2.0, 4.0, 5.0]
+    backoff.reset()
+    assert backoff.next() == 1.0
+
+
+def test_chance_takes_away_no_more_than_the_jitter() -> None:
+    backoff = aiokit.Backoff(8.0, 8.0, jitter=0.25)
+    assert all(6.0 <= backoff.next() <= 8.0 for _ in range(100))
+
+
+def test_background_tasks_are_bounded_and_forgotten_when_they_end() -> None:
+    async def scenario() -> None:
+        tasks = aiokit.Background(1)
+        gate = asyncio.Event()
+        tasks.start("wait", gate.wait())
+        assert tasks.full
+        gate.set()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not tasks.full
+
+    asyncio.run(scenario())

@@ -46,3 +46,17 @@ def test_a_formatted_duration_shows_its_two_largest_units() -> None:
     assert units.format_duration(200) == "3m20s"
     assert units.format_duration(90061) == "1d1h"
     assert units.format_duration(0) == "0s"
+
+
+def test_a_time_is_formatted_as_it_is_parsed() -> None:
+    text = units.timestamp(1_767_225_600.9)
+    assert text == "2026-01-01T00:00:00Z"
+    assert units.parse_timestamp(text) == 1_767_225_600.0
+    assert units.parse_timestamp("2026-01-01T01:00:00+01:00") == 1_767_225_600.0
+    assert units.parse_timestamp("2026-01-01T00:00:00") == 1_767_225_600.0
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", None, 7])
+def test_what_is_no_time_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match=r"RFC 3339|isoformat"):
+        units.parse_timestamp(text)

@@ -37,7 +37,7 @@ def connect(url: str, wanted: sections.BucketSettings) -> tuple[Objects, Objects
     No request is made yet. Raises SettingsError for a combination that cannot work.
     """
     parts = urllib.parse.urlsplit(url)
-    causes = tuple(_contradictions(parts.scheme, wanted))
+    causes = (*wanted.conflicts(), *wanted.conflicts_with(parts.scheme))
     if causes:
         raise errors.SettingsError("the bucket's settings are wrong:", causes)
     prefix = parts.path.strip("/") or None
@@ -47,21 +47,6 @@ def connect(url: str, wanted: sections.BucketSettings) -> tuple[Objects, Objects
         return small, _client(parts.scheme, parts.netloc, prefix, wanted, options, _BULK_S)
     except exceptions.BaseError as error:
         raise errors.SettingsError(f"the bucket {url}: {_brief(error)}") from error
-
-
-def _contradictions(scheme: str, wanted: sections.BucketSettings) -> Iterator[errors.Cause]:
-    if wanted.sseKMSKeyID is not None and wanted.sse not in ("aws:kms", "aws:kms:dsse"):
-        rule = "needs bucket.sse aws:kms or aws:kms:dsse"
-        yield errors.Cause("bucket.sseKMSKeyID", wanted.sseKMSKeyID, rule)
-    for field, schemes in (
-        ("region", ("s3",)),
-        ("sse", ("s3",)),
-        ("sseKMSKeyID", ("s3",)),
-        ("account", ("az",)),
-    ):
-        value = getattr(wanted, field)
-        if value is not None and scheme not in schemes:
-            yield errors.Cause(f"bucket.{field}", value, f"is only for {schemes[0]}:// stores")
 
 
 def _client_options(wanted: sections.BucketSettings) -> dict[str, Any]:

@@ -208,7 +208,7 @@ class BucketStore:
             obstore.rename(self._small, f"{key}/{META}", f"{key}/{aside}")
             return False
         ours = entry.raw["core"]
-        if (there["size"], there["crc32"]) == (ours["size"], ours["crc32"]):
+        if records.same_core(there, ours):
             return True
         raise errors.AlreadyExists(f"the store holds another dump under {key}")
 

@@ -215,7 +215,7 @@ class DirectoryStore:
         there, ours = self._core_there(key), entry.raw["core"]
         if there is None:
             return False
-        if (there["size"], there["crc32"]) == (ours["size"], ours["crc32"]):
+        if records.same_core(there, ours):
             return True
         raise errors.AlreadyExists(f"the store holds another dump under {key}")
 

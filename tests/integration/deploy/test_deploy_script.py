@@ -62,8 +62,8 @@ def test_the_service_the_api_service_and_the_namespace_are_as_asked(written):
 def test_the_configuration_is_one_the_executable_accepts(written, tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(written["ConfigMap", "coredumpd"]["data"]["config.yaml"])
-    sections = conffile.load(str(config))
-    assert sections["agent"].store == sections["server"].store
+    settings = conffile.load(str(config))
+    assert settings.agent.store == settings.server.store
 
 
 def test_the_server_has_no_rights_on_its_node(written):
@@ -223,10 +223,10 @@ def test_without_shared_storage_the_server_keeps_what_the_agents_send(tmp_path):
     assert "store" not in [volume["name"] for volume in pods["DaemonSet"]["volumes"]]
     data = written["ConfigMap", "coredumpd"]["data"]
     (tmp_path / "config.yaml").write_text(data["config.yaml"])
-    sections = conffile.load(str(tmp_path / "config.yaml"))
-    assert sections["agent"].store == "https://coreapi.cores.svc:443"
-    assert sections["server"].uploadAccount == "system:serviceaccount:cores:coredumpd-agent"
-    assert sections["upload"].caFile == "/etc/coredumpd/config/ca.crt"
+    settings = conffile.load(str(tmp_path / "config.yaml"))
+    assert settings.agent.store == "https://coreapi.cores.svc:443"
+    assert settings.server.uploadAccount == "system:serviceaccount:cores:coredumpd-agent"
+    assert settings.upload.caFile == "/etc/coredumpd/config/ca.crt"
     x509.load_pem_x509_certificate(data["ca.crt"].encode())
     rules = written["ClusterRole", "coredumpd:agent"]["rules"]
     assert {"nonResourceURLs": ["/agent/v1/*"], "verbs": ["get", "update"]} in rules

@@ -7,10 +7,10 @@ from coredumpd.settings import file
 
 
 def test_an_empty_configuration_is_all_defaults() -> None:
-    sections = file.check({})
-    assert sections["policy"].hostCrashes == "ignore"
-    assert sections["policy"].maxSize == 8 << 30
-    assert sections["agent"].hostDir == "/var/lib/coredumpd"
+    settings = file.check({})
+    assert settings.policy.hostCrashes == "ignore"
+    assert settings.policy.maxSize == 8 << 30
+    assert settings.agent.hostDir == "/var/lib/coredumpd"
 
 
 def test_every_mistake_is_reported_at_once_with_field_value_and_rule() -> None:
@@ -33,6 +33,23 @@ def test_every_mistake_is_reported_at_once_with_field_value_and_rule() -> None:
     assert "policy.maxSize: '8GB': must be a size" in str(caught.value)
 
 
+def test_rules_that_concern_several_fields_are_reported_with_all_others() -> None:
+    document = {
+        "agent": {"store": "gs://cores", "hostDir": "relative"},
+        "server": {"store": "gs://cores"},
+        "bucket": {"region": "eu-1", "sseKMSKeyID": "k"},
+        "etcd": {"certFile": "/tls.crt"},
+    }
+    with pytest.raises(errors.SettingsError) as caught:
+        file.check(document)
+    assert {cause.field for cause in caught.value.causes} == {
+        "agent.hostDir",
+        "bucket.region",
+        "bucket.sseKMSKeyID",
+        "etcd.keyFile",
+    }
+
+
 def test_a_typo_names_what_is_known() -> None:
     with pytest.raises(errors.SettingsError, match=r"known here: .*hostDir"):
         file.check({"agent": {"hostdir": "/x"}})
@@ -45,7 +62,7 @@ def test_a_path_must_be_absolute_and_plain(path: object) -> None:
 
 
 def test_settings_are_immutable() -> None:
-    agent = file.check({})["agent"]
+    agent = file.check({}).agent
     with pytest.raises(AttributeError):
         agent.hostDir = "/elsewhere"
 
@@ -60,7 +77,7 @@ def test_settings_are_immutable() -> None:
     ],
 )
 def test_objects_live_in_sqlite_or_etcd(url: str) -> None:
-    assert file.check({"server": {"objects": url}})["server"].objects == url
+    assert file.check({"server": {"objects": url}}).server.objects == url
 
 
 @pytest.mark.parametrize(

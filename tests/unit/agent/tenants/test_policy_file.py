@@ -9,7 +9,7 @@ from coredumpd.settings import file, sections
 
 def test_the_handler_reads_what_the_agent_writes(tmp_path: Path) -> None:
     given = {"hostCrashes": "store", "maxSize": "2Gi", "captureTimeout": "1m"}
-    chosen = file.build(sections.PolicySettings, given, "policy")
+    chosen = file.check({"policy": given}).policy
     policy_file.write(tmp_path, chosen, "node1")
     path = tmp_path / "policy.json"
     assert path.stat().st_mode & 0o777 == 0o600

@@ -67,7 +67,7 @@ class World:
         async def tell(*news: str) -> None:
             self.told.append(news)  # type: ignore[arg-type]
 
-        chosen = file.build(sections.RetentionSettings, rules, "retention")
+        chosen = file.check({"retention": rules}).retention
         role = collector.Collector(
             self.store,
             self,

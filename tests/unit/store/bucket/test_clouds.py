@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from coredumpd import errors
-from coredumpd.settings import file, sections
+from coredumpd.settings import file
 from coredumpd.store import engines as stores
 from coredumpd.store.bucket import clouds
 
@@ -56,9 +56,8 @@ def test_a_bucket_url_opens_without_a_request(url, monkeypatch):
     ],
 )
 def test_settings_that_contradict_are_refused_naming_the_field(url, values, field):
-    wanted = file.build(sections.BucketSettings, values, "bucket")
     with pytest.raises(errors.SettingsError, match=field):
-        stores.open_store(url, wanted)
+        stores.open_store(url, file.check({"bucket": values}).bucket)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +83,7 @@ def test_an_azure_store_without_an_account_says_what_is_missing(monkeypatch):
 
 def test_nobody_answering_is_a_storage_error_without_a_secret(monkeypatch):
     monkeypatch.setattr(clouds, "_RETRIES_MAX", 0)
-    wanted = file.build(sections.BucketSettings, {"endpoint": "http://127.0.0.1:1"}, "bucket")
+    wanted = file.check({"bucket": {"endpoint": "http://127.0.0.1:1"}}).bucket
     with pytest.raises(errors.StorageError, match=r"s3://cores/p") as caught:
         list(stores.open_store("s3://cores/p", wanted).list())
     assert "hunter2" not in str(caught.value)
