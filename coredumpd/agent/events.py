@@ -67,9 +67,8 @@ def describe(crash: records.CrashRecord) -> str:
 
 
 def repeats(crash: records.CrashRecord) -> str:
-    """What makes two crashes the same to a reader: container, program and signal."""
-    raw = crash.raw
-    return f"{raw['container']} {raw['process']['exe']} {raw['signal']['number']}"
+    """Equal for crashes that are repeats of one Event."""
+    return " ".join(map(str, crash_loop.same_crash(crash)))
 
 
 def _program(crash: records.CrashRecord) -> str:

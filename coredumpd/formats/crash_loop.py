@@ -4,8 +4,9 @@ The crashes between are folded into one record that counts them, a dump whose co
 loop costs a bounded number of cores, and nothing crashes unseen. Pure: `choose` decides, the agent
 does it in the spool and the collector in the store.
 
-A fold is a new dump, then the removal of what it counts; it names each of those, so whoever finds
-both, after a fold that was cut half-way, removes and does not count again.
+A fold first writes a counting record, then removes the crashes it counts. The counting record lists
+their ids: after a fold that was cut half-way, the next one removes those that are left and does not
+count them again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import dataclasses
 import functools
 import gzip
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from coredumpd.formats import names
 from coredumpd.formats import record as records
@@ -26,16 +27,20 @@ NO_CORE = gzip.compress(b"", mtime=0)  # its core.gz
 FOLDED_MAX = 1000  # ids in one record, which has its own limit
 _T = TypeVar("_T")
 Age = tuple[int, str]  # seconds since the epoch, then the name
+SameCrash = tuple[str, str, str, int]
 _MARK = "-loop"  # ends the program's part of its id
 
 
 @dataclasses.dataclass(frozen=True)
 class Crash:
-    """What decides: `count` is of the crashes it stands for, `folded` of a counting record."""
+    """One crash, or the record that counts several.
+
+    `count`: crashes it stands for; `folded`: ids it has replaced, None for a crash of its own.
+    """
 
     id: str
     count: int = 1
-    folded: frozenset[str] | None = None  # None: it is a crash of its own
+    folded: frozenset[str] | None = None
 
     @functools.cached_property
     def time_s(self) -> int:
@@ -45,58 +50,61 @@ class Crash:
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """`counted` go; what counts them stands for `count` crashes, None where it is there already."""
+    """Remove `counted`, once a record that counts `count` crashes is written.
+
+    `count` None: that record exists already.
+    """
 
     counted: tuple[Crash, ...]
     count: int | None
 
 
-def of(crash: records.CrashRecord) -> Crash:
-    """The crash, or the counting record, that `crash` is. What is no honest count is a crash."""
-    said = crash.raw.get(FIELD)
-    if not isinstance(said, dict):
-        return Crash(crash.id)
-    count, folded = said.get("count"), said.get("folded")
+def of(record: records.CrashRecord) -> Crash:
+    """The crash, or the counting record, that `record` is; with a malformed count it is a crash."""
+    loop = record.raw.get(FIELD)
+    if not isinstance(loop, dict):
+        return Crash(record.id)
+    count, folded = loop.get("count"), loop.get("folded")
     if not isinstance(count, int) or isinstance(count, bool) or not isinstance(folded, list):
-        return Crash(crash.id)
-    return Crash(crash.id, count, frozenset(map(str, folded)))
+        return Crash(record.id)
+    return Crash(record.id, count, frozenset(map(str, folded)))
 
 
-def group(crash: records.CrashRecord) -> tuple[Any, ...]:
-    """What makes two crashes the same: the container, by name, the program and the signal."""
-    raw, process = crash.raw, crash.raw["process"]
-    place = raw["container"] or raw["containerID"]
-    return raw["podUID"], place, process.get("exe") or process["comm"], raw["signal"]["number"]
+def same_crash(record: records.CrashRecord) -> SameCrash:
+    """A key that is equal for two crashes exactly if they are the same: pod, container, program
+    and signal. It survives the container's restarts, which change the container's id only."""
+    container = record.container or record.container_id or ""
+    return record.pod_uid or "", container, record.program, record.signal_number
 
 
 def program(id: str) -> str:
-    """The part of a dump's id that names the program, the same for what counts its crashes."""
+    """The part of a dump's id that names the program; a counting record's id has the same."""
     return id.rsplit("-", 3)[0].removesuffix(_MARK)
 
 
 def episodes(items: Iterable[_T], window_s: float, age: Callable[[_T], Age]) -> Iterator[list[_T]]:
-    """`items` by age, a new list whenever one is `window_s` after the first of its list."""
-    found: list[_T] = []
+    """`items` by age, split wherever one is `window_s` or more after the first of its list."""
+    episode: list[_T] = []
     began_s = 0
     for item in sorted(items, key=age):
         time_s = age(item)[0]
-        if found and time_s - began_s >= window_s:
-            yield found
-            found = []
-        if not found:
+        if episode and time_s - began_s >= window_s:
+            yield episode
+            episode = []
+        if not episode:
             began_s = time_s
-        found.append(item)
-    if found:
-        yield found
+        episode.append(item)
+    if episode:
+        yield episode
 
 
 def by_age(crash: Crash) -> Age:
-    """What orders crashes."""
+    """Sort key: the time of the crash, then its id."""
     return crash.time_s, crash.id
 
 
 def choose(crashes: Iterable[Crash], rules: sections.CrashLoopSettings) -> list[Fold]:
-    """What is to be folded of one `group`; an id that is not ours is left alone."""
+    """The folds due among instances of one `same_crash`; ids of foreign form are left alone."""
     ours = [crash for crash in crashes if crash.time_s]
     done = frozenset[str]().union(*(crash.folded or () for crash in ours))
     counted = tuple(crash for crash in ours if crash.id in done)
@@ -114,12 +122,12 @@ def _of_episode(episode: list[Crash], rules: sections.CrashLoopSettings) -> Iter
     counting = [crash for crash in episode if crash.folded is not None]
     if spare or len(counting) > 1:
         ids = {crash.id for crash in (*spare, *counting)}
-        chosen = [crash for crash in episode if crash.id in ids][:FOLDED_MAX]
-        yield Fold(tuple(chosen), sum(crash.count for crash in chosen))
+        counted = [crash for crash in episode if crash.id in ids][:FOLDED_MAX]
+        yield Fold(tuple(counted), sum(crash.count for crash in counted))
 
 
 def within(fold: Fold, ids: Collection[str]) -> Fold | None:
-    """The part of `fold` that is among `ids`; None where that would change nothing."""
+    """The part of `fold` whose crashes are among `ids`; None if it would change nothing."""
     counted = tuple(crash for crash in fold.counted if crash.id in ids)
     if fold.count is None:
         return Fold(counted, None) if counted else None
@@ -131,37 +139,34 @@ def within(fold: Fold, ids: Collection[str]) -> Fold | None:
 def counting(
     last: records.CrashRecord, fold: Fold, first_time: str, nonce: int
 ) -> records.CrashRecord:
-    """The record that stands for `fold`: as its `last` crash, without a core.
+    """The record that stands for `fold`: that of its `last` crash, without the core.
 
-    `first_time` is when the first of them was, as records write it.
+    `first_time`: when the first of them happened, as records write it.
     """
-    raw = last.raw
-    pid = raw["process"]["pid"]
-    made = dict(raw) | {
-        "id": names.make_id(program(last.id) + _MARK, names.id_time(last.id), pid, nonce),
-        "core": raw["core"]
-        | {
-            "size": 0,
-            "storedSize": len(NO_CORE),
-            "crc32": "00000000",
-            "sparseBytes": 0,
-            "truncated": {"is": True, "reason": REASON, "limit": None},
-            "members": 1,
-        },
-        FIELD: {
-            "count": fold.count,
-            "firstTime": first_time,
-            "lastTime": raw["time"],
-            "folded": [crash.id for crash in fold.counted],
-        },
+    core = {
+        **last.raw["core"],
+        "size": 0,
+        "storedSize": len(NO_CORE),
+        "crc32": "00000000",
+        "sparseBytes": 0,
+        "truncated": {"is": True, "reason": REASON, "limit": None},
+        "members": 1,
     }
     for name in ("storedCrc32", "sealed"):  # of the other core
-        made["core"].pop(name, None)
-    return records.CrashRecord(made)
+        core.pop(name, None)
+    pid = last.raw["process"]["pid"]
+    loop = {
+        "count": fold.count,
+        "firstTime": first_time,
+        "lastTime": last.time,
+        "folded": [crash.id for crash in fold.counted],
+    }
+    id = names.make_id(program(last.id) + _MARK, names.id_time(last.id), pid, nonce)
+    return last.with_(id=id, core=core, **{FIELD: loop})
 
 
-def first_time(crash: records.CrashRecord) -> str:
-    """When the first crash was that `crash` is, or counts."""
-    said = crash.raw.get(FIELD)
-    time = said.get("firstTime") if isinstance(said, dict) else None
-    return time if isinstance(time, str) else str(crash.raw["time"])
+def first_time(record: records.CrashRecord) -> str:
+    """Time of the earliest crash this record stands for."""
+    loop = record.raw.get(FIELD)
+    time = loop.get("firstTime") if isinstance(loop, dict) else None
+    return time if isinstance(time, str) else record.time

@@ -2,6 +2,9 @@
 
 As client-go's leaderelection: a lease is expired when we have watched it unchanged for its whole
 duration, by our own clock, so clocks of different machines are never compared.
+
+Not `kubernetes.aio.leaderelection`: it needs the client's generated classes, 80 MiB resident, which
+build.spec excludes.
 """
 
 from __future__ import annotations
@@ -14,21 +17,21 @@ from collections.abc import Callable
 from typing import Any
 
 from coredumpd import errors
-from coredumpd.apiserver.auth import interface
+from coredumpd.kube import api
 
 DURATION_S = 30.0
 RENEW_EVERY_S = 8.0
-MARGIN_S = 5.0  # we stop to lead so long before another may begin
+MARGIN_S = 5.0  # a leader stops this long before another may begin
 _TIMEOUT_S = 4.0
 _log = logging.getLogger(__name__)
 
 
 class Leader:
-    """Whether this server leads; ask `leads` before everything that only one may do."""
+    """Takes part in the election. Check `leads` before everything that only the leader may do."""
 
     def __init__(
         self,
-        kube: interface.Kube,
+        kube: api.Requests,
         namespace: str,
         name: str,
         identity: str,
@@ -84,7 +87,7 @@ class Leader:
         self._until_s = asked_s + DURATION_S - MARGIN_S
 
     async def resign(self) -> None:
-        """Let another lead at once; without it, it takes DURATION_S."""
+        """Give the lease back, so that another server need not wait DURATION_S for it."""
         if not self.leads:
             return
         self._until_s = float("-inf")
@@ -95,7 +98,7 @@ class Leader:
                 lease["spec"]["holderIdentity"] = ""
                 await self._kube.request("PUT", path, lease, timeout_s=_TIMEOUT_S)
         except errors.CoredumpdError as error:
-            _log.info("the lease was not given back, it runs out: %s", error)
+            _log.info("the lease could not be given back, it will expire: %s", error)
 
     def _may_take(self, spec: dict[str, Any]) -> bool:
         holder = spec.get("holderIdentity")
@@ -106,14 +109,14 @@ class Leader:
         expired = now_s - self._seen[1] > float(spec.get("leaseDurationSeconds") or DURATION_S)
         return not holder or holder == self._identity or expired
 
-    def _spec(self, there: dict[str, Any]) -> dict[str, Any]:
+    def _spec(self, old: dict[str, Any]) -> dict[str, Any]:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        ours = there.get("holderIdentity") == self._identity
-        changes = int(there.get("leaseTransitions") or 0) + (0 if ours or not there else 1)
+        ours = old.get("holderIdentity") == self._identity
+        changes = int(old.get("leaseTransitions") or 0) + (0 if ours or not old else 1)
         return {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": int(DURATION_S),
-            "acquireTime": (there.get("acquireTime") if ours else None) or now,
+            "acquireTime": (old.get("acquireTime") if ours else None) or now,
             "renewTime": now,
             "leaseTransitions": changes,
         }

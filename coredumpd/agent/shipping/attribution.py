@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from coredumpd import errors
@@ -21,7 +21,6 @@ from coredumpd.kube import pods
 _log = logging.getLogger(__name__)
 CONFIRM_TIMEOUT_S = 3.0  # an API that is down may delay a dump by this, once
 UNNAMED_PATIENCE_S = 120.0
-_STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 
 
 class Attributor:
@@ -100,7 +99,7 @@ def confirmed(crash: records.CrashRecord, pod: dict[str, Any]) -> records.CrashR
     """`crash` with what the API says of `pod`, when it is the very pod; else `crash` as it is."""
     if crash.raw["podUID"] not in pods.uids(pod):
         return crash  # another pod took the name; the crashed one is gone
-    status = _status_of(pod, crash.raw["containerID"])
+    status = pods.container_status(pod, crash.raw["containerID"])
     owners = pod["metadata"].get("ownerReferences") or []
     owner = next((one for one in owners if one.get("controller")), None)
     added = {
@@ -115,7 +114,7 @@ def confirmed(crash: records.CrashRecord, pod: dict[str, Any]) -> records.CrashR
 
 def named(crash: records.CrashRecord, pod: dict[str, Any]) -> records.CrashRecord | None:
     """`crash`, known by uid and container id alone, named after `pod`; None if it is another's."""
-    status = _status_of(pod, crash.raw["containerID"])
+    status = pods.container_status(pod, crash.raw["containerID"])
     if crash.raw["podUID"] not in pods.uids(pod) or status is None:
         return None
     names = {
@@ -131,19 +130,3 @@ def unnamed(crash: records.CrashRecord, node: str | None) -> records.CrashRecord
     """`crash` where only cluster-wide roles see it: nobody can say whose it is any more."""
     host = {"namespace": naming.HOST_NAMESPACE, "node": crash.raw.get("node") or node}
     return records.CrashRecord({**crash.raw, **host})
-
-
-def _status_of(pod: dict[str, Any], container_id: str | None) -> dict[str, Any] | None:
-    """The container status that names `container_id`, running, dead or dead before a restart."""
-    for status in _statuses(pod):
-        states = [status, *(status.get(name) or {} for name in ("state", "lastState"))]
-        ids = [one.get("containerID") for one in states]
-        ids += [(one.get("terminated") or {}).get("containerID") for one in states]
-        if container_id and any(str(id).rpartition("//")[2] == container_id for id in ids if id):
-            return status
-    return None
-
-
-def _statuses(pod: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for kind in _STATUSES:
-        yield from (pod.get("status") or {}).get(kind) or []

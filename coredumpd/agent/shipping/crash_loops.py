@@ -54,7 +54,7 @@ class Loops:
 
     def waits(self, entry: Entry, crash: records.CrashRecord) -> None:
         """`entry`, which holds `crash`, is new in the spool."""
-        self._waiting[entry.id] = (crash_loop.group(crash), crash_loop.of(crash), entry)
+        self._waiting[entry.id] = (crash_loop.same_crash(crash), crash_loop.of(crash), entry)
 
     def left(self, id: str, shipped: bool) -> None:
         """It is not in the spool any more."""

@@ -69,7 +69,7 @@ class Thinner:
                 crash = self._store.read_record(key)
             except (errors.NotFound, errors.BadRecord):
                 continue  # gone, or for `store check`
-            loops[crash_loop.group(crash)][key.id] = key, crash
+            loops[crash_loop.same_crash(crash)][key.id] = key, crash
         found = []
         for dumps in loops.values():
             free = {id for id, (key, _) in dumps.items() if key not in in_use}

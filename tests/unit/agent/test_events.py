@@ -50,3 +50,12 @@ def test_a_host_crash_is_nobodys_event() -> None:
     api = kubeevents.Api()
     asyncio.run(events.Events(api, "node1").dumped(dumps.crash(namespace="_host")))
     assert api.events == {}
+
+
+def test_two_programs_without_a_readable_exe_have_an_event_each() -> None:
+    api = kubeevents.Api()
+    told = events.Events(api, "node1")
+    for comm in ("one", "other"):
+        crash = dumps.crash(process={"pid": 7, "comm": comm, "exe": None})
+        asyncio.run(told.dumped(crash))
+    assert len(api.events) == 2

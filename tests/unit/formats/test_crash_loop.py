@@ -154,9 +154,23 @@ def test_a_count_that_cannot_be_read_is_a_crash_of_its_own() -> None:
 
 def test_restarts_of_a_container_are_one_loop_and_another_signal_is_not() -> None:
     def of(**changes: Any) -> Any:
-        return crash_loop.group(dumps.make(**changes)[1])
+        return crash_loop.same_crash(dumps.make(**changes)[1])
 
     assert of(containerID="a" * 64) == of(containerID="b" * 64)
     assert of() != of(signal={"number": 6, "name": "SIGABRT"})
     assert of() != of(exe="other")
     assert of() != of(container="sidecar")
+
+
+def test_programs_without_a_readable_exe_are_told_apart_by_their_short_names() -> None:
+    def of(comm: str) -> Any:
+        process = {"pid": 7, "comm": comm, "exe": None}
+        return crash_loop.same_crash(dumps.crash(process=process))
+
+    assert of("one") == of("one")
+    assert of("one") != of("other")
+
+
+def test_pods_of_one_container_name_are_told_apart() -> None:
+    of = crash_loop.same_crash
+    assert of(dumps.crash(podUID="a")) != of(dumps.crash(podUID="b"))
