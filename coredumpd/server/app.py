@@ -71,7 +71,7 @@ class App:
         ]
 
     def application(self) -> web.Application:
-        """The Tornado application; every handler class in it has a policy."""
+        """The Tornado application."""
         return applications.application(self.routes(), self._guard)
 
     def start(self) -> None:

@@ -79,12 +79,12 @@ def _labels(handler: base.Handler) -> tuple[str, str, str]:
 class Scrape(base.Handler):
     """`/metrics`."""
 
-    policy = rights.Path()
-
-    def initialize(self, metrics: Metrics) -> None:  # type: ignore[override]
-        """Tornado's; `metrics` comes from the route."""
+    def initialize(  # type: ignore[override]
+        self, rights: rights.Rights, metrics: Metrics
+    ) -> None:
+        """Tornado's; the arguments come from the route."""
         self.metrics = metrics
-        super().initialize()
+        super().initialize(rights)
 
     async def get(self) -> None:
         """The text format."""
@@ -95,4 +95,4 @@ class Scrape(base.Handler):
 
 def routes(metrics: Metrics) -> list[application.Route]:
     """What this module serves."""
-    return [(r"/metrics", Scrape, {"metrics": metrics})]
+    return [application.Route("/metrics", Scrape, rights.Path(), {"metrics": metrics})]

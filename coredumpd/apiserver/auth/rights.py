@@ -1,9 +1,10 @@
-"""What a handler class demands of its callers. A class without a policy does not start."""
+"""Rights: what a route demands of its callers."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from coredumpd.apiserver.auth import interface
 
@@ -11,17 +12,19 @@ _READS = {"GET": "get", "HEAD": "get"}
 _WRITES = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
-class Policy(Protocol):
+@runtime_checkable
+class Rights(Protocol):
     """Decides by method, path, its named parts and the query, before a body is read."""
 
     def attributes(
         self, method: str, path: str, parts: Mapping[str, str], query: Mapping[str, str]
     ) -> interface.Attributes | None:
-        """What the caller must be allowed to do; None: nothing, not even to say who they are."""
+        """The permission a caller needs; None: no permission and no credentials are needed."""
 
 
+@dataclasses.dataclass(frozen=True)
 class Anybody:
-    """Probes: they tell nothing, and the kubelet has no credentials."""
+    """No rights at all: for probes, which give nothing away; the kubelet has no credentials."""
 
     def attributes(
         self,
@@ -30,12 +33,13 @@ class Anybody:
         parts: Mapping[str, str],  # noqa: ARG002
         query: Mapping[str, str],  # noqa: ARG002
     ) -> interface.Attributes | None:
-        """See `Policy`."""
+        """See `Rights`."""
         return None
 
 
+@dataclasses.dataclass(frozen=True)
 class Path:
-    """A non-resource URL: discovery, OpenAPI, metrics, and whatever does not exist."""
+    """Rights to a non-resource URL: discovery, OpenAPI, metrics, and every unknown path."""
 
     def attributes(
         self,
@@ -44,17 +48,19 @@ class Path:
         parts: Mapping[str, str],  # noqa: ARG002
         query: Mapping[str, str],  # noqa: ARG002
     ) -> interface.Attributes | None:
-        """See `Policy`."""
+        """See `Rights`."""
         verb = {**_READS, **_WRITES}.get(method, method.lower())
         return interface.Attributes(verb, path=path)
 
 
+@dataclasses.dataclass(frozen=True)
 class Resource:
-    """One of our resources; namespace and name are parts of the path."""
+    """Rights to a resource, or to a subresource of it; namespace and name stand in the path."""
 
-    def __init__(self, group: str, version: str, resource: str, subresource: str = "") -> None:
-        self._names = {"group": group, "version": version, "resource": resource}
-        self._subresource = subresource
+    group: str
+    version: str
+    resource: str
+    subresource: str = ""
 
     def attributes(
         self,
@@ -63,7 +69,7 @@ class Resource:
         parts: Mapping[str, str],
         query: Mapping[str, str],
     ) -> interface.Attributes | None:
-        """See `Policy`. Verbs as k8s.io/apiserver's RequestInfo names them."""
+        """See `Rights`. Verbs as k8s.io/apiserver's RequestInfo names them."""
         name = parts.get("name", "")
         verb = {**_READS, **_WRITES}.get(method, method.lower())
         if not name and method in _READS:
@@ -73,8 +79,10 @@ class Resource:
             verb = "deletecollection"
         return interface.Attributes(
             verb=verb,
-            **self._names,
-            subresource=self._subresource,
+            group=self.group,
+            version=self.version,
+            resource=self.resource,
+            subresource=self.subresource,
             namespace=parts.get("namespace", ""),
             name=name,
         )

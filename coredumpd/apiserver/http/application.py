@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tornado import routing, web
 
 from coredumpd import errors
-from coredumpd.apiserver.auth import rights as policies
+from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import handler
 
 
-class Unknown(handler.Handler):
-    """Whatever no route matches. Who may not look, does not learn what is not there."""
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """One line of the route table: paths that match `path` are answered by `handler`.
 
-    policy = policies.Path()
+    `rights` is what a caller must be allowed to do, and has no default: a route that forgets it
+    cannot be written. `arguments` go to the handler's `initialize`. Raises TypeError for a handler
+    that is not ours, since it would check nobody, and for rights that are none.
+    """
+
+    path: str
+    handler: type[handler.Handler]
+    rights: rights.Rights
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.handler, type) and issubclass(self.handler, handler.Handler)):
+            raise TypeError(f"{self.path}: {self.handler!r} is not a handler that checks rights")
+        if isinstance(self.rights, type) or not isinstance(self.rights, rights.Rights):
+            raise TypeError(f"{self.path}: {self.rights!r} does not say who may call it")
+
+
+class Unknown(handler.Handler):
+    """Every path that no route matches. 403 before 404: a refused caller learns of no path."""
 
     async def admit(self) -> None:
         """Refuses the unknown path, after the usual checks."""
@@ -23,19 +43,15 @@ class Unknown(handler.Handler):
         raise errors.NotFound.about("path", "the server could not find the requested resource")
 
 
-Route = tuple[str, type[handler.Handler], dict[str, Any]]
-
-
-def application(
-    routes: Sequence[Route], guard: handler.Guard, log_request: Callable[[Any], None] | None = None
-) -> web.Application:
-    """The Tornado application. Raises TypeError for a handler class that declares no policy."""
-    for _, kind, _ in routes:
-        if not issubclass(kind, handler.Handler) or not hasattr(kind, "policy"):
-            raise TypeError(f"{kind.__name__} declares no policy: it may not serve anybody")
+def application(routes: Sequence[Route], guard: handler.Guard) -> web.Application:
+    """The Tornado application that serves `routes`."""
     return web.Application(
-        [routing.URLSpec(path, kind, arguments) for path, kind, arguments in routes],
+        [
+            routing.URLSpec(route.path, route.handler, {"rights": route.rights, **route.arguments})
+            for route in routes
+        ],
         default_handler_class=Unknown,
+        default_handler_args={"rights": rights.Path()},
         guard=guard,
-        log_function=log_request or (lambda _: None),
+        log_function=lambda _: None,  # the audit log and the metrics say it
     )

@@ -13,13 +13,12 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from tornado import iostream, web
 
 from coredumpd import errors
-from coredumpd.apiserver.auth import interface
-from coredumpd.apiserver.auth import rights as policies
+from coredumpd.apiserver.auth import interface, rights
 from coredumpd.apiserver.http import audit
 from coredumpd.apiserver.machinery import bodies, status
 
@@ -45,9 +44,8 @@ class Guard:
 
 @web.stream_request_body
 class Handler(web.RequestHandler):
-    """Base of all. Subclasses declare `policy`, and `audited` if they serve memory."""
+    """Base of all. Subclasses set `audited` if they serve memory."""
 
-    policy: ClassVar[policies.Policy]
     audited = False  # mutating methods are in any case
     body_bytes_max = bodies.BODY_BYTES_MAX
 
@@ -57,8 +55,9 @@ class Handler(web.RequestHandler):
     sent_bytes = 0
     outcome = "complete"
 
-    def initialize(self, **_: Any) -> None:
-        """Tornado's: the first thing that happens to a request."""
+    def initialize(self, rights: rights.Rights) -> None:
+        """Tornado's: the first thing that happens to a request. The route's rights come first."""
+        self.rights = rights
         self.guard: Guard = self.settings["guard"]
         self.began_at = time.monotonic()
         self.audit_id = self._audit_id()
@@ -68,10 +67,6 @@ class Handler(web.RequestHandler):
         self.left = False
         self.wake: asyncio.Event | None = None  # set when the client leaves, by who waits for it
         self.guard.observer.began(self)
-
-    def policy_for(self, parts: Mapping[str, str]) -> policies.Policy:  # noqa: ARG002
-        """The policy of this request; one class may serve several resources."""
-        return self.policy
 
     async def prepare(self) -> None:
         """Tornado's: between the head and the body. Raises what `write_error` tells.
@@ -100,8 +95,7 @@ class Handler(web.RequestHandler):
                 f"the headers are longer than {bodies.HEADER_BYTES_MAX} bytes"
             )
         self.query = self._query()
-        demands = self.policy_for(self.path_kwargs)
-        self.asked = demands.attributes(
+        self.asked = self.rights.attributes(
             self.request.method or "", self.request.path, self.path_kwargs, self.query
         )
         if self.asked is not None:

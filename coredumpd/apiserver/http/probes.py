@@ -17,12 +17,12 @@ Check = Callable[[], Awaitable[None]]
 class Probe(handler.Handler):
     """Runs named checks; 200 and `ok`, or 503 with the names. Causes stay in the log."""
 
-    policy = rights.Anybody()
-
-    def initialize(self, checks: Mapping[str, Check]) -> None:  # type: ignore[override]
-        """Tornado's; `checks` come from the route."""
+    def initialize(  # type: ignore[override]
+        self, rights: rights.Rights, checks: Mapping[str, Check]
+    ) -> None:
+        """Tornado's; the arguments come from the route."""
         self.checks = checks
-        super().initialize()
+        super().initialize(rights)
 
     async def get(self) -> None:
         """`?verbose` lists every check, `?exclude=NAME` leaves one out."""
@@ -46,8 +46,6 @@ class Probe(handler.Handler):
 
 class Version(handler.Handler):
     """`/version`, in the shape of k8s.io/apimachinery's version.Info."""
-
-    policy = rights.Path()
 
     async def get(self) -> None:
         """The version."""
@@ -78,9 +76,10 @@ async def ping() -> None:
 
 def routes(ready: Mapping[str, Check]) -> list[application.Route]:
     """What this module serves; `ready` are the checks of readiness."""
+    checks = {"checks": {"ping": ping, **ready}}
     return [
-        (r"/livez", Probe, {"checks": {"ping": ping}}),
-        (r"/readyz", Probe, {"checks": {"ping": ping, **ready}}),
-        (r"/healthz", Probe, {"checks": {"ping": ping, **ready}}),
-        (r"/version/?", Version, {}),
+        application.Route("/livez", Probe, rights.Anybody(), {"checks": {"ping": ping}}),
+        application.Route("/readyz", Probe, rights.Anybody(), checks),
+        application.Route("/healthz", Probe, rights.Anybody(), checks),
+        application.Route(r"/version/?", Version, rights.Path()),
     ]

@@ -117,8 +117,6 @@ def etag(document: dict[str, Any]) -> str:
 class Groups(handler.Handler):
     """`/apis`: the groups, plain or aggregated."""
 
-    policy = rights.Path()
-
     async def get(self) -> None:
         """Negotiates `as=APIGroupDiscoveryList`."""
         accept = self.request.headers.get("Accept", "")
@@ -153,8 +151,6 @@ class Groups(handler.Handler):
 class Group(handler.Handler):
     """`/apis/<group>`."""
 
-    policy = rights.Path()
-
     async def get(self) -> None:
         """The APIGroup."""
         self.answer(group_document())
@@ -164,8 +160,6 @@ class Group(handler.Handler):
 
 class Resources(handler.Handler):
     """`/apis/<group>/<version>`: kube-apiserver calls us available while this answers."""
-
-    policy = rights.Path()
 
     async def get(self) -> None:
         """The APIResourceList."""
@@ -177,7 +171,7 @@ class Resources(handler.Handler):
 def routes() -> list[application.Route]:
     """What this module serves."""
     return [
-        (r"/apis/?", Groups, {}),
-        (rf"/apis/{kinds.GROUP}/?", Group, {}),
-        (rf"/apis/{kinds.GROUP_VERSION}/?", Resources, {}),
+        application.Route(r"/apis/?", Groups, rights.Path()),
+        application.Route(rf"/apis/{kinds.GROUP}/?", Group, rights.Path()),
+        application.Route(rf"/apis/{kinds.GROUP_VERSION}/?", Resources, rights.Path()),
     ]

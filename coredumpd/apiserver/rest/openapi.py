@@ -179,8 +179,6 @@ def _rewritten(value: Any, where: str) -> Any:
 
 
 class _Document(handler.Handler):
-    policy = rights.Path()
-
     def document(self) -> dict[str, Any]:
         """What is served."""
         raise NotImplementedError
@@ -229,4 +227,8 @@ class V3(_Document):
 
 def routes() -> list[application.Route]:
     """What this module serves."""
-    return [(r"/openapi/v2", V2, {}), (r"/openapi/v3/?", V3Root, {}), (V3_PATH, V3, {})]
+    return [
+        application.Route(r"/openapi/v2", V2, rights.Path()),
+        application.Route(r"/openapi/v3/?", V3Root, rights.Path()),
+        application.Route(V3_PATH, V3, rights.Path()),
+    ]

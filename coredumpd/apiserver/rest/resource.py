@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from coredumpd import errors
-from coredumpd.apiserver.auth import rights as policies
+from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, handler
 from coredumpd.apiserver.machinery import kind as machinery_kind
 from coredumpd.apiserver.machinery import negotiation, options, patches, status, tables
@@ -47,16 +47,12 @@ class Resource(Protocol):
 
 
 class _ResourceHandler(handler.Handler):
-    policy = policies.Path()  # never reached: policy_for answers
-
-    def initialize(self, resource: Resource) -> None:  # type: ignore[override]
-        """Tornado's; `resource` comes from the route."""
+    def initialize(  # type: ignore[override]
+        self, rights: rights.Rights, resource: Resource
+    ) -> None:
+        """Tornado's; the arguments come from the route."""
         self.resource = resource
-        super().initialize()
-
-    def policy_for(self, parts: Mapping[str, str]) -> policies.Policy:  # noqa: ARG002
-        """One class serves every kind; each has its own rights."""
-        return policies.Resource(kinds.GROUP, kinds.VERSION, self.resource.kind.plural)
+        super().initialize(rights)
 
     def details(self, error: errors.CoredumpdError) -> dict[str, Any]:
         """As kube-apiserver does: what is invalid is a Kind, everything else a resource.
@@ -255,9 +251,10 @@ def routes(resource: Resource) -> list[application.Route]:
     """The routes of one kind, subresources aside."""
     plural = resource.kind.plural
     arguments = {"resource": resource}
+    demanded = rights.Resource(kinds.GROUP, kinds.VERSION, plural)
     place = rf"{kinds.BASE}/namespaces/(?P<namespace>[^/]+)/{plural}"
     return [
-        (rf"{kinds.BASE}/{plural}", Collection, arguments),
-        (place, Collection, arguments),
-        (rf"{place}/(?P<name>[^/]+)", Object, arguments),
+        application.Route(rf"{kinds.BASE}/{plural}", Collection, demanded, arguments),
+        application.Route(place, Collection, demanded, arguments),
+        application.Route(rf"{place}/(?P<name>[^/]+)", Object, demanded, arguments),
     ]

@@ -6,13 +6,13 @@ gzip is the content's type, never its encoding: kube-apiserver and Go clients wo
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Protocol
 
 from tornado import iostream
 
 from coredumpd import errors
-from coredumpd.apiserver.auth import rights as policies
+from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, handler
 from coredumpd.apiserver.machinery import kind as machinery_kind
 from coredumpd.apiserver.machinery import options
@@ -41,22 +41,15 @@ class Dumps(Protocol):
 class Download(handler.Handler):
     """GET and HEAD of an archive."""
 
-    policy = policies.Path()  # never reached: policy_for answers
     audited = True
 
     def initialize(  # type: ignore[override]
-        self, resource: Dumps, stored: inventory.Inventory, subresource: str
+        self, rights: rights.Rights, resource: Dumps, stored: inventory.Inventory
     ) -> None:
         """Tornado's; the arguments come from the route."""
         self.resource = resource
         self.stored = stored
-        self.subresource = subresource
-        super().initialize()
-
-    def policy_for(self, parts: Mapping[str, str]) -> policies.Policy:  # noqa: ARG002
-        """`<plural>/dump` and `<plural>/proxy` are rights of their own."""
-        plural = self.resource.kind.plural
-        return policies.Resource(kinds.GROUP, kinds.VERSION, plural, self.subresource)
+        super().initialize(rights)
 
     async def get(self, namespace: str, name: str) -> None:
         """The archive, or part of it."""
@@ -124,14 +117,15 @@ def _close(chunks: Iterator[bytes]) -> None:
 
 
 def routes(resource: Dumps, stored: inventory.Inventory) -> list[application.Route]:
-    """The download routes of one kind."""
+    """The download routes of one kind: `<plural>/dump` and `<plural>/proxy` are own rights."""
     place = rf"{kinds.BASE}/namespaces/(?P<namespace>[^/]+)/{resource.kind.plural}"
     arguments = {"resource": resource, "stored": stored}
     return [
-        (
+        application.Route(
             rf"{place}/(?P<name>[^/]+)/{subresource.name}",
             Download,
-            {**arguments, "subresource": subresource.name},
+            rights.Resource(kinds.GROUP, kinds.VERSION, resource.kind.plural, subresource.name),
+            arguments,
         )
         for subresource in resource.kind.subresources
         if subresource.name in ("dump", "proxy")

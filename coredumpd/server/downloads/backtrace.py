@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coredumpd import errors
-from coredumpd.apiserver.auth import rights as policies
+from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, handler
 from coredumpd.server import kinds
 from coredumpd.server.coredumps import resource as coredumps
@@ -16,16 +16,18 @@ BYTES_MAX = 4 * 1024 * 1024
 class Backtrace(handler.Handler):
     """GET of what an analysis left beside the dump."""
 
-    policy = policies.Resource(kinds.GROUP, kinds.VERSION, kinds.COREDUMP.plural, "backtrace")
     audited = True
 
     def initialize(  # type: ignore[override]
-        self, resource: coredumps.Coredumps, stored: inventory.Inventory
+        self,
+        rights: rights.Rights,
+        resource: coredumps.Coredumps,
+        stored: inventory.Inventory,
     ) -> None:
         """Tornado's; the arguments come from the route."""
         self.resource = resource
         self.stored = stored
-        super().initialize()
+        super().initialize(rights)
 
     async def get(self, namespace: str, name: str) -> None:
         """The text, or 404 with the reason why there is none."""
@@ -46,4 +48,7 @@ def routes(resource: coredumps.Coredumps, stored: inventory.Inventory) -> list[a
     """What this module serves."""
     place = rf"{kinds.BASE}/namespaces/(?P<namespace>[^/]+)/{kinds.COREDUMP.plural}"
     arguments = {"resource": resource, "stored": stored}
-    return [(rf"{place}/(?P<name>[^/]+)/backtrace", Backtrace, arguments)]
+    demanded = rights.Resource(kinds.GROUP, kinds.VERSION, kinds.COREDUMP.plural, "backtrace")
+    return [
+        application.Route(rf"{place}/(?P<name>[^/]+)/backtrace", Backtrace, demanded, arguments)
+    ]

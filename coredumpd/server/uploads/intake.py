@@ -10,10 +10,10 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
-from typing import Any, BinaryIO, ClassVar, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 from coredumpd import errors
-from coredumpd.apiserver.auth import rights as policies
+from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, handler
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
@@ -53,18 +53,19 @@ class Uploads:
 class Intake(handler.Handler):
     """GET: what is there. PUT: a new dump."""
 
-    policy: ClassVar[policies.Policy] = policies.Path()
     audited = True
     body_bytes_max = BODY_BYTES_MAX
 
-    def initialize(self, uploads: Uploads) -> None:  # type: ignore[override]
-        """Tornado's; the argument comes from the route."""
+    def initialize(  # type: ignore[override]
+        self, rights: rights.Rights, uploads: Uploads
+    ) -> None:
+        """Tornado's; the arguments come from the route."""
         self.uploads = uploads
         self._flow: flow.Flow | None = None
         self._commit: asyncio.Task[Any] | None = None
         self._waiting = bytearray()
         self._counted = False
-        super().initialize()
+        super().initialize(rights)
 
     async def admit(self) -> None:
         """The usual checks, then: is it the agent, and is there room?"""
@@ -180,4 +181,6 @@ def routes(uploads: Uploads | None) -> list[application.Route]:
     if uploads is None:
         return []
     part = "/".join(f"(?P<{name}>[^/]+)" for name in ("namespace", "pod_uid", "container", "id"))
-    return [(f"{uploading.PATH}/{part}", Intake, {"uploads": uploads})]
+    return [
+        application.Route(f"{uploading.PATH}/{part}", Intake, rights.Path(), {"uploads": uploads})
+    ]
