@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import subprocess
@@ -11,6 +12,174 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+_TESTED_IN = re.compile(r"\n\nTested in: (tests/\S+)$")
+
+# Modules that have neither a unit test of their name nor a line `Tested in:`. It only shrinks.
+UNTESTED = {
+    "agent/daemon.py",
+    "agent/health.py",
+    "agent/main.py",
+    "agent/metrics.py",
+    "agent/node/capture_socket.py",
+    "agent/node/uninstall.py",
+    "agent/shipping/crash_loops.py",
+    "agent/shipping/report.py",
+    "agent/tenants/rules.py",
+    "apiserver/auth/authentication.py",
+    "apiserver/auth/certificates.py",
+    "apiserver/auth/interface.py",
+    "apiserver/auth/trust.py",
+    "apiserver/auth/trust_source.py",
+    "apiserver/http/application.py",
+    "apiserver/http/audit.py",
+    "apiserver/http/life.py",
+    "apiserver/http/probes.py",
+    "apiserver/http/tls.py",
+    "apiserver/machinery/kind.py",
+    "apiserver/machinery/lifecycle.py",
+    "apiserver/machinery/status.py",
+    "apiserver/machinery/tables.py",
+    "apiserver/rest/discovery.py",
+    "apiserver/rest/operations.py",
+    "apiserver/rest/resource.py",
+    "demo/main.py",
+    "demo/roles.py",
+    "demo/sample.py",
+    "demo/server.py",
+    "download/main.py",
+    "download/progress.py",
+    "durable.py",
+    "errors.py",
+    "formats/kernel_log.py",
+    "formats/layout.py",
+    "formats/names.py",
+    "gzipio/member.py",
+    "handler/capture.py",
+    "handler/crash.py",
+    "handler/describe.py",
+    "handler/evidence/process.py",
+    "handler/main.py",
+    "handler/sandbox/enter.py",
+    "handler/socket/listener.py",
+    "kube/api.py",
+    "kube/pods.py",
+    "objects/compaction.py",
+    "objects/engines.py",
+    "objects/etcd/engine.py",
+    "objects/etcd/gateway.py",
+    "objects/etcd/watch.py",
+    "objects/interface.py",
+    "server/app.py",
+    "server/cluster.py",
+    "server/coredumps/resource.py",
+    "server/downloads/archive.py",
+    "server/downloads/backtrace.py",
+    "server/dumps/in_use.py",
+    "server/dumps/inventory.py",
+    "server/dumps/ownership.py",
+    "server/dumps/record_cache.py",
+    "server/dumps/selection.py",
+    "server/endpoints/codec.py",
+    "server/endpoints/follow.py",
+    "server/endpoints/resource.py",
+    "server/endpoints/rules.py",
+    "server/in_cluster.py",
+    "server/kinds.py",
+    "server/leading.py",
+    "server/main.py",
+    "server/metrics.py",
+    "server/retention/crash_loops.py",
+    "server/retention/listing.py",
+    "server/retention/quota.py",
+    "server/schemas.py",
+    "server/standalone.py",
+    "server/uploads/flow.py",
+    "server/uploads/intake.py",
+    "settings/values.py",
+    "store/bucket/sending.py",
+    "store/directory/tree.py",
+    "store/engines.py",
+    "store/interface.py",
+    "store/uploading.py",
+}
+# Docstrings that begin with a question word. It only shrinks.
+QUESTIONS = {
+    "agent/daemon.py": 1,
+    "agent/events.py": 2,
+    "agent/health.py": 1,
+    "agent/metrics.py": 1,
+    "agent/shipping/attribution.py": 1,
+    "agent/shipping/crash_loops.py": 2,
+    "agent/shipping/report.py": 1,
+    "agent/shipping/sealer.py": 3,
+    "agent/shipping/shipper.py": 1,
+    "agent/shipping/stuck.py": 2,
+    "agent/skipped/connector.py": 1,
+    "agent/skipped/kernel_lines.py": 4,
+    "agent/tenants/policy_file.py": 1,
+    "agent/tenants/rules.py": 1,
+    "agent/tenants/watcher.py": 2,
+    "aiokit.py": 1,
+    "apiserver/auth/__init__.py": 1,
+    "apiserver/auth/authentication.py": 1,
+    "apiserver/auth/interface.py": 2,
+    "apiserver/auth/rights.py": 2,
+    "apiserver/auth/trust.py": 1,
+    "apiserver/http/handler.py": 2,
+    "apiserver/http/probes.py": 1,
+    "apiserver/machinery/negotiation.py": 1,
+    "apiserver/machinery/status.py": 1,
+    "apiserver/rest/discovery.py": 1,
+    "apiserver/rest/openapi.py": 2,
+    "apiserver/rest/operations.py": 1,
+    "apiserver/rest/resource.py": 1,
+    "apiserver/rest/watch_cache.py": 1,
+    "demo/sample.py": 1,
+    "demo/server.py": 1,
+    "download/directory.py": 3,
+    "download/main.py": 1,
+    "errors.py": 1,
+    "formats/__init__.py": 1,
+    "formats/annotations.py": 6,
+    "formats/core_pattern.py": 1,
+    "formats/crash_loop.py": 4,
+    "formats/policy.py": 1,
+    "formats/quota_notice.py": 1,
+    "formats/record.py": 3,
+    "gzipio/member.py": 1,
+    "handler/evidence/process.py": 1,
+    "handler/evidence/runtime.py": 2,
+    "handler/limits.py": 1,
+    "handler/sandbox/enter.py": 1,
+    "handler/socket/peer.py": 2,
+    "kube/__init__.py": 1,
+    "kube/api.py": 1,
+    "kube/collection.py": 1,
+    "sealing.py": 1,
+    "server/cluster.py": 1,
+    "server/coredumps/catalog.py": 1,
+    "server/coredumps/coredump.py": 1,
+    "server/coredumps/resource.py": 1,
+    "server/downloads/archive.py": 1,
+    "server/downloads/backtrace.py": 1,
+    "server/dumps/inventory.py": 1,
+    "server/kinds.py": 1,
+    "server/metrics.py": 1,
+    "server/retention/collector.py": 1,
+    "server/retention/crash_loops.py": 1,
+    "server/retention/listing.py": 1,
+    "server/retention/quota.py": 1,
+    "server/standalone.py": 2,
+    "server/uploads/flow.py": 2,
+    "server/uploads/intake.py": 2,
+    "settings/sections.py": 2,
+    "spool/entries.py": 2,
+    "store/interface.py": 1,
+    "storetool/migrate.py": 2,
+    "storetool/survey.py": 2,
+    "storetool/usage.py": 1,
+    "storetool/verify.py": 2,
+}
 
 
 def tracked(pattern: str) -> list[Path]:
@@ -62,6 +231,33 @@ def test_every_unit_test_file_stands_beside_a_module_of_its_name() -> None:
         relative = test.relative_to(ROOT / "tests/unit")
         module = ROOT / "coredumpd" / relative.parent / relative.name.removeprefix("test_")
         assert module.exists(), f"{relative} tests no module of its name"
+
+
+def test_every_module_is_tested_where_its_name_or_its_docstring_says() -> None:
+    untested = set()
+    for module in tracked("coredumpd/*.py"):
+        path = module.relative_to(ROOT / "coredumpd")
+        if path.name in ("__init__.py", "__main__.py"):
+            continue
+        if not (ROOT / "tests/unit" / path.parent / f"test_{path.name}").exists():
+            place = _TESTED_IN.search(ast.get_docstring(ast.parse(module.read_text())) or "")
+            if place is None:
+                untested.add(str(path))
+            else:
+                assert (ROOT / place[1]).exists(), f"{path} is not tested in {place[1]}"
+    assert untested <= UNTESTED
+
+
+@pytest.mark.parametrize(
+    "module", tracked("coredumpd/*.py"), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_no_docstring_begins_with_a_question_word(module: Path) -> None:
+    """A docstring is a sentence with a subject, or a noun; "What is stored." is neither."""
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    nodes = (node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, kinds))
+    docstrings = (ast.get_docstring(node) or "" for node in nodes)
+    wrong = [text for text in docstrings if re.match(r"(What|Who|Whose|Whom)\b", text)]
+    assert len(wrong) <= QUESTIONS.get(str(module.relative_to(ROOT / "coredumpd")), 0), wrong
 
 
 def test_importing_the_package_does_nothing() -> None:
