@@ -1,9 +1,9 @@
-"""Every error this project raises on purpose: one class, one exit code, one HTTP status and reason.
+"""Every error this project raises on purpose. One class has one exit code, HTTP status and reason.
 
 Exit codes follow sysexits.h, except 2 for usage, which every shell user expects. HTTP statuses and
 reasons are those of `metav1.Status` (k8s.io/apimachinery/pkg/apis/meta/v1/types.go).
 
-Standard library free on purpose: the crash path imports it.
+Imports nothing, on purpose: the crash path imports it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Cause:
-    """One problem of one field: `metav1.StatusCause`. `rule` says what would have been accepted."""
+    """One problem of one field: `metav1.StatusCause`. `rule` says which values are accepted."""
 
     __slots__ = ("field", "rule", "value")
 
@@ -28,7 +28,7 @@ class Cause:
 
 
 class CoredumpdError(Exception):
-    """Base of the tree. `str()` is one sentence for a person, never a traceback."""
+    """The base class. `str()` is one sentence for a person, never a traceback."""
 
     exit_code = 70  # EX_SOFTWARE
     http_status = 500
@@ -41,7 +41,7 @@ class CoredumpdError(Exception):
 
     @classmethod
     def about(cls, field: str, message: str) -> Self:
-        """One problem of one field, which `message` tells wholly."""
+        """An error with one cause: `message` describes the whole problem of `field`."""
         return cls(message, (Cause(field, None, message),))
 
 
@@ -54,11 +54,11 @@ class UsageError(CoredumpdError):
 
 
 class BadRequest(UsageError):
-    """The request's shape is wrong (HTTP 400)."""
+    """The request is malformed (HTTP 400)."""
 
 
 class Invalid(CoredumpdError):
-    """Well-formed, but a field breaks a rule; `causes` names each (HTTP 422)."""
+    """The request is well-formed, but fields break rules; `causes` names each field (HTTP 422)."""
 
     exit_code = 65  # EX_DATAERR
     http_status = 422
@@ -66,13 +66,13 @@ class Invalid(CoredumpdError):
 
 
 class BadRecord(CoredumpdError):
-    """Bytes that should be a meta.json, a policy snapshot or a runtime's state file are not."""
+    """A file is not in its format: a meta.json, a core.gz, a runtime's state, saved settings."""
 
     exit_code = 65  # EX_DATAERR
 
 
 class SettingsError(CoredumpdError):
-    """A configuration is wrong; `causes` names every wrong field at once."""
+    """The configuration is wrong; `causes` names every wrong field at once."""
 
     exit_code = 78  # EX_CONFIG
 
@@ -81,49 +81,49 @@ class SettingsError(CoredumpdError):
 
 
 class NotAcceptable(UsageError):
-    """No representation that the Accept header allows (HTTP 406)."""
+    """The Accept header allows no representation that we can send (HTTP 406)."""
 
     http_status = 406
     reason = "NotAcceptable"
 
 
 class UnsupportedMediaType(UsageError):
-    """A body or a patch of a kind we do not take (HTTP 415)."""
+    """The media type of the body or of the patch is not supported (HTTP 415)."""
 
     http_status = 415
     reason = "UnsupportedMediaType"
 
 
 class TooLarge(UsageError):
-    """A body above the limit (HTTP 413)."""
+    """The body is larger than the limit (HTTP 413)."""
 
     http_status = 413
     reason = "RequestEntityTooLarge"
 
 
 class HeadersTooLarge(UsageError):
-    """The header fields together are above the limit (HTTP 431, RFC 6585)."""
+    """The header fields together are larger than the limit (HTTP 431, RFC 6585)."""
 
     http_status = 431
     reason = "RequestHeaderFieldsTooLarge"
 
 
 class RangeNotSatisfiable(UsageError):
-    """A download beyond its end (HTTP 416)."""
+    """The requested range starts after the end of the download (HTTP 416)."""
 
     http_status = 416
     reason = "RequestedRangeNotSatisfiable"
 
 
 class MethodNotAllowed(UsageError):
-    """The path is there, the method is not (HTTP 405)."""
+    """The path exists, but does not support this method (HTTP 405)."""
 
     http_status = 405
     reason = "MethodNotAllowed"
 
 
 class Expired(CoredumpdError):
-    """A resourceVersion or continue token older than the history we keep (HTTP 410)."""
+    """The resourceVersion or continue token is older than the history we keep (HTTP 410)."""
 
     exit_code = 75  # EX_TEMPFAIL
     http_status = 410
@@ -131,7 +131,7 @@ class Expired(CoredumpdError):
 
 
 class NotFound(CoredumpdError):
-    """The thing named does not exist (HTTP 404)."""
+    """The named object, dump or path does not exist (HTTP 404)."""
 
     exit_code = 66  # EX_NOINPUT
     http_status = 404
@@ -139,7 +139,7 @@ class NotFound(CoredumpdError):
 
 
 class AlreadyExists(CoredumpdError):
-    """Create of what is there already (HTTP 409)."""
+    """The object to create exists already (HTTP 409)."""
 
     exit_code = 73  # EX_CANTCREAT
     http_status = 409
@@ -147,7 +147,7 @@ class AlreadyExists(CoredumpdError):
 
 
 class Conflict(CoredumpdError):
-    """A precondition or resourceVersion does not hold any more (HTTP 409)."""
+    """A precondition or a resourceVersion is out of date (HTTP 409)."""
 
     exit_code = 75  # EX_TEMPFAIL
     http_status = 409
@@ -155,7 +155,7 @@ class Conflict(CoredumpdError):
 
 
 class Unauthorized(CoredumpdError):
-    """Who is asking could not be established (HTTP 401)."""
+    """The caller could not be identified (HTTP 401)."""
 
     exit_code = 77  # EX_NOPERM
     http_status = 401
@@ -163,7 +163,7 @@ class Unauthorized(CoredumpdError):
 
 
 class Forbidden(CoredumpdError):
-    """The caller is known and may not (HTTP 403); locally: a path or setting we refuse to trust."""
+    """The caller lacks the permission (HTTP 403). On a node: a path or a setting is not trusted."""
 
     exit_code = 77  # EX_NOPERM
     http_status = 403
@@ -171,7 +171,7 @@ class Forbidden(CoredumpdError):
 
 
 class Unavailable(CoredumpdError):
-    """Something we need does not answer now; trying again later makes sense (HTTP 503)."""
+    """A service we depend on does not answer now; retrying later makes sense (HTTP 503)."""
 
     exit_code = 69  # EX_UNAVAILABLE
     http_status = 503
@@ -179,14 +179,17 @@ class Unavailable(CoredumpdError):
 
 
 class CannotSeal(Unavailable):
-    """A core must leave its node encrypted and cannot be yet: it stays, and is tried again."""
+    """The core must be encrypted before it leaves the node, and that is not possible yet.
+
+    It stays in the spool and is retried.
+    """
 
 
 class CannotOpen(Forbidden):
-    """A core is encrypted, and no identity that was given opens it."""
+    """The core is encrypted, and none of the given identities opens it."""
 
 
 class StorageError(CoredumpdError):
-    """A disk, a mount or a bucket failed us, or holds bytes that do not verify."""
+    """A disk, a mount or a bucket failed, or holds bytes that fail verification."""
 
     exit_code = 74  # EX_IOERR

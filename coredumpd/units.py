@@ -1,7 +1,7 @@
-"""Quantities ("2Gi"), durations ("24h") and RFC 3339 times: parse and format.
+"""Parse and format sizes ("2Gi"), durations ("24h") and RFC 3339 times.
 
-Sizes are bytes, as Kubernetes' resource.Quantity writes them; durations are seconds, as Go's
-time.ParseDuration writes them, plus "d" for days.
+A size is a number of bytes, written as Kubernetes' resource.Quantity; a duration is a number of
+seconds, written as for Go's time.ParseDuration, plus "d" for days.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DURATION_RULE = 'must be a duration such as "30s", "5m", "24h" or "7d"'
 
 
 def parse_quantity(text: object) -> int:
-    """Bytes of "2Gi", "1.5G", "4096" or 4096. Raises ValueError(QUANTITY_RULE)."""
+    """The number of bytes in "2Gi", "1.5G", "4096" or 4096. Raises ValueError(QUANTITY_RULE)."""
     if isinstance(text, bool) or not isinstance(text, int | str):
         raise ValueError(QUANTITY_RULE)
     match = _QUANTITY.fullmatch(str(text))
@@ -44,7 +44,7 @@ def parse_quantity(text: object) -> int:
 
 
 def format_quantity(size: int) -> str:
-    """ "2Gi" for 2147483648: the largest binary unit below the number, one decimal if needed."""
+    """A size for people: "2Gi" for 2147483648; the largest unit that fits, at most one decimal."""
     value, unit = Decimal(size), ""
     for bigger in ("Ki", "Mi", "Gi", "Ti", "Pi"):
         if value < 1024:
@@ -55,7 +55,7 @@ def format_quantity(size: int) -> str:
 
 
 def parse_duration(text: object) -> float:
-    """Seconds of "24h", "1h30m", "500ms" or "0". Raises ValueError(DURATION_RULE)."""
+    """The number of seconds in "24h", "1h30m", "500ms" or "0". Raises ValueError(DURATION_RULE)."""
     if text in ("0", 0) and not isinstance(text, bool):
         return 0.0
     if not isinstance(text, str) or not text:
@@ -71,7 +71,7 @@ def parse_duration(text: object) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """ "3m20s" for 200: at most two units, as `kubectl get` shows an age."""
+    """A duration for people: "3m20s" for 200; at most two units, as `kubectl get` shows an age."""
     left = int(seconds)
     parts = []
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
@@ -82,24 +82,21 @@ def format_duration(seconds: float) -> str:
 
 
 def timestamp(seconds: float | None = None) -> str:
-    """A time as metav1.Time writes it, "2026-01-31T12:00:00Z"; now when `seconds` is None.
+    """A time as metav1.Time writes it: "2026-01-31T12:00:00Z".
 
-    `seconds` since the epoch.
+    `seconds` since the epoch; None is now.
     """
     utc = datetime.UTC
-    when = (
-        datetime.datetime.now(utc)
-        if seconds is None
-        else datetime.datetime.fromtimestamp(seconds, utc)
-    )
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = datetime.datetime.now(utc)
+    time = now if seconds is None else datetime.datetime.fromtimestamp(seconds, utc)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_timestamp(text: object) -> float:
-    """Seconds since the epoch of an RFC 3339 time; one without a zone is UTC. Raises ValueError."""
+    """Seconds from the epoch to an RFC 3339 time, UTC if it names no zone. Raises ValueError."""
     if not isinstance(text, str):
         raise ValueError("must be an RFC 3339 time")
-    when = datetime.datetime.fromisoformat(text)
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=datetime.UTC)
-    return when.timestamp()
+    time = datetime.datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=datetime.UTC)
+    return time.timestamp()
