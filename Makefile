@@ -87,7 +87,7 @@ soak: dist ## a node crashes on while its store is away: make soak [SECONDS=3600
 	COREDUMPD_OUTAGE_S=$(SECONDS) $(PY) -m pytest -s tests/integration/agent/test_outage.py -k "is_away and frozen"
 
 bench: dist debian-bench ## speed as ratios: make bench [BENCH="name ..."]
-	$(PY) -m bench $(BENCH)
+	PYTHONPATH=tests $(PY) -m bench $(BENCH)
 
 verify: $(READY) ## format, lint, types, import contracts, docs (repair: make update)
 	$(VENV)/bin/ruff format --check -q . || { echo "repair: make update"; exit 1; }
@@ -107,7 +107,7 @@ dist/coredumpd: $(SOURCES) | $(READY)
 	@ls -l --block-size=K $@
 
 image: dist/coredumpd ## dist/coredumpd.oci.tar, an OCI archive made without a registry
-	$(PY) deploy/image.py dist/coredumpd dist/coredumpd.oci.tar
+	$(PY) -m tools.image dist/coredumpd dist/coredumpd.oci.tar
 
 clean: ## remove what was built
 	rm -rf build dist .cache

@@ -1,7 +1,8 @@
 """`python -m bench [NAME …]`: run the named benchmarks, or all; exit code 1 if a bar is missed.
 
 A benchmark is a module of this package with `run() -> Iterator[report.Line]`. Its `NEEDS` names
-programs, and files if there is a slash in them, without which it is skipped, loudly.
+programs, and files if there is a slash in them, without which it is skipped, loudly. `make bench`
+puts `tests` on PYTHONPATH: `tests/support` builds the crashers and the installations.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from types import ModuleType
 from bench import report
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tests"))  # tests/support builds crashers and installations
 
 
 def main(names: list[str]) -> int:

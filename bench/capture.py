@@ -27,7 +27,7 @@ from pathlib import Path
 
 from support import corepattern, installed
 
-from bench import report, systemd_peer
+from bench import processes, report, systemd_peer
 from coredumpd.formats import core_pattern
 
 NEEDS = ("dist/coredumpd",)
@@ -58,12 +58,13 @@ for line in sys.stdin:
     print(os.WTERMSIG(status), flush=True)
 """
 
+_ALONE = f"{sys.executable} -m bench.compress_only"
 _HELPERS = {
     "cat >/dev/null": "exec cat >/dev/null",
     "dd": "exec dd of={out} bs=1M conv=fsync status=none",
     "zstd -1": "zstd -q -1 -f -o {out} && exec sync {out}",
     "gzip -1": "gzip -1 > {out} && exec sync {out}",
-    "compressing alone": f"exec {sys.executable} {Path(__file__).with_name('compress_only.py')}",
+    "compressing alone": f"exec env PYTHONPATH={installed.ROOT} {_ALONE}",
 }
 _WARM = ("cat >/dev/null", "dd")
 
@@ -256,8 +257,7 @@ def _by_hand(handler: installed.Installed, core: Path, size: int) -> Iterator[re
     )
     peak_kib = 0
     while feeder.poll() is None:
-        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-        peak_kib = next((int(line.split()[1]) for line in lines if "VmHWM" in line), peak_kib)
+        peak_kib = max(peak_kib, processes.peak_bytes(process.pid) // processes.KIB)
         time.sleep(0.05)
     _, _, used = os.wait4(process.pid, 0)
     process.returncode = 0

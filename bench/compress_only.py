@@ -8,10 +8,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     from coredumpd.handler import crash
     from coredumpd.spool import copier
 

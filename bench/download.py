@@ -17,11 +17,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 from isal import isal_zlib
 from support import dumps, servers, waiting
 
-from bench import report
+from bench import processes, report
 from coredumpd.formats import record as records
 
 NEEDS = ("nginx", "curl")
@@ -68,12 +67,12 @@ def run() -> Iterator[report.Line]:
             auth = f"Authorization: Bearer {(directory / 'data' / 'token').read_text().strip()}"
             ca = directory / "data" / "tls.crt"
             download(peer_url, ca, auth)  # both read from the page cache from now on
-            before = cpu_s(server.process.pid)
+            before = processes.cpu_s(server.process.pid)
             ours, peer = [], []
             for _ in range(ROUNDS):
                 peer.append(download(peer_url, ca, auth))
                 ours.append(download(url, ca, auth))
-            spent = (cpu_s(server.process.pid) - before) / ROUNDS
+            spent = (processes.cpu_s(server.process.pid) - before) / ROUNDS
             peer_rate = statistics.median(size / took for size, took, _ in peer)
             rate = statistics.median(size / took for size, took, _ in ours)
             first = statistics.median(first for _, _, first in ours) * 1000
@@ -151,7 +150,7 @@ def download(url: str, ca: Path, auth: str) -> tuple[int, float, float]:
 
 def many(server: servers.Server, url: str, ca: Path, auth: str) -> list[report.Line]:
     """MANY clients at once, each after the first PART_BYTES; somebody lists meanwhile."""
-    alone = memory(server)
+    alone = processes.family_peak_bytes(server.process.pid)
     lists = []
     listing = url.rsplit("/", 2)[0]
     with subprocess.Popen(
@@ -168,7 +167,7 @@ def many(server: servers.Server, url: str, ca: Path, auth: str) -> list[report.L
         told = [line.split() for line in clients.stdout.read().splitlines()]
     assert [int(size) for _, size in told] == [PART_BYTES] * MANY
     took = sorted(float(seconds) for seconds, _ in told)
-    grown = (memory(server) - alone) / 2**20
+    grown = (processes.family_peak_bytes(server.process.pid) - alone) / 2**20
     fair, listed = took[-1] / statistics.median(took), statistics.median(lists)
     name = f"download, {MANY} at once"
     return [
@@ -176,24 +175,6 @@ def many(server: servers.Server, url: str, ca: Path, auth: str) -> list[report.L
         report.Line(f"{name}: slowest", f"{took[-1]:.1f} s", fair, at_most=SLOWEST_BAR),
         report.Line(f"{name}: a list", f"{listed:.0f} ms", listed / LISTED_MS_MAX, at_most=1),
     ]
-
-
-def memory(server: servers.Server) -> int:
-    """The most memory that the server ever had, in bytes: VmHWM, proc(5)."""
-    parent = psutil.Process(server.process.pid)
-    texts = [
-        Path(f"/proc/{one.pid}/status").read_text()
-        for one in (parent, *parent.children(recursive=True))
-    ]
-    return sum(int(text.partition("VmHWM:")[2].split()[0]) * 1024 for text in texts)
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process and its children: a frozen server is two processes."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return own + sum(cpu_s(int(child)) for child in children)
 
 
 def real_memory(size: int) -> bytes:

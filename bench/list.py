@@ -14,7 +14,7 @@ from pathlib import Path
 
 from support import dumps, servers
 
-from bench import report
+from bench import processes, report
 from coredumpd.formats import names
 
 STORES = (1_000, 10_000, 100_000)
@@ -43,7 +43,7 @@ def run() -> Iterator[report.Line]:
                 client = servers.Client(server.port, data / "tls.crt", headers=headers)
                 cold = listed_ms(client)
                 warm = statistics.median(listed_ms(client) for _ in range(ROUNDS))
-                memory = resident_mib(server.process.pid)
+                memory = processes.resident_bytes(server.process.pid) / 2**20
             last = size == STORES[-1]
             yield report.Line(f"list cold, of {size}", f"{cold:.0f} ms")
             yield report.Line(
@@ -81,10 +81,3 @@ def listed_ms(client: servers.Client) -> float:
     assert reply.code == 200, reply.body
     assert reply.json["rows"], reply.body
     return taken
-
-
-def resident_mib(pid: int) -> float:
-    """Resident memory of a process and its children: a frozen server is two processes."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * 4096 / 2**20 + sum(resident_mib(int(child)) for child in children)

@@ -25,7 +25,6 @@ from bench import report
 NEEDS = ("dist/coredumpd", "gcc")
 TIMING = """
 import os, socket, sys, time
-sys.path.insert(0, sys.argv[1])
 from coredumpd.formats import policy
 from coredumpd.handler import capture
 from coredumpd.handler.evidence import process
@@ -35,7 +34,7 @@ def serve(connection, host_dir):
     handshake.accept(connection)
     os.read(connection, 65536)
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    with open(sys.argv[2], "w") as file:
+    with open(sys.argv[1], "w") as file:
         file.write(str(now))
     os.close(connection)
 listener.serve = serve
@@ -152,8 +151,10 @@ def first_bytes(directory: Path, timed: str) -> list[float]:
     with corepattern.borrowed(), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         listening.bind(path)
         listening.listen()
-        words = [sys.executable, "-c", TIMING, str(installed.ROOT), str(seen)]
-        with subprocess.Popen(words, stdin=listening, stdout=subprocess.DEVNULL) as process:
+        words = [sys.executable, "-c", TIMING, str(seen)]
+        with subprocess.Popen(
+            words, cwd=installed.ROOT, stdin=listening, stdout=subprocess.DEVNULL
+        ) as process:
             corepattern.SYSCTLS[0].write_text(f"@@{path}")
             times = []
             for _ in range(2 * ROUNDS):

@@ -19,7 +19,7 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
-from bench import report, synthetic
+from bench import processes, report, synthetic
 
 SIZES = (10_000, 100_000, 1_000_000)
 # RGW on two cores takes 500 to 900 dumps a second, and its OSD 30 kB of memory for each: a million
@@ -116,7 +116,7 @@ def _bucket() -> Iterator[report.Line]:
                 for first in range(made, size, PUT_AT_ONCE):  # a future each: not a million at once
                     list(pool.map(put, range(first, min(first + PUT_AT_ONCE, size))))
             rate = (size - made) / (time.monotonic() - began)
-            memory = resident_kib(cluster.child("ceph-osd").pid) / 1024
+            memory = processes.resident_bytes(cluster.child("ceph-osd").pid) / 2**20
             made = size
             measured[size] = {name: child("s3://bench", name, endpoint) for name in OPERATIONS}
             yield report.Line(
@@ -256,32 +256,18 @@ OPERATIONS: dict[str, Callable[[Any], None]] = {
 }
 
 
-def resident_kib(pid: int) -> int:
-    """VmRSS of proc(5)."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
-
-
-def peak_kib() -> int:
-    """VmHWM of proc(5); ru_maxrss would begin at the parent's, which it forked from."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1])
-    raise AssertionError(line)
-
-
 def main(url: str, operation: str, endpoint: str) -> None:
     from coredumpd.settings import sections
     from coredumpd.store import engines as stores
 
     where = stores.open_store(url, sections.BucketSettings(endpoint=endpoint or None))
     next(iter(where.files("team-000000")), None)  # imports and the first connection
-    before = peak_kib()
+    before = processes.peak_bytes(os.getpid()) // processes.KIB
     rounds = ROUNDS if operation == "namespace" else 1
     began_cpu_s = time.process_time()
     seconds = [timed(lambda: OPERATIONS[operation](where))[1] for _ in range(rounds)]
     cpu_s = (time.process_time() - began_cpu_s) / rounds
-    peak = peak_kib()
+    peak = processes.peak_bytes(os.getpid()) // processes.KIB
     memory = {"kib": peak - before, "peak_kib": peak}
     print(json.dumps({"seconds": statistics.median(seconds), "cpu_s": cpu_s, **memory}))
 

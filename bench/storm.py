@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 from support import agents, capturing, corepattern, crashers, pods, waiting
 
 from bench import report
@@ -52,7 +53,7 @@ def run() -> Iterator[report.Line]:
     if not corepattern.writable():
         yield report.skipped("storm", "core_pattern is not writable here")
         return
-    fit = int(_available_bytes() * MEMORY_SHARE) // HEAP_BYTES
+    fit = int(psutil.virtual_memory().available * MEMORY_SHARE) // HEAP_BYTES
     count = min(CRASHES, fit)
     if count < CRASHES:
         yield report.Line(f"storm: MEMORY FOR {count} PROCESSES ONLY", f"of {CRASHES}")
@@ -238,8 +239,3 @@ def _spread(took: list[float]) -> str:
 
 def _percentile(took: list[float], percent: int) -> float:
     return sorted(took)[len(took) * percent // 100]
-
-
-def _available_bytes() -> int:
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))

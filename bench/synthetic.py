@@ -13,7 +13,6 @@ import http.server
 import re
 import sys
 import urllib.parse
-from pathlib import Path
 
 PER_NAMESPACE, PER_POD = 1000, 100
 PAGE_KEYS_MAX = 1000
@@ -113,7 +112,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 def main(dumps: int) -> None:
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     from support import dumps as made
 
     _, entry, core = made.make()

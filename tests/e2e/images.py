@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from deploy import oci
 from tests.support import crashers
+from tools import oci
 
 PAUSE = "docker.io/local/pause:1"
 CRASHERS = "docker.io/local/crashers:1"

@@ -1,4 +1,4 @@
-"""Build the image of `coredumpd` from nothing: `python deploy/image.py dist/coredumpd OUT.oci.tar`.
+"""Build the image of `coredumpd` from nothing: `python -m tools.image dist/coredumpd OUT.oci.tar`.
 
 The image holds the executable, the C library it was linked against and nothing else: no shell, no
 package manager. The executable unpacks itself below /tmp (or $TMPDIR) each time it starts, about
@@ -16,11 +16,8 @@ from pathlib import Path
 
 from PyInstaller.archive.readers import ArchiveReadError, CArchiveReader
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # run as a script: `coredumpd` and `deploy` are beside us
-
-from coredumpd import __version__  # noqa: E402
-from deploy import oci  # noqa: E402
+from coredumpd import __version__
+from tools import oci
 
 NAME = f"docker.io/local/coredumpd:{__version__}"
 COMPRESSED_BYTES_MAX = 80_000_000

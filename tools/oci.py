@@ -125,7 +125,7 @@ def write(
             "Labels": labels or {},
         },
         "rootfs": {"type": "layers", "diff_ids": [_digest(plain)]},
-        "history": [{"created": _EPOCH, "created_by": "deploy/image.py"}],
+        "history": [{"created": _EPOCH, "created_by": "tools/image.py"}],
     }
     media = "application/vnd.oci.image"
     config_data = _json(config)

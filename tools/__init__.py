@@ -1,0 +1,1 @@
+"""Programs that build what is shipped: the container image."""
