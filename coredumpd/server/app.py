@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from tornado import web
-
 from coredumpd import errors
 from coredumpd.apiserver.auth import interface
 from coredumpd.apiserver.http import application as applications
@@ -15,7 +13,7 @@ from coredumpd.apiserver.rest import resource as resources
 from coredumpd.objects import compaction
 from coredumpd.objects import interface as objects_interface
 from coredumpd.server import cluster as clusters
-from coredumpd.server import metrics
+from coredumpd.server import kinds, metrics, schemas
 from coredumpd.server.coredumps import resource
 from coredumpd.server.downloads import archive, backtrace
 from coredumpd.server.dumps import inventory
@@ -58,19 +56,19 @@ class App:
     def routes(self) -> list[applications.Route]:
         """The whole route table."""
         return [
-            *discovery.routes(),
-            *openapi.routes(),
+            *discovery.routes(kinds.API_GROUP),
+            *openapi.routes(kinds.API_GROUP, schemas.all_schemas()),
             *probes.routes(self._checks),
             *metrics.routes(self.metrics),
-            *resources.routes(self.endpoints),
-            *resources.routes(self.coredumps),
+            *resources.routes(kinds.API_GROUP, self.endpoints),
+            *resources.routes(kinds.API_GROUP, self.coredumps),
             *archive.routes(self.endpoints, self.stored),
             *archive.routes(self.coredumps, self.stored),
             *backtrace.routes(self.coredumps, self.stored),
             *intake.routes(self._uploads),
         ]
 
-    def application(self) -> web.Application:
+    def application(self) -> applications.Application:
         """The Tornado application."""
         return applications.application(self.routes(), self._guard)
 
@@ -82,8 +80,12 @@ class App:
     def stop(self) -> None:
         """Not ready from now on, and watches end: their clients find another server."""
         self.stopping = True
-        self.endpoints.feed.close()
-        self.coredumps.feed.close()
+        self.endpoints.changes.close()
+        self.coredumps.changes.close()
+
+    async def idle(self, grace_s: float) -> int:
+        """Wait until no request is in progress, `grace_s` at most; how many still are."""
+        return await self.metrics.idle(grace_s)
 
     def close(self) -> None:
         """Free stores and threads."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import cast
 
-from coredumpd.apiserver.auth import authentication, authorization, trust_source
+from coredumpd.apiserver.auth import authentication, authorization
+from coredumpd.apiserver.auth import trust as trusts
 from coredumpd.apiserver.http import life
 from coredumpd.kube import client
 from coredumpd.objects import engines
@@ -22,7 +23,7 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
     """Serve until a signal ends it. Raises SettingsError."""
     server = settings.server
     async with await client.connect(kubeconfig) as kube:
-        trust = trust_source.TrustSource(kube)
+        trust = trusts.TrustSource(kube)
         stored = in_use.Watched(stores.open_store(server.store, settings.bucket))
         outside = app.Outside(
             engine=engines.open_engine(server.objects, settings.etcd),
@@ -35,7 +36,7 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
             checks={"trust": trust.check},
             uploads=_uploads(stored, server.uploadAccount),
         )
-        where = life.Listen(
+        options = life.Options(
             address=None,
             port=server.port,
             cert_file=server.tlsCertFile,
@@ -50,8 +51,8 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
         async with leading.running(serving, stored, kube, settings):
             await life.serve(
                 serving,
-                where,
-                client_bundle=lambda: trust.current.bundle if trust.current else "",
+                options,
+                client_bundle=lambda: trust.bundle,
                 refresh=trust.refresh,
             )
 

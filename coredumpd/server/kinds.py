@@ -1,4 +1,4 @@
-"""What we serve: one description per kind, from which discovery, OpenAPI and tables are made."""
+"""Our kinds as data, from which discovery, OpenAPI and tables are made."""
 
 from __future__ import annotations
 
@@ -10,20 +10,29 @@ from coredumpd.apiserver.machinery import kind, tables
 
 GROUP, VERSION = "coredump.fujitsu.com", "v1alpha1"
 GROUP_VERSION = f"{GROUP}/{VERSION}"
-BASE = f"/apis/{GROUP_VERSION}"
 
 
-def _size(entry: Mapping[str, Any]) -> str:
-    return units.format_quantity(kind.path("status", "bytes")(entry) or 0)
+def _size(obj: Mapping[str, Any]) -> str:
+    return units.format_quantity(kind.path("status", "bytes")(obj) or 0)
 
 
-def _last_crash(entry: Mapping[str, Any]) -> str:
-    last = kind.path("status", "lastCrash")(entry)
+def _last_crash(obj: Mapping[str, Any]) -> str:
+    last = kind.path("status", "lastCrash")(obj)
     return f"{kind.age(last)} ago" if last else "<none>"
 
 
 _DUMP_DOC = "The dumps as one .tar.gz. kube-apiserver cuts it after 60 s: continue with offset=."
+_DOWNLOAD = (
+    kind.Parameter("container", "Only dumps of this container."),
+    kind.Parameter("id", "Only this dump."),
+    kind.Parameter("offset", "From this byte of the archive on.", "integer"),
+)
 _PROXY_DOC = "The same bytes as dump, under a name that kube-apiserver never cuts."
+_DUMP = kind.Subresource("dump", ("get",), _DUMP_DOC, "application/gzip", _DOWNLOAD)
+_PROXY = kind.Subresource("proxy", ("get",), _PROXY_DOC, "application/gzip", _DOWNLOAD)
+_BACKTRACE = kind.Subresource(
+    "backtrace", ("get",), "The stack as text, once the dump was analysed.", "text/plain"
+)
 
 ENDPOINT = kind.Kind(
     kind="CoredumpEndpoint",
@@ -52,36 +61,33 @@ ENDPOINT = kind.Kind(
             "Age",
             "string",
             "Since the object was created.",
-            lambda entry: kind.age(kind.path("metadata", "creationTimestamp")(entry)),
+            lambda obj: kind.age(kind.path("metadata", "creationTimestamp")(obj)),
         ),
     ),
-    subresources=(
-        kind.Subresource("dump", ("get",), _DUMP_DOC),
-        kind.Subresource("proxy", ("get",), _PROXY_DOC),
-    ),
+    subresources=(_DUMP, _PROXY),
 )
 
 
-def _stored(entry: Mapping[str, Any]) -> str:
-    return units.format_quantity(kind.path("status", "core", "storedSize")(entry) or 0)
+def _stored(obj: Mapping[str, Any]) -> str:
+    return units.format_quantity(kind.path("status", "core", "storedSize")(obj) or 0)
 
 
-def _full_size(entry: Mapping[str, Any]) -> str:
-    return units.format_quantity(kind.path("status", "core", "size")(entry) or 0)
+def _full_size(obj: Mapping[str, Any]) -> str:
+    return units.format_quantity(kind.path("status", "core", "size")(obj) or 0)
 
 
-def _signal(entry: Mapping[str, Any]) -> str:
-    signal = kind.path("status", "signal")(entry) or {}
+def _signal(obj: Mapping[str, Any]) -> str:
+    signal = kind.path("status", "signal")(obj) or {}
     return str(signal.get("name") or signal.get("number") or "<unknown>")
 
 
 def _shown(*names: str) -> Any:
     read = kind.path(*names)
-    return lambda entry: str(read(entry) or "<none>")
+    return lambda obj: str(read(obj) or "<none>")
 
 
-def _truncated(entry: Mapping[str, Any]) -> str:
-    truncated = kind.path("status", "core", "truncated")(entry) or {}
+def _truncated(obj: Mapping[str, Any]) -> str:
+    truncated = kind.path("status", "core", "truncated")(obj) or {}
     return str(truncated.get("reason") or "yes") if truncated.get("is") else "no"
 
 
@@ -102,7 +108,7 @@ COREDUMP = kind.Kind(
             "Age",
             "string",
             "Since the crash.",
-            lambda entry: kind.age(kind.path("metadata", "creationTimestamp")(entry)),
+            lambda obj: kind.age(kind.path("metadata", "creationTimestamp")(obj)),
         ),
         tables.Column("Node", "string", "Where it ran.", _shown("status", "node"), 1),
         tables.Column("Stored", "string", "Bytes in the store.", _stored, 1),
@@ -111,11 +117,7 @@ COREDUMP = kind.Kind(
         tables.Column("Pod UID", "string", "The pod's uid.", _shown("status", "podUID"), 1),
         tables.Column("Top Frame", "string", "Where it crashed.", _shown("status", "topFrame"), 1),
     ),
-    subresources=(
-        kind.Subresource("dump", ("get",), _DUMP_DOC),
-        kind.Subresource("proxy", ("get",), _PROXY_DOC),
-        kind.Subresource("backtrace", ("get",), "The stack as text, once the dump was analysed."),
-    ),
+    subresources=(_DUMP, _PROXY, _BACKTRACE),
 )
 
-ALL = (ENDPOINT, COREDUMP)
+API_GROUP = kind.Group(GROUP, VERSION, (ENDPOINT, COREDUMP))

@@ -70,7 +70,7 @@ class Metrics:
 
 def _labels(handler: base.Handler) -> tuple[str, str, str]:
     asked = handler.asked
-    if asked is None or asked.resource not in {kind.plural for kind in kinds.ALL}:
+    if asked is None or asked.resource not in {kind.plural for kind in kinds.API_GROUP.kinds}:
         method = (handler.request.method or "").lower()
         return method if method in _METHODS else "other", "", ""
     return asked.verb, asked.resource, asked.subresource

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from coredumpd.apiserver.machinery import kind as machinery_kind
+from coredumpd.apiserver.machinery import kind as kind_module
 from coredumpd.server import kinds
 
-NAMESPACE = "com.fujitsu.coredump.v1alpha1"
-META = f"{NAMESPACE}.meta"  # our own copy: the merged document must not have two of one name
+PREFIX = kinds.API_GROUP.schema_prefix
+META = f"{PREFIX}.meta"  # our own copy: the merged document must not have two of one name
 Schema = dict[str, Any]
 
 
@@ -120,7 +120,7 @@ _ENDPOINT_STATUS = obj(
         "dumps": whole("How many dumps are stored."),
         "bytes": whole("How many bytes they take in the store."),
         "lastCrash": {**_TIME, "description": "When the newest dump was taken."},
-        "containers": listed("Containers that have dumps.", ref(f"{NAMESPACE}.Container")),
+        "containers": listed("Containers that have dumps.", ref(f"{PREFIX}.Container")),
         "podExists": {
             "type": "boolean",
             "description": "Does that very pod live? Left out when Kubernetes cannot be asked.",
@@ -192,7 +192,7 @@ _COREDUMP_STATUS = obj(
         "podLabels": {**_STRINGS, "description": "The pod's labels."},
         "owner": obj("Who made the pod.", {"kind": text("Kind."), "name": text("Name.")}),
         "restartCount": whole("How often the container had been restarted."),
-        "process": ref(f"{NAMESPACE}.Process", "What crashed."),
+        "process": ref(f"{PREFIX}.Process", "What crashed."),
         "signal": obj(
             "What killed it.",
             {
@@ -201,7 +201,7 @@ _COREDUMP_STATUS = obj(
                 "code": whole("si_code."),
             },
         ),
-        "core": ref(f"{NAMESPACE}.Core", "The core itself."),
+        "core": ref(f"{PREFIX}.Core", "The core itself."),
         "crashLoop": obj(
             "Of a dump without a core that counts crashes of a loop.",
             {
@@ -220,21 +220,21 @@ _COREDUMP_STATUS = obj(
 )
 
 
-def _top(kind: machinery_kind.Kind, doc: str, properties: Schema) -> dict[str, Schema]:
+def _top(kind: kind_module.Kind, doc: str, properties: Schema) -> dict[str, Schema]:
     """A kind and its list."""
     gvk = {"group": kinds.GROUP, "version": kinds.VERSION}
     head = {
         "apiVersion": text(f"{kinds.GROUP_VERSION}"),
         "kind": text(f"{kind.kind}, or {kind.kind}List"),
     }
-    items = listed("The objects.", ref(f"{NAMESPACE}.{kind.kind}"))
+    items = listed("The objects.", ref(f"{PREFIX}.{kind.kind}"))
     return {
-        f"{NAMESPACE}.{kind.kind}": obj(
+        f"{PREFIX}.{kind.kind}": obj(
             doc,
             {**head, "metadata": ref(f"{META}.ObjectMeta", "Standard metadata."), **properties},
             **{"x-kubernetes-group-version-kind": [{**gvk, "kind": kind.kind}]},
         ),
-        f"{NAMESPACE}.{kind.kind}List": obj(
+        f"{PREFIX}.{kind.kind}List": obj(
             f"Several of {kind.kind}.",
             {**head, "metadata": ref(f"{META}.ListMeta", "Standard metadata."), "items": items},
             required=["items"],
@@ -250,23 +250,23 @@ def all_schemas() -> dict[str, Schema]:
         f"{META}.OwnerReference": _OWNER,
         f"{META}.ListMeta": _LIST_META,
         f"{META}.Status": _STATUS,
-        f"{NAMESPACE}.Container": _CONTAINER,
-        f"{NAMESPACE}.CoredumpEndpointSpec": _ENDPOINT_SPEC,
-        f"{NAMESPACE}.CoredumpEndpointStatus": _ENDPOINT_STATUS,
-        f"{NAMESPACE}.Process": _PROCESS,
-        f"{NAMESPACE}.Core": _CORE,
-        f"{NAMESPACE}.CoredumpStatus": _COREDUMP_STATUS,
+        f"{PREFIX}.Container": _CONTAINER,
+        f"{PREFIX}.CoredumpEndpointSpec": _ENDPOINT_SPEC,
+        f"{PREFIX}.CoredumpEndpointStatus": _ENDPOINT_STATUS,
+        f"{PREFIX}.Process": _PROCESS,
+        f"{PREFIX}.Core": _CORE,
+        f"{PREFIX}.CoredumpStatus": _COREDUMP_STATUS,
         **_top(
             kinds.COREDUMP,
             "One stored core dump. Made by a crash; deleting it deletes its bytes.",
-            {"status": ref(f"{NAMESPACE}.CoredumpStatus", "What is known about the crash.")},
+            {"status": ref(f"{PREFIX}.CoredumpStatus", "What is known about the crash.")},
         ),
         **_top(
             kinds.ENDPOINT,
             "The door to the core dumps of one pod, named as the pod is.",
             {
-                "spec": ref(f"{NAMESPACE}.CoredumpEndpointSpec", "Which pod."),
-                "status": ref(f"{NAMESPACE}.CoredumpEndpointStatus", "What is stored."),
+                "spec": ref(f"{PREFIX}.CoredumpEndpointSpec", "Which pod."),
+                "status": ref(f"{PREFIX}.CoredumpEndpointStatus", "What is stored."),
             },
         ),
     }

@@ -37,7 +37,7 @@ async def serve(data_dir: str, port: int, store_url: str | None) -> None:
         cluster=cluster.NoCluster(),
         checks={},
     )
-    where = life.Listen(
+    options = life.Options(
         address=ADDRESS,
         port=port,
         cert_file=paths["tls.crt"],
@@ -63,7 +63,7 @@ async def serve(data_dir: str, port: int, store_url: str | None) -> None:
             flush=True,
         )
 
-    await life.serve(app.App(outside), where, ready=ready)
+    await life.serve(app.App(outside), options, ready=ready)
 
 
 def prepare(data_dir: str) -> str:

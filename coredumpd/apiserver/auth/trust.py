@@ -1,4 +1,4 @@
-"""Whom to believe: the ConfigMap kube-system/extension-apiserver-authentication, parsed.
+"""The trusted CAs: the ConfigMap kube-system/extension-apiserver-authentication, kept current.
 
 kube-apiserver publishes there how it proxies requests: the CA of its proxy client certificate, the
 names that certificate may carry, and the headers in which it names the user
@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping
 
 from cryptography import x509
 
 from coredumpd import errors
-from coredumpd.apiserver.auth import certificates
+from coredumpd.apiserver.auth import certificates, interface
 
 NAMESPACE, NAME = "kube-system", "extension-apiserver-authentication"
+_PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps/{NAME}"
+_TIMEOUT_S = 5.0
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,3 +81,41 @@ def parse(data: Mapping[str, str]) -> Trust:
     if causes:
         raise errors.SettingsError(f"ConfigMap {NAMESPACE}/{NAME}:", tuple(causes))
     return trust
+
+
+class TrustSource:
+    """Reads the ConfigMap whenever `refresh` is called, so that rotated CAs are trusted.
+
+    `current` is None until the first successful reading; a failed one changes nothing.
+    """
+
+    def __init__(self, kube: interface.Kube) -> None:
+        self._kube = kube
+        self.current: Trust | None = None
+
+    @property
+    def bundle(self) -> str:
+        """The trusted CAs as PEM; "" before the first reading."""
+        return self.current.bundle if self.current else ""
+
+    async def refresh(self) -> None:
+        """Read the ConfigMap once. A failure is logged, and the last reading stays in force."""
+        try:
+            _, document = await self._kube.request("GET", _PATH, timeout_s=_TIMEOUT_S)
+            trust = parse(document.get("data") or {})
+        except errors.CoredumpdError as error:
+            _log.warning("the trusted CAs cannot be read, the last reading stands: %s", error)
+            return
+        if trust != self.current:
+            _log.info(
+                "trust read: %d client CAs, %d proxy CAs, proxy names %s",
+                len(trust.client_cas),
+                len(trust.proxy_cas),
+                ", ".join(trust.allowed_names) or "any",
+            )
+            self.current = trust
+
+    async def check(self) -> None:
+        """Raises Unavailable until the ConfigMap has been read once."""
+        if self.current is None:
+            raise errors.Unavailable(f"ConfigMap {NAMESPACE}/{NAME} not read yet")

@@ -12,6 +12,8 @@ from coredumpd import errors
 from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import handler
 
+Application = web.Application
+
 
 @dataclasses.dataclass(frozen=True)
 class Route:
@@ -43,7 +45,7 @@ class Unknown(handler.Handler):
         raise errors.NotFound.about("path", "the server could not find the requested resource")
 
 
-def application(routes: Sequence[Route], guard: handler.Guard) -> web.Application:
+def application(routes: Sequence[Route], guard: handler.Guard) -> Application:
     """The Tornado application that serves `routes`."""
     return web.Application(
         [

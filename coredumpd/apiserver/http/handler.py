@@ -20,9 +20,10 @@ from tornado import iostream, web
 from coredumpd import errors
 from coredumpd.apiserver.auth import interface, rights
 from coredumpd.apiserver.http import audit
-from coredumpd.apiserver.machinery import bodies, status
+from coredumpd.apiserver.machinery import bodies, negotiation, status
 
 AUDIT_ID_CHARS_MAX = 64
+ClientGone = iostream.StreamClosedError  # raised by `flush` once the client has left
 _log = logging.getLogger(__name__)
 
 
@@ -51,7 +52,7 @@ class Handler(web.RequestHandler):
 
     caller: interface.Caller | None = None
     asked: interface.Attributes | None = None
-    about = ""  # the name of the object a create is about
+    object_name = ""  # of the object that a create makes; the path does not have it
     sent_bytes = 0
     outcome = "complete"
 
@@ -131,6 +132,19 @@ class Handler(web.RequestHandler):
         data = json.dumps(document, separators=(",", ":")).encode() + b"\n"
         self.answer_bytes(data, content_type)
 
+    def answer_cached(
+        self, document: Mapping[str, Any], content_type: str = "application/json"
+    ) -> None:
+        """Finish with a JSON document and its ETag; with 304 if the client has it already."""
+        tag = negotiation.etag(document)
+        self.set_header("ETag", tag)
+        self.set_header("Vary", "Accept")
+        if tag not in self.request.headers.get("If-None-Match", ""):
+            self.answer(document, 200, content_type)
+            return
+        self.set_status(304)
+        self.finish()
+
     def answer_bytes(self, data: bytes, content_type: str) -> None:
         """Finish with a body of any type."""
         self.set_header("Content-Type", content_type)
@@ -143,7 +157,11 @@ class Handler(web.RequestHandler):
         asked = self.asked
         if asked is None or not asked.resource:
             return {}
-        told = {"name": asked.name or self.about, "group": asked.group, "kind": asked.resource}
+        told = {
+            "name": asked.name or self.object_name,
+            "group": asked.group,
+            "kind": asked.resource,
+        }
         return {name: value for name, value in told.items() if value}
 
     def set_default_headers(self) -> None:

@@ -8,21 +8,43 @@ import dataclasses
 import logging
 import signal
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-from tornado import netutil
+from tornado import netutil, web
 
 from coredumpd import errors
-from coredumpd.apiserver.http import descriptors, listener, tls
-from coredumpd.server import app as apps
+from coredumpd.apiserver.http import listener, tls
 
 REFRESH_S = 10.0
 _BACKLOG = 1024
 _log = logging.getLogger(__name__)
 
 
+class App(Protocol):
+    """The application that is served, and its life."""
+
+    def application(self) -> web.Application:
+        """The routes as a Tornado application."""
+
+    def start(self) -> None:
+        """Called on the event loop, before the first request."""
+
+    def stop(self) -> None:
+        """Not ready from now on; end what would never end by itself, such as watches."""
+
+    async def idle(self, grace_s: float) -> int:
+        """Wait until no request is in progress, `grace_s` at most; how many still are."""
+
+    def close(self) -> None:
+        """Called once, after the last request."""
+
+
 @dataclasses.dataclass(frozen=True)
-class Listen:
-    """Where and how to listen. `address` None is every interface; `port` 0 any free one."""
+class Options:
+    """How to serve. `address` None is every interface; `port` 0 is any free one.
+
+    `refresh_every_s`: how often the certificate's files and the trusted CAs are read again.
+    """
 
     address: str | None
     port: int
@@ -32,61 +54,69 @@ class Listen:
     send_timeout_s: float
     shutdown_delay_s: float
     shutdown_grace_s: float
+    refresh_every_s: float = REFRESH_S
 
 
 async def serve(
-    app: apps.App,
-    where: Listen,
+    app: App,
+    options: Options,
     *,
     client_bundle: Callable[[], str] = str,
     refresh: Callable[[], Awaitable[None]] | None = None,
     ready: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. `ready` is told the port. Raises SettingsError."""
-    keys = tls.Reloader(where.cert_file, where.key_file)
+    """Serve `app` until SIGTERM or SIGINT. Raises SettingsError.
+
+    `client_bundle` gives the CAs of clients, PEM; `refresh` is called before the first request and
+    then every `refresh_every_s`; `ready` is called with the port once connections are accepted.
+    """
+    keys = tls.Reloader(options.cert_file, options.key_file)
     if refresh is not None:
         await refresh()
     context = await asyncio.to_thread(keys.refresh, client_bundle())
     if context is None:
         raise errors.SettingsError("no TLS key pair")
-    connections = descriptors.room_for(where.connections_max)
-    server = listener.Listener(app.application(), context, connections, where.send_timeout_s)
+    connections = listener.room_for(options.connections_max)
+    server = listener.Listener(app.application(), context, connections, options.send_timeout_s)
     try:
-        sockets = netutil.bind_sockets(where.port, where.address, backlog=_BACKLOG)
+        sockets = netutil.bind_sockets(options.port, options.address, backlog=_BACKLOG)
     except OSError as error:
-        cause = errors.Cause("port", where.port, f"cannot be listened on: {error.strerror}")
+        cause = errors.Cause("port", options.port, f"cannot be listened on: {error.strerror}")
         raise errors.SettingsError("the server cannot listen:", (cause,)) from error
     app.start()
     server.add_sockets(sockets)
     stop = _stop_on_signals()
-    keeper = asyncio.create_task(_keep_current(server, keys, client_bundle, refresh), name="keeper")
+    renewal = asyncio.create_task(
+        _renew(server, keys, client_bundle, refresh, options.refresh_every_s), name="renewal"
+    )
     _log.info("serving on port %d", sockets[0].getsockname()[1])
     ready(sockets[0].getsockname()[1])
     try:
         await stop.wait()
         app.stop()
         _log.info("stopping: not ready from now on")
-        await asyncio.sleep(where.shutdown_delay_s)
+        await asyncio.sleep(options.shutdown_delay_s)
         server.stop()
-        left = await app.metrics.idle(where.shutdown_grace_s)
-        if left:
-            _log.warning("%d requests are cut: the grace period is over", left)
+        unfinished = await app.idle(options.shutdown_grace_s)
+        if unfinished:
+            _log.warning("%d requests are cut: the grace period is over", unfinished)
     finally:
-        keeper.cancel()
+        renewal.cancel()
         with contextlib.suppress(asyncio.CancelledError):  # we have just asked for it
-            await keeper
+            await renewal
         await server.close_all_connections()
         app.close()
 
 
-async def _keep_current(
+async def _renew(
     server: listener.Listener,
     keys: tls.Reloader,
     client_bundle: Callable[[], str],
     refresh: Callable[[], Awaitable[None]] | None,
+    every_s: float,
 ) -> None:
     while True:
-        await asyncio.sleep(REFRESH_S)
+        await asyncio.sleep(every_s)
         if refresh is not None:
             await refresh()
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import resource
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,9 @@ FIRST_REQUEST_S_MAX = 10.0  # handshake and first request head; silence must not
 IDLE_S_MAX = 90.0  # Go's http.Transport closes idle connections at 90 s too; also the handshake's
 BODY_S_MAX = 30.0
 CHUNK_BYTES = 64 * 1024
+_DESCRIPTORS_PER_CONNECTION = 2  # its socket, and the core that it downloads
+# Database, log, keys, sockets to Kubernetes, and newcomers before they are closed.
+_DESCRIPTORS_OURS = 256
 _log = logging.getLogger(__name__)
 
 
@@ -162,3 +166,24 @@ def write_records(stream: iostream.SSLIOStream, data: memoryview) -> int:
     finally:
         data.release()
     return sent
+
+
+def room_for(connections: int) -> int:
+    """`connections`, or fewer if RLIMIT_NOFILE is low. Raises the soft limit as needed.
+
+    Without this, accepting would fail for want of descriptors, for everybody and in a busy loop.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = _DESCRIPTORS_OURS + _DESCRIPTORS_PER_CONNECTION * connections
+    if _is_less(soft, needed):
+        soft = hard if _is_less(hard, needed) else needed
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if not _is_less(soft, needed):
+        return connections
+    room = max(1, (soft - _DESCRIPTORS_OURS) // _DESCRIPTORS_PER_CONNECTION)
+    _log.warning("%d connections instead of %d: RLIMIT_NOFILE is %d", room, connections, soft)
+    return room
+
+
+def _is_less(limit: int, number: int) -> bool:
+    return limit != resource.RLIM_INFINITY and limit < number

@@ -1,4 +1,4 @@
-"""What a client accepts, and what a body is: content negotiation as kubectl and client-go do it.
+"""Content negotiation, as kubectl and client-go do it: Accept, ETag.
 
 RFC 9110 section 12.5.1, with Kubernetes' media type parameters `as`, `g` and `v`
 (https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables).
@@ -7,7 +7,10 @@ RFC 9110 section 12.5.1, with Kubernetes' media type parameters `as`, `g` and `v
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
+from typing import Any
 
 from coredumpd import errors
 
@@ -32,10 +35,10 @@ class MediaType:
 def parse_accept(header: str) -> list[MediaType]:
     """The types of an Accept header, wanted most first; an empty header accepts everything."""
     types = [_parse(part) for part in header.split(",")[:_TYPES_MAX] if part.strip()]
-    accepted = [entry for entry in types if entry.quality > 0]
+    accepted = [media for media in types if media.quality > 0]
     if not types:
         return [MediaType("*/*", {}, 1.0)]
-    return sorted(accepted, key=lambda entry: -entry.quality)
+    return sorted(accepted, key=lambda media: -media.quality)
 
 
 def _parse(part: str) -> MediaType:
@@ -56,15 +59,21 @@ def representation(accept: str, offered: tuple[str, ...]) -> tuple[str, str]:
 
     `offered` are the kinds besides the object, such as Table. Raises NotAcceptable.
     """
-    for entry in parse_accept(accept):
-        if not entry.takes("application/json"):
+    for media in parse_accept(accept):
+        if not media.takes("application/json"):
             continue
-        kind = entry.parameters.get("as", "")
+        kind = media.parameters.get("as", "")
         if not kind:
             return "", ""
-        version = entry.parameters.get("v", "")
-        group = entry.parameters.get("g", "")
+        version = media.parameters.get("v", "")
+        group = media.parameters.get("g", "")
         if kind in offered and group == _META and version in ("v1", "v1beta1"):
             return kind, version
     kinds = ", ".join(("application/json", *(f"…;as={kind};v=v1;g={_META}" for kind in offered)))
     raise errors.NotAcceptable(f"none of {accept!r} can be served; offered are {kinds}")
+
+
+def etag(document: Mapping[str, Any]) -> str:
+    """A strong ETag of a document's content."""
+    data = json.dumps(document, sort_keys=True).encode()
+    return f'"{hashlib.sha256(data).hexdigest()[:40]}"'

@@ -1,4 +1,4 @@
-"""`/openapi/v2` and `/openapi/v3`, so that kubectl can explain and validate our kinds.
+"""`/openapi/v2` and `/openapi/v3`, so that kubectl can explain and validate the group's kinds.
 
 kube-apiserver merges v2 into its own document and keeps only definitions that a path below our
 group uses; v3 it proxies (KEP-2896).
@@ -7,228 +7,159 @@ group uses; v3 it proxies (KEP-2896).
 from __future__ import annotations
 
 import functools
-import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from coredumpd import __version__, errors
 from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, handler
+from coredumpd.apiserver.machinery import kind as kinds
 from coredumpd.apiserver.machinery import negotiation
-from coredumpd.apiserver.rest import discovery, operations
-from coredumpd.server import kinds, schemas
+from coredumpd.apiserver.rest import operations, swagger
 
-_ACTION = "x-kubernetes-action"
-_GVK = "x-kubernetes-group-version-kind"
-_MEDIA = {"archive": "application/gzip", "text": "text/plain"}
-V3_PATH = f"/openapi/v3{kinds.BASE}"
+_SCHEMAS = "#/components/schemas/"
+_META_KINDS = ("Status", "Patch")
+Schemas = Mapping[str, dict[str, Any]]
 
 
-@functools.cache
-def v2() -> dict[str, Any]:
-    """The OpenAPI 2.0 document."""
+class Documents:
+    """The OpenAPI documents of a group.
+
+    `schemas` are those of its kinds by `<group.schema_prefix>.<Kind>`, and those of Kubernetes'
+    own types by `<group.schema_prefix>.meta.<Type>`. A `$ref` holds nothing but such a name.
+    """
+
+    def __init__(self, group: kinds.Group, schemas: Schemas) -> None:
+        self._group = group
+        patch = {f"{group.schema_prefix}.meta.Patch": {"type": "object"}}
+        self._schemas = {**schemas, **patch}
+        self.v3_path = f"/openapi/v3{group.path}"
+
+    @functools.cached_property
+    def v3(self) -> dict[str, Any]:
+        """The OpenAPI 3.0 document of the group version."""
+        paths: dict[str, Any] = {}
+        for operation in operations.of(self._group):
+            paths.setdefault(operation.path, {})[operation.method] = self._operation(operation)
+        return {
+            "openapi": "3.0.0",
+            "info": {"title": "coredumpd", "version": f"v{__version__}"},
+            "paths": paths,
+            "components": {"schemas": _with_places(self._schemas)},
+        }
+
+    @functools.cached_property
+    def v2(self) -> dict[str, Any]:
+        """The OpenAPI 2.0 document: the same, in the older notation."""
+        return swagger.downgraded(self.v3)
+
+    def v3_root(self) -> dict[str, Any]:
+        """The list of v3 documents; the hash in a URL changes with the document."""
+        tag = negotiation.etag(self.v3).strip('"').upper()
+        url = f"{self.v3_path}?hash={tag}"
+        return {"paths": {self._group.path.lstrip("/"): {"serverRelativeURL": url}}}
+
+    def _operation(self, operation: operations.Operation) -> dict[str, Any]:
+        group, version = self._group.name, self._group.version
+        label = _camel_case(group)
+        document: dict[str, Any] = {
+            "description": operation.doc,
+            "operationId": f"{label}{version.title()}{operation.id}",
+            "tags": [f"{label}_{version}"],
+            "x-kubernetes-action": operation.verb,
+            "x-kubernetes-group-version-kind": {
+                "group": group,
+                "version": version,
+                "kind": operation.kind.kind,
+            },
+            "parameters": [_parameter(parameter) for parameter in operation.parameters],
+        }
+        if operation.takes:
+            document["requestBody"] = self._request_body(operation)
+        return {**document, "responses": self._responses(operation)}
+
+    def _request_body(self, operation: operations.Operation) -> dict[str, Any]:
+        schema, required = self._reference(operation.takes), {"required": True}
+        if operation.takes == "DeleteOptions":
+            schema, required = {"type": "object"}, {}
+        return {"content": {name: {"schema": schema} for name in operation.consumes}, **required}
+
+    def _responses(self, operation: operations.Operation) -> dict[str, Any]:
+        schema: dict[str, Any] = {"type": "string", "format": "binary"}
+        if operation.answer:
+            schema = self._reference(operation.answer)
+        success = {"description": "OK", "content": {operation.produces: {"schema": schema}}}
+        failure = {"application/json": {"schema": self._reference("Status")}}
+        return {
+            **{str(code): success for code in operation.codes},
+            "default": {"description": "A Status that says why not.", "content": failure},
+        }
+
+    def _reference(self, kind: str) -> dict[str, Any]:
+        prefix = self._group.schema_prefix
+        name = f"{prefix}.meta.{kind}" if kind in _META_KINDS else f"{prefix}.{kind}"
+        return {"$ref": _SCHEMAS + name}
+
+
+def _parameter(parameter: kinds.Parameter) -> dict[str, Any]:
+    required = {"required": True} if parameter.place == "path" else {}
     return {
-        "swagger": "2.0",
-        "info": {"title": "coredumpd", "version": f"v{__version__}"},
-        "paths": _paths(_operation_v2),
-        "definitions": _rewritten(_used(), "#/definitions/"),
+        "name": parameter.name,
+        "in": parameter.place,
+        "description": parameter.doc,
+        "schema": {"type": parameter.type},
+        **required,
     }
 
 
-@functools.cache
-def v3() -> dict[str, Any]:
-    """The OpenAPI 3.0 document of our group version."""
-    return {
-        "openapi": "3.0.0",
-        "info": {"title": "coredumpd", "version": f"v{__version__}"},
-        "paths": _paths(_operation_v3),
-        "components": {"schemas": _rewritten(_used(), "#/components/schemas/")},
-    }
-
-
-def v3_root() -> dict[str, Any]:
-    """Which v3 documents there are; the hash changes with the content."""
-    tag = discovery.etag(v3()).strip('"')
-    return {
-        "paths": {kinds.BASE.lstrip("/"): {"serverRelativeURL": f"{V3_PATH}?hash={tag.upper()}"}}
-    }
-
-
-def _used() -> dict[str, Any]:
-    return {**schemas.all_schemas(), f"{schemas.META}.Patch": {"type": "object"}}
-
-
-def _paths(render: Any) -> dict[str, Any]:
-    paths: dict[str, Any] = {}
-    for kind in kinds.ALL:
-        for operation in operations.of(kind):
-            paths.setdefault(operation.path, {})[operation.method] = render(operation)
-    return paths
-
-
-def _common(operation: operations.Operation) -> dict[str, Any]:
-    kind = operation.kind.kind
-    gvk = {"group": kinds.GROUP, "version": kinds.VERSION, "kind": kind}
-    return {
-        "description": operation.doc,
-        "operationId": f"{_lower(kinds.GROUP)}{kinds.VERSION.title()}{operation.id}",
-        "tags": ["coredumpFujitsuCom_v1alpha1"],
-        _ACTION: operation.verb,
-        _GVK: gvk,
-    }
-
-
-def _lower(group: str) -> str:
+def _camel_case(group: str) -> str:
     first, *rest = group.split(".")
     return first + "".join(part.title() for part in rest)
 
 
-def _name(kind: str) -> str:
-    if kind in ("Status", "Patch"):
-        return f"{schemas.META}.{kind}"
-    return f"{schemas.NAMESPACE}.{kind}"
-
-
-def _body_schema(operation: operations.Operation, where: str) -> dict[str, Any]:
-    if operation.takes == "DeleteOptions":
-        return {"type": "object"}
-    return {"$ref": where + _name(operation.takes)}
-
-
-def _operation_v2(operation: operations.Operation) -> dict[str, Any]:
-    where = "#/definitions/"
-    parameters: list[dict[str, Any]] = [
-        {
-            "name": parameter.name,
-            "in": parameter.place,
-            "type": parameter.type,
-            "description": parameter.doc,
-            "uniqueItems": True,
-            **({"required": True} if parameter.place == "path" else {}),
-        }
-        for parameter in operation.parameters
-    ]
-    if operation.takes:
-        needed = {"required": True} if operation.takes != "DeleteOptions" else {}
-        schema = _body_schema(operation, where)
-        parameters.append({"name": "body", "in": "body", "schema": schema, **needed})
-    produces = _MEDIA.get(operation.answer, "application/json")
-    schema = (
-        {"type": "string"}
-        if operation.answer in _MEDIA
-        else {"$ref": where + _name(operation.answer)}
-    )
-    answers = {str(code): {"description": "OK", "schema": schema} for code in operation.codes}
-    return {
-        **_common(operation),
-        "consumes": list(operation.consumes) or ["*/*"],
-        "produces": [produces],
-        "schemes": ["https"],
-        "parameters": parameters,
-        "responses": {**answers, "401": {"description": "Unauthorized"}},
-    }
-
-
-def _operation_v3(operation: operations.Operation) -> dict[str, Any]:
-    where = "#/components/schemas/"
-    made: dict[str, Any] = {
-        **_common(operation),
-        "parameters": [
-            {
-                "name": parameter.name,
-                "in": parameter.place,
-                "description": parameter.doc,
-                "schema": {"type": parameter.type},
-                **({"required": True} if parameter.place == "path" else {}),
-            }
-            for parameter in operation.parameters
-        ],
-    }
-    if operation.takes:
-        schema = _body_schema(operation, where)
-        content = {name: {"schema": schema} for name in operation.consumes}
-        made["requestBody"] = {"content": content}
-        if operation.takes != "DeleteOptions":
-            made["requestBody"]["required"] = True
-    if operation.answer in _MEDIA:
-        media_type, schema = _MEDIA[operation.answer], {"type": "string", "format": "binary"}
-    else:
-        media_type, schema = "application/json", {"$ref": where + _name(operation.answer)}
-    answers: dict[str, Any] = {
-        str(code): {"description": "OK", "content": {media_type: {"schema": schema}}}
-        for code in operation.codes
-    }
-    failure = {"application/json": {"schema": {"$ref": where + _name("Status")}}}
-    answers["default"] = {"description": "A Status that says why not.", "content": failure}
-    return {**made, "responses": answers}
-
-
-def _rewritten(value: Any, where: str) -> Any:
-    """`$ref` names into places; a described reference becomes allOf, as Kubernetes writes it."""
+def _with_places(value: Any) -> Any:
+    """`$ref` names become places; a described reference becomes allOf, as Kubernetes writes it."""
     if isinstance(value, list):
-        return [_rewritten(entry, where) for entry in value]
-    if not isinstance(value, dict):
+        return [_with_places(item) for item in value]
+    if not isinstance(value, Mapping):
         return value
     if isinstance(value.get("$ref"), str):
-        reference = {"$ref": where + value["$ref"]}
+        reference = {"$ref": _SCHEMAS + value["$ref"]}
         if "description" not in value:
             return reference
-        if where.startswith("#/definitions"):
-            return {**reference, "description": value["description"]}
         return {"allOf": [reference], "description": value["description"]}
-    return {name: _rewritten(entry, where) for name, entry in value.items()}
+    return {name: _with_places(item) for name, item in value.items()}
 
 
-class _Document(handler.Handler):
-    def document(self) -> dict[str, Any]:
-        """What is served."""
-        raise NotImplementedError
+class Document(handler.Handler):
+    """GET of one document. JSON only; protobuf is 406, and kube-apiserver then takes JSON."""
+
+    def initialize(  # type: ignore[override]
+        self, rights: rights.Rights, document: Callable[[], dict[str, Any]]
+    ) -> None:
+        """Tornado's; the arguments come from the route."""
+        self.served = document
+        super().initialize(rights)
 
     async def get(self) -> None:
-        """JSON only, with an ETag; protobuf is 406, and kube-apiserver then takes JSON."""
+        """The document, with an ETag."""
         accept = self.request.headers.get("Accept", "")
-        if not any(entry.takes("application/json") for entry in negotiation.parse_accept(accept)):
+        if not any(media.takes("application/json") for media in negotiation.parse_accept(accept)):
             raise errors.NotAcceptable(f"OpenAPI is served as application/json, not as {accept!r}")
-        document = self.document()
-        tag = discovery.etag(document)
-        self.set_header("ETag", tag)
-        self.set_header("Vary", "Accept")
-        if tag in self.request.headers.get("If-None-Match", ""):
-            self.set_status(304)
-            self.finish()
-            return
-        self.answer_bytes(json.dumps(document).encode(), "application/json")
+        self.answer_cached(self.served())
 
     head = get
 
 
-class V2(_Document):
-    """`/openapi/v2`."""
-
-    def document(self) -> dict[str, Any]:
-        """OpenAPI 2.0."""
-        return v2()
-
-
-class V3Root(_Document):
-    """`/openapi/v3`."""
-
-    def document(self) -> dict[str, Any]:
-        """The list of documents."""
-        return v3_root()
-
-
-class V3(_Document):
-    """`/openapi/v3/apis/<group>/<version>`."""
-
-    def document(self) -> dict[str, Any]:
-        """OpenAPI 3.0."""
-        return v3()
-
-
-def routes() -> list[application.Route]:
-    """What this module serves."""
+def routes(group: kinds.Group, schemas: Schemas) -> list[application.Route]:
+    """The routes of the documents."""
+    documents = Documents(group, schemas)
+    table: list[tuple[str, Callable[[], dict[str, Any]]]] = [
+        (r"/openapi/v2", lambda: documents.v2),
+        (r"/openapi/v3/?", documents.v3_root),
+        (documents.v3_path, lambda: documents.v3),
+    ]
     return [
-        application.Route(r"/openapi/v2", V2, rights.Path()),
-        application.Route(r"/openapi/v3/?", V3Root, rights.Path()),
-        application.Route(V3_PATH, V3, rights.Path()),
+        application.Route(path, Document, rights.Path(), {"document": document})
+        for path, document in table
     ]

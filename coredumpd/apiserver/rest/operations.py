@@ -5,43 +5,34 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from coredumpd.apiserver.machinery import kind as machinery_kind
-from coredumpd.server import kinds
-
-
-@dataclasses.dataclass(frozen=True)
-class Parameter:
-    """A query or path parameter. `type` is string, integer or boolean."""
-
-    name: str
-    place: str
-    type: str
-    doc: str
+from coredumpd.apiserver.machinery import kind as kinds
 
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """One method of one path. `answer` "Status" and "archive" stand for themselves."""
+    """One method of one path.
+
+    `answer` is the kind of the object it answers, "" for bytes of the media type `produces`.
+    `takes` is the kind of the body, which comes in one of the media types `consumes`.
+    """
 
     method: str
     path: str
     verb: str
-    kind: machinery_kind.Kind
+    kind: kinds.Kind
     answer: str
     id: str
     doc: str
-    parameters: tuple[Parameter, ...]
-    takes: str = ""  # the kind of the body
+    parameters: tuple[kinds.Parameter, ...]
+    takes: str = ""
     consumes: tuple[str, ...] = ()
     codes: tuple[int, ...] = (200,)
+    produces: str = "application/json"
 
 
-def _query(name: str, doc: str, type: str = "string") -> Parameter:
-    return Parameter(name, "query", type, doc)
-
-
-_NAMESPACE = Parameter("namespace", "path", "string", "The namespace.")
-_NAME = Parameter("name", "path", "string", "The object's name.")
+_query = kinds.Parameter
+_NAMESPACE = kinds.Parameter("namespace", "The namespace.", place="path")
+_NAME = kinds.Parameter("name", "The object's name.", place="path")
 _DRY_RUN = _query("dryRun", "All: check, but change nothing.")
 _MANAGER = _query("fieldManager", "Who writes. Not kept.")
 _VALIDATION = _query("fieldValidation", "Unknown fields: Strict, Warn or Ignore.")
@@ -66,43 +57,48 @@ _WATCH = (
     _query("allowWatchBookmarks", "Send BOOKMARK events.", "boolean"),
     _query("sendInitialEvents", "Begin with what is there.", "boolean"),
 )
-_DOWNLOAD = (
-    _query("container", "Only dumps of this container."),
-    _query("id", "Only this dump."),
-    _query("offset", "From this byte of the archive on.", "integer"),
-)
 _BODY = ("application/json", "application/yaml")
 PATCHES = ("application/json-patch+json", "application/merge-patch+json")
 
 
-def of(kind: machinery_kind.Kind) -> Iterator[Operation]:
-    """What the verbs of `kind` make possible; nothing that they do not."""
-    place = f"{kinds.BASE}/namespaces/{{namespace}}/{kind.plural}"
+def of(group: kinds.Group) -> Iterator[Operation]:
+    """The operations that the verbs of the group's kinds allow, and no others."""
+    for kind in group.kinds:
+        collection = f"{group.path}/namespaces/{{namespace}}/{kind.plural}"
+        yield from _collection(kind, f"{group.path}/{kind.plural}", collection)
+        yield from _object(kind, f"{collection}/{{name}}")
+
+
+def _collection(kind: kinds.Kind, everywhere: str, path: str) -> Iterator[Operation]:
     one, many = kind.kind, f"{kind.kind}List"
     verbs = set(kind.verbs)
     watch = _WATCH if "watch" in verbs else ()
-    here, named = (_NAMESPACE,), (_NAMESPACE, _NAME)
+    here = (_NAMESPACE,)
     if "list" in verbs:
-        everywhere, doc = f"{kinds.BASE}/{kind.plural}", f"list {one} objects"
+        doc = f"list {one} objects"
         yield Operation(
             "get", everywhere, "list", kind, many, f"list{one}ForAllNamespaces", doc,
             (*_SELECT, *watch),
         )  # fmt: skip
         yield Operation(
-            "get", place, "list", kind, many, f"listNamespaced{one}", doc,
+            "get", path, "list", kind, many, f"listNamespaced{one}", doc,
             (*here, *_SELECT, *watch),
         )  # fmt: skip
     if "create" in verbs:
         yield Operation(
-            "post", place, "post", kind, one, f"createNamespaced{one}", f"create a {one}",
+            "post", path, "post", kind, one, f"createNamespaced{one}", f"create a {one}",
             (*here, *_WRITE), one, _BODY, (200, 201, 202),
         )  # fmt: skip
     if "deletecollection" in verbs:
         yield Operation(
-            "delete", place, "deletecollection", kind, "Status", f"deleteCollectionNamespaced{one}",
+            "delete", path, "deletecollection", kind, "Status", f"deleteCollectionNamespaced{one}",
             f"delete {one} objects", (*here, *_SELECT, *_DELETE), "DeleteOptions", _BODY,
         )  # fmt: skip
-    path = f"{place}/{{name}}"
+
+
+def _object(kind: kinds.Kind, path: str) -> Iterator[Operation]:
+    one, verbs = kind.kind, set(kind.verbs)
+    named = (_NAMESPACE, _NAME)
     if "get" in verbs:
         yield Operation(
             "get", path, "get", kind, one, f"readNamespaced{one}", f"read a {one}", named
@@ -123,10 +119,8 @@ def of(kind: machinery_kind.Kind) -> Iterator[Operation]:
             (*named, *_DELETE), "DeleteOptions", _BODY, (200, 202),
         )  # fmt: skip
     for subresource in kind.subresources:
-        download = subresource.name in ("dump", "proxy")
         yield Operation(
-            "get", f"{path}/{subresource.name}", "connect", kind,
-            "archive" if download else "text",
+            "get", f"{path}/{subresource.name}", "connect", kind, "",
             f"readNamespaced{one}{subresource.name.title()}", subresource.doc,
-            (*named, *(_DOWNLOAD if download else ())),
+            (*named, *subresource.parameters), produces=subresource.produces,
         )  # fmt: skip

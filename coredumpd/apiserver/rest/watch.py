@@ -1,4 +1,4 @@
-"""One watch: initial events if wanted, then every change, bookmarks, an end.
+"""One watch: initial events if the client asks for them, then every change, bookmarks, an end.
 
 https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes and
 KEP-3157: initial events end with a bookmark that says so, or the client waits for ever.
@@ -13,104 +13,116 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from tornado import iostream
-
 from coredumpd import errors
-from coredumpd.apiserver.http import handler as base
-from coredumpd.apiserver.machinery import kind as machinery_kind
+from coredumpd.apiserver.http import handler as handlers
+from coredumpd.apiserver.machinery import kind as kinds
 from coredumpd.apiserver.machinery import negotiation, options, status, tables
-from coredumpd.apiserver.rest import watch_cache as feeds
-from coredumpd.server import kinds
+from coredumpd.apiserver.rest import watch_cache
 
 BOOKMARK_S = 60.0
-TIMEOUT_S_MIN = 1800.0  # as kube-apiserver: between that and twice that, when none is given
+TIMEOUT_S_MIN = 1800.0  # as kube-apiserver: from that to twice that, when the client gives none
 INITIAL_END = "k8s.io/initial-events-end"
-Listing = tuple[list[dict[str, Any]], dict[str, Any]]
+Listing = tuple[list[dict[str, Any]], dict[str, Any]]  # objects, and the list's metadata
 
 
-class Watched(Protocol):
-    """The part of a resource that a watch needs."""
+class Source(Protocol):
+    """The part of a resource that a watch needs.
 
-    kind: machinery_kind.Kind
+    `revision` is that of the last write; `shown` is a change's object as watchers see it.
+    """
+
+    kind: kinds.Kind
     fields: tuple[str, ...]
-    feed: feeds.Feed
+    changes: watch_cache.WatchCache
 
-    async def list(self, namespace: str | None, wanted: options.List) -> Listing: ...
+    async def list(self, namespace: str | None, selection: options.List) -> Listing: ...
     async def revision(self) -> int: ...
-    async def shown(self, change: feeds.Change) -> dict[str, Any]: ...
-    def matches(self, entry: Mapping[str, Any], wanted: options.List) -> bool: ...
+    async def shown(self, change: watch_cache.Change) -> dict[str, Any]: ...
+    def matches(self, obj: Mapping[str, Any], selection: options.List) -> bool: ...
 
 
-class Watching:
-    """Belongs to one handler; `run` returns when the watch is over."""
+class Stream:
+    """The events of one request; `run` returns when the watch is over.
 
-    def __init__(self, handler: base.Handler, resource: Watched, namespace: str | None) -> None:
+    `namespace` None is all of them. Raises BadRequest, Invalid or NotAcceptable.
+    """
+
+    def __init__(
+        self,
+        handler: handlers.Handler,
+        source: Source,
+        group_version: str,
+        namespace: str | None,
+        bookmark_every_s: float = BOOKMARK_S,
+    ) -> None:
         self._handler = handler
-        self._resource = resource
+        self._source = source
+        self._group_version = group_version
         self._namespace = namespace
-        self._asked = options.watch(handler.query, resource.fields)
-        self._wanted = options.List(self._asked.labels, self._asked.fields, 0, 0, "", False)
+        self._bookmark_every_s = bookmark_every_s
+        self._options = options.watch(handler.query, source.fields)
+        self._selection = options.List(self._options.labels, self._options.fields, 0, 0, "", False)
         accept = handler.request.headers.get("Accept", "")
         self._shape = negotiation.representation(accept, tables.OFFERED_FOR_OBJECT)
         self._headed = False
 
     async def run(self) -> None:
         """Stream events. Raises Expired or Unavailable before the first byte, later sends them."""
-        feed = self._resource.feed
-        now = await self._resource.revision()
-        if not feed.open:
+        changes = self._source.changes
+        now = await self._source.revision()
+        if not changes.open:
             raise errors.Unavailable("changes cannot be watched yet; try again")
-        revision = self._asked.revision or now
+        revision = self._options.revision or now
         if revision > now:
             raise errors.Expired(f"resource version {revision} is to come, now is {now}")
         self._handler.set_header("Content-Type", "application/json")
         wake = asyncio.Event()
         self._handler.wake = wake
-        feed.join(wake)
+        changes.join(wake)
         try:
             await self._handler.flush()  # the client learns at once that it is watching
-            if self._asked.initial:
+            if self._options.initial:
                 revision = await self._initial()
             await self._follow(revision, wake)
             self._handler.finish()
         except errors.CoredumpdError as error:
             self._send("ERROR", status.of(error))
             self._handler.finish()
-        except iostream.StreamClosedError:
+        except handlers.ClientGone:
             pass  # the client left: the usual end of a watch
         finally:
-            feed.leave(wake)
+            changes.leave(wake)
 
     async def _initial(self) -> int:
-        entries, meta = await self._resource.list(self._namespace, self._wanted)
-        for entry in entries:
-            self._send("ADDED", self._shaped(entry))
+        objects, meta = await self._source.list(self._namespace, self._selection)
+        for obj in objects:
+            self._send("ADDED", self._shaped(obj))
         revision = int(meta["resourceVersion"])
-        if self._asked.end_marked:
+        if self._options.end_marked:
             self._bookmark(revision, {INITIAL_END: "true"})
         await self._handler.flush()
         return revision
 
     async def _follow(self, revision: int, wake: asyncio.Event) -> None:
-        feed = self._resource.feed
-        length = self._asked.timeout_s or TIMEOUT_S_MIN * (1 + random.random())  # noqa: S311
+        changes = self._source.changes
+        length = self._options.timeout_s or TIMEOUT_S_MIN * (1 + random.random())  # noqa: S311
         end = time.monotonic() + length
-        bookmark = time.monotonic() + BOOKMARK_S
+        bookmark = time.monotonic() + self._bookmark_every_s
         while not self._handler.left:
             wake.clear()
-            latest = feed.latest  # now: telling takes time, in which more comes
-            for change in feed.after(revision):
-                await self._tell(change)
+            latest = changes.latest  # before sending, which takes time in which more changes come
+            for change in changes.after(revision):
+                await self._send_change(change)
             revision = max(revision, latest)
             await self._handler.flush()
             now = time.monotonic()
-            if feed.closed or now >= end:
-                if self._asked.bookmarks:
+            if changes.closed or now >= end:
+                if self._options.bookmarks:
                     self._bookmark(revision)
                 return
             if now >= bookmark:
-                bookmark = now + BOOKMARK_S
-                if self._asked.bookmarks:
+                bookmark = now + self._bookmark_every_s
+                if self._options.bookmarks:
                     self._bookmark(revision)
                     await self._handler.flush()
             try:
@@ -118,51 +130,48 @@ class Watching:
             except TimeoutError:
                 continue  # time for a bookmark, or for the end
 
-    async def _tell(self, change: feeds.Change) -> None:
+    async def _send_change(self, change: watch_cache.Change) -> None:
         """The event as this watcher's selectors see it: entering is ADDED, leaving is DELETED."""
-        is_in, was_in = self._selects(change.entry), self._selects(change.previous)
-        kind: str = change.kind
-        if change.kind == "MODIFIED":
-            kind = {(True, True): "MODIFIED", (True, False): "ADDED"}.get(
-                (is_in, was_in), "DELETED"
-            )
-        if not (is_in if kind != "DELETED" else was_in):
+        is_in, was_in = self._selects(change.obj), self._selects(change.previous)
+        event: str = change.kind
+        if event == "MODIFIED" and is_in != was_in:
+            event = "ADDED" if is_in else "DELETED"
+        if not (was_in if event == "DELETED" else is_in):
             return
         if change.shown is None:
-            change.shown = asyncio.create_task(self._resource.shown(change))
-        self._send(kind, self._shaped(await asyncio.shield(change.shown)))
+            change.shown = asyncio.create_task(self._source.shown(change))
+        self._send(event, self._shaped(await asyncio.shield(change.shown)))
 
-    def _selects(self, entry: Mapping[str, Any] | None) -> bool:
-        if entry is None:
+    def _selects(self, obj: Mapping[str, Any] | None) -> bool:
+        if obj is None:
             return False
-        place = entry["metadata"]["namespace"]
-        if self._namespace is not None and place != self._namespace:
+        if self._namespace not in (None, obj["metadata"]["namespace"]):
             return False
-        return self._resource.matches(entry, self._wanted)
+        return self._source.matches(obj, self._selection)
 
-    def _shaped(self, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _shaped(self, obj: Mapping[str, Any]) -> Mapping[str, Any]:
         kind, version = self._shape
         if not kind:
-            return entry
+            return obj
         if kind != "Table":
-            return tables.partial(entry, version)
+            return tables.partial(obj, version)
         include = self._handler.query.get("includeObject") or "Metadata"
-        meta = {"resourceVersion": entry["metadata"]["resourceVersion"]}
-        columns = self._resource.kind.columns
+        meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
+        columns = self._source.kind.columns
         headless, self._headed = self._headed, True
-        return tables.table(columns, [entry], meta, version, include, headless)
+        return tables.table(columns, [obj], meta, version, include, headless)
 
     def _bookmark(self, revision: int, annotations: Mapping[str, str] | None = None) -> None:
         meta: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
         if annotations:
             meta["annotations"] = dict(annotations)
         kind, version = self._shape
-        head = {"kind": self._resource.kind.kind, "apiVersion": kinds.GROUP_VERSION}
+        head = {"kind": self._source.kind.kind, "apiVersion": self._group_version}
         if kind:
             head = {"kind": kind, "apiVersion": f"meta.k8s.io/{version}"}
         self._send("BOOKMARK", {**head, "metadata": meta})
 
-    def _send(self, kind: str, entry: Mapping[str, Any]) -> None:
-        line = json.dumps({"type": kind, "object": entry}, separators=(",", ":")) + "\n"
+    def _send(self, event: str, obj: Mapping[str, Any]) -> None:
+        line = json.dumps({"type": event, "object": obj}, separators=(",", ":")) + "\n"
         self._handler.write(line)
         self._handler.sent_bytes += len(line)

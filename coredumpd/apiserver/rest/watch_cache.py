@@ -1,6 +1,6 @@
-"""The recent changes of a resource, and everybody who watches them. Belongs to the event loop.
+"""The recent changes of a resource, and its watchers. Belongs to the event loop.
 
-One source pushes; a watcher holds no thread and no timer of its own here, only a place in a set.
+One source pushes changes; a watcher costs no thread and no timer here, only an event in a set.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ BYTES_MAX = 64 * 1024 * 1024
 
 @dataclasses.dataclass
 class Change:
-    """One write: the object after it (or its last state), and before it; `size` in bytes."""
+    """One write: `obj` after it (if DELETED, its last state), `previous` before it.
+
+    `size` is what both weigh in the cache, in bytes.
+    """
 
     kind: Literal["ADDED", "MODIFIED", "DELETED"]
-    entry: Mapping[str, Any]
+    obj: Mapping[str, Any]
     previous: Mapping[str, Any] | None
     revision: int
     size: int
-    # What every watcher will be shown; computed by the first who needs it.
+    # The object as every watcher sees it; computed for the first watcher that needs it.
     shown: asyncio.Task[dict[str, Any]] | None = None
 
 
-class Feed:
-    """Changes above `since` are here; watchers wait for what comes above `latest`.
+class WatchCache:
+    """Holds the changes above revision `since`; watchers wait for those above `latest`.
 
-    Where each server counts for itself, `ours` tells its own revisions from other servers'.
+    Where each server counts revisions for itself, `ours` tells its own from other servers'.
     """
 
     def __init__(self, ours: Callable[[int], bool] = lambda _: True) -> None:
@@ -48,7 +51,7 @@ class Feed:
         self._watchers: set[asyncio.Event] = set()
 
     def start(self, revision: int) -> None:
-        """Changes above `revision` will follow; whoever stands below must list again."""
+        """Changes above `revision` will follow; a watcher below it must list again."""
         self.since = self.latest = revision
         self._changes.clear()
         self._revisions.clear()
@@ -77,7 +80,7 @@ class Feed:
         self._wake()
 
     def after(self, revision: int) -> Sequence[Change]:
-        """What happened above `revision`. Raises Expired when not all of it is here any more."""
+        """The changes above `revision`. Raises Expired when not all of them are kept any more."""
         if not self._ours(revision):
             raise errors.Expired(f"resource version {revision} is another server's; list again")
         if revision < self.since:
@@ -87,7 +90,7 @@ class Feed:
         return self._changes[bisect.bisect_right(self._revisions, revision) :]
 
     def join(self, wake: asyncio.Event) -> None:
-        """Set `wake` whenever something comes, until `leave`."""
+        """Set `wake` at every change, until `leave`."""
         self._watchers.add(wake)
 
     def leave(self, wake: asyncio.Event) -> None:
@@ -96,7 +99,7 @@ class Feed:
 
     @property
     def watchers(self) -> int:
-        """How many watch."""
+        """The number of watchers."""
         return len(self._watchers)
 
     def _wake(self) -> None:

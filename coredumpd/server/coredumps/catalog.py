@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from coredumpd import errors
-from coredumpd.apiserver.rest import watch_cache as feeds
+from coredumpd.apiserver.rest import watch_cache
 from coredumpd.formats import layout
 from coredumpd.server.coredumps import coredump
 from coredumpd.server.dumps import inventory
@@ -53,7 +53,9 @@ class Catalog:
         self._scan = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._process = secrets.randbelow(_PROCESSES)
-        self.feed = feeds.Feed(lambda revision: revision % _PROCESSES == self._process)
+        self.changes = watch_cache.WatchCache(
+            lambda revision: revision % _PROCESSES == self._process
+        )
         self.revision = 0
 
     def start(self) -> None:
@@ -76,9 +78,9 @@ class Catalog:
     async def refresh(self, namespace: str | None, *, at_once: bool = False) -> None:
         """Compare with the store, unless that was just done. Raises StorageError."""
         async with self._scan:
-            if self.feed.open and not at_once and self._is_fresh(namespace):
+            if self.changes.open and not at_once and self._is_fresh(namespace):
                 return
-            if not self.feed.open:
+            if not self.changes.open:
                 namespace = None  # the first look is at everything: events tell what is new
             began = time.monotonic()
             keys = await self._stored.run(_keys, self._stored.store, namespace)
@@ -112,9 +114,9 @@ class Catalog:
             there, known = keys.get(place, {}), self._known.get(place, {})
             gone += [entry for id, entry in known.items() if id not in there]
             new += [entry.key for id, entry in there.items() if id not in known]
-        if not self.feed.open or len(new) + len(gone) > _NEWS_MAX:
+        if not self.changes.open or len(new) + len(gone) > _NEWS_MAX:
             self._learn(new, gone, self._next_revision())
-            self.feed.start(self.revision)
+            self.changes.start(self.revision)
             return
         if new or gone:
             crashes = await self._stored.run(self._stored.records, new)
@@ -127,7 +129,7 @@ class Catalog:
                 revision = self._next_revision()
                 self._learn([key], (), revision)
                 entry = coredump.make(key, crash, revision)
-                changes.append(feeds.Change("ADDED", entry, None, revision, _EVENT_BYTES))
+                changes.append(watch_cache.Change("ADDED", entry, None, revision, _EVENT_BYTES))
             self._tell(changes)
 
     def _learn(self, new: Iterable[layout.DumpKey], gone: Iterable[Known], revision: int) -> None:
@@ -139,17 +141,17 @@ class Catalog:
         for key in new:
             self._known.setdefault(key.namespace, {})[key.id] = Known(key, revision)
 
-    def _gone(self, known: Known) -> feeds.Change:
+    def _gone(self, known: Known) -> watch_cache.Change:
         revision = self._next_revision()
         crash = self._stored.remembered(known.key)
         if crash is None:
             entry = coredump.bare(known.key, revision)
         else:
             entry = coredump.make(known.key, crash, revision)
-        return feeds.Change("DELETED", entry, entry, revision, _EVENT_BYTES)
+        return watch_cache.Change("DELETED", entry, entry, revision, _EVENT_BYTES)
 
-    def _tell(self, changes: list[feeds.Change]) -> None:
-        self.feed.push(sorted(changes, key=lambda change: change.revision))
+    def _tell(self, changes: list[watch_cache.Change]) -> None:
+        self.changes.push(sorted(changes, key=lambda change: change.revision))
 
     def _next_revision(self) -> int:
         instant = max(self.revision // _PROCESSES + 1, time.time_ns() // 1_000_000)
@@ -159,7 +161,7 @@ class Catalog:
     async def _look(self) -> None:
         while True:
             began = time.monotonic()
-            if self.feed.watchers or not self.feed.open:
+            if self.changes.watchers or not self.changes.open:
                 try:
                     await self.refresh(None)
                 except errors.CoredumpdError as error:

@@ -30,7 +30,7 @@ class Coredumps:
     def __init__(self, stored: inventory.Inventory) -> None:
         self._stored = stored
         self._catalog = catalog.Catalog(stored)
-        self.feed = self._catalog.feed
+        self.changes = self._catalog.changes
 
     def start(self) -> None:
         """Begin to follow the store. Call on the event loop."""
@@ -79,6 +79,10 @@ class Coredumps:
         """Dumps do not change."""
         raise errors.MethodNotAllowed("a Coredump cannot be changed, only deleted")
 
+    def unknown_fields(self, body: Mapping[str, Any]) -> Sequence[str]:  # noqa: ARG002
+        """None: no request writes a Coredump."""
+        return ()
+
     async def delete(
         self, namespace: str, name: str, body: Mapping[str, Any], how: options.Write
     ) -> tuple[dict[str, Any], bool]:
@@ -107,7 +111,7 @@ class Coredumps:
 
     async def shown(self, change: watch_cache.Change) -> dict[str, Any]:
         """What watchers see of a change."""
-        return dict(change.entry)
+        return dict(change.obj)
 
     def matches(self, entry: Mapping[str, Any], wanted: options.List) -> bool:
         """Do the selectors select this object?"""

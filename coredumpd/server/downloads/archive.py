@@ -9,8 +9,6 @@ import logging
 from collections.abc import Iterator
 from typing import Protocol
 
-from tornado import iostream
-
 from coredumpd import errors
 from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, handler
@@ -21,6 +19,7 @@ from coredumpd.server import kinds
 from coredumpd.server.downloads import ranges
 from coredumpd.server.dumps import inventory
 
+MEDIA_TYPE = "application/gzip"
 _LENGTH_MAX = 2**63 - 1
 # `timeout` and `pretty` may be added by kubectl and proxies; everything else would be a typo, and
 # a typo must not download something else than was meant.
@@ -58,7 +57,7 @@ class Download(handler.Handler):
         archive = await self.stored.run(self.stored.plan, found)
         reply = ranges.decide(self.request.headers, offset, archive.length, archive.etag)
         self.set_status(reply.code)
-        self.set_header("Content-Type", "application/gzip")
+        self.set_header("Content-Type", MEDIA_TYPE)
         self.set_header("Content-Disposition", f'attachment; filename="{name}.tar.gz"')
         for header, value in reply.headers.items():
             self.set_header(header, value)
@@ -77,7 +76,7 @@ class Download(handler.Handler):
                 self.write(chunk)
                 await self.flush()
                 self.sent_bytes += len(chunk)
-        except iostream.StreamClosedError:
+        except handler.ClientGone:
             self.outcome = "aborted"  # the client left; nobody to tell
         except (errors.CoredumpdError, OSError) as error:
             _log.error("auditID %s: the download is cut: %s", self.audit_id, error)
@@ -118,7 +117,7 @@ def _close(chunks: Iterator[bytes]) -> None:
 
 def routes(resource: Dumps, stored: inventory.Inventory) -> list[application.Route]:
     """The download routes of one kind: `<plural>/dump` and `<plural>/proxy` are own rights."""
-    place = rf"{kinds.BASE}/namespaces/(?P<namespace>[^/]+)/{resource.kind.plural}"
+    place = rf"{kinds.API_GROUP.path}/namespaces/(?P<namespace>[^/]+)/{resource.kind.plural}"
     arguments = {"resource": resource, "stored": stored}
     return [
         application.Route(
@@ -128,5 +127,5 @@ def routes(resource: Dumps, stored: inventory.Inventory) -> list[application.Rou
             arguments,
         )
         for subresource in resource.kind.subresources
-        if subresource.name in ("dump", "proxy")
+        if subresource.produces == MEDIA_TYPE
     ]

@@ -6,7 +6,7 @@ from coredumpd import errors
 from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, handler
 from coredumpd.server import kinds
-from coredumpd.server.coredumps import resource as coredumps
+from coredumpd.server.downloads import archive
 from coredumpd.server.dumps import inventory
 
 FILE = "backtrace.txt"
@@ -21,7 +21,7 @@ class Backtrace(handler.Handler):
     def initialize(  # type: ignore[override]
         self,
         rights: rights.Rights,
-        resource: coredumps.Coredumps,
+        resource: archive.Dumps,
         stored: inventory.Inventory,
     ) -> None:
         """Tornado's; the arguments come from the route."""
@@ -44,9 +44,9 @@ class Backtrace(handler.Handler):
     head = get
 
 
-def routes(resource: coredumps.Coredumps, stored: inventory.Inventory) -> list[application.Route]:
+def routes(resource: archive.Dumps, stored: inventory.Inventory) -> list[application.Route]:
     """What this module serves."""
-    place = rf"{kinds.BASE}/namespaces/(?P<namespace>[^/]+)/{kinds.COREDUMP.plural}"
+    place = rf"{kinds.API_GROUP.path}/namespaces/(?P<namespace>[^/]+)/{kinds.COREDUMP.plural}"
     arguments = {"resource": resource, "stored": stored}
     demanded = rights.Resource(kinds.GROUP, kinds.VERSION, kinds.COREDUMP.plural, "backtrace")
     return [

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from coredumpd import errors
-from coredumpd.apiserver.rest import watch_cache as feeds
+from coredumpd.apiserver.rest import watch_cache
 from coredumpd.objects import interface
 from coredumpd.server.endpoints import codec
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 class Pump:
     """Runs from `start` to `stop`. The feed is only touched on the loop that started it."""
 
-    def __init__(self, engine: interface.Engine, prefix: str, feed: feeds.Feed) -> None:
+    def __init__(self, engine: interface.Engine, prefix: str, feed: watch_cache.WatchCache) -> None:
         self._engine = engine
         self._prefix = prefix
         self._feed = feed
@@ -74,10 +74,10 @@ class Pump:
                 self._loop.call_soon_threadsafe(function, argument)
 
 
-def changes(events: Sequence[interface.Event]) -> list[feeds.Change]:
+def changes(events: Sequence[interface.Event]) -> list[watch_cache.Change]:
     """Engine events as changes of objects."""
     return [
-        feeds.Change(
+        watch_cache.Change(
             event.kind,
             codec.decode(event.value, event.revision),
             None if event.previous is None else codec.decode(event.previous, event.revision),

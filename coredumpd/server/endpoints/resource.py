@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from coredumpd import errors
@@ -38,8 +38,8 @@ class Endpoints:
         self._stored = stored
         self._cluster = about
         self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, "objects")
-        self.feed = watch_cache.Feed()
-        self._pump = follow.Pump(engine, codec.PREFIX, self.feed)
+        self.changes = watch_cache.WatchCache()
+        self._pump = follow.Pump(engine, codec.PREFIX, self.changes)
 
     def start(self) -> None:
         """Begin to follow the engine. Call on the event loop."""
@@ -157,9 +157,13 @@ class Endpoints:
         who = f"pod {namespace}/{name} (uid {pod.uid})"
         return who, selection.select(found, who, container, id)
 
+    def unknown_fields(self, body: Mapping[str, Any]) -> Sequence[str]:
+        """Paths of fields that no CoredumpEndpoint has."""
+        return rules.unknown_fields(body)
+
     async def check(self) -> None:
         """Raises Unavailable or StorageError while the engine does not answer."""
-        if not self.feed.open:
+        if not self.changes.open:
             raise errors.Unavailable("changes cannot be watched yet")
         await self._run(self._engine.revision)
 
@@ -169,9 +173,9 @@ class Endpoints:
 
     async def shown(self, change: watch_cache.Change) -> dict[str, Any]:
         """A change's object as watchers see it, with the status that is true now."""
-        meta = change.entry["metadata"]
+        meta = change.obj["metadata"]
         uids = await self._cluster.pod_uids(meta["namespace"])
-        return await self._with_status(dict(change.entry), uids)
+        return await self._with_status(dict(change.obj), uids)
 
     def close(self) -> None:
         """Free the engine."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import resource
 import ssl
 
 import pytest
@@ -166,3 +167,30 @@ def test_a_later_head_and_a_body_that_trickle_in_are_cut(serving, monkeypatch):
     monkeypatch.setattr(listener, "IDLE_S_MAX", 0.5)
     monkeypatch.setattr(listener, "BODY_S_MAX", 0.5)
     serving(scenario)
+
+
+@pytest.fixture
+def limits(monkeypatch):
+    """[soft, hard], and what they are set to."""
+    now = [1024, 1024]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(now))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: now.__setitem__(slice(2), wanted))
+    return now
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "room", "soft_after"),
+    [
+        (1024, 1024, 384, 1024),
+        (1024, 4096, 1920, 4096),
+        (1024, 1_048_576, 4096, 8448),
+        (1024, resource.RLIM_INFINITY, 4096, 8448),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 4096, resource.RLIM_INFINITY),
+        (100_000, 100_000, 4096, 100_000),
+        (64, 64, 1, 64),
+    ],
+)
+def test_connections_fit_the_open_files(limits, soft, hard, room, soft_after):
+    limits[:] = soft, hard
+    assert listener.room_for(4096) == room
+    assert limits == [soft_after, hard]

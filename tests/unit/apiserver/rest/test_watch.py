@@ -4,10 +4,7 @@ import asyncio
 import json
 import types
 
-import pytest
-
-from coredumpd.apiserver.rest import watch
-from coredumpd.apiserver.rest import watch_cache as feeds
+from coredumpd.apiserver.rest import watch, watch_cache
 from coredumpd.server import kinds
 
 
@@ -39,7 +36,7 @@ class Handler:
         self.left = True
 
 
-class Feed:
+class Cache:
     """Nothing ever happens."""
 
     open = True
@@ -59,26 +56,22 @@ class Feed:
 class Resource:
     kind = kinds.ENDPOINT
     fields: tuple[str, ...] = ()
-    feed = Feed()
+    changes = Cache()
 
     async def revision(self) -> int:
         return 7
 
 
-def test_a_watch_in_which_nothing_happens_gets_bookmarks_from_time_to_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(watch, "BOOKMARK_S", 0.01)
+def test_a_watch_in_which_nothing_happens_gets_bookmarks_from_time_to_time() -> None:
     handler = Handler(3, resourceVersion="7", allowWatchBookmarks="true")
-    asyncio.run(_watch(handler))
+    asyncio.run(_watch(handler, bookmark_every_s=0.01))
     assert [line["type"] for line in handler.lines] == ["BOOKMARK"] * 3
     assert [line["object"]["metadata"]["resourceVersion"] for line in handler.lines] == ["7"] * 3
 
 
-def test_who_does_not_ask_for_bookmarks_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "BOOKMARK_S", 0.01)
+def test_who_does_not_ask_for_bookmarks_gets_none() -> None:
     handler = Handler(1, resourceVersion="7", timeoutSeconds="1")
-    asyncio.run(_watch(handler))
+    asyncio.run(_watch(handler, bookmark_every_s=0.01))
     assert handler.lines == []
 
 
@@ -94,25 +87,25 @@ class Eventful(Resource):
     """A change is there at the start; looking up what to show of it takes until two more came."""
 
     def __init__(self) -> None:
-        self.feed = feeds.Feed()
-        self.feed.start(7)
-        self.feed.push([_change(8)])
+        self.changes = watch_cache.WatchCache()
+        self.changes.start(7)
+        self.changes.push([_change(8)])
 
     def matches(self, entry: object, wanted: object) -> bool:
         return True
 
-    async def shown(self, change: feeds.Change) -> dict[str, object]:
+    async def shown(self, change: watch_cache.Change) -> dict[str, object]:
         await asyncio.sleep(0)
         if change.revision == 8:
-            self.feed.push([_change(9), _change(10)])
-        return dict(change.entry)
+            self.changes.push([_change(9), _change(10)])
+        return dict(change.obj)
 
 
-def _change(revision: int) -> feeds.Change:
+def _change(revision: int) -> watch_cache.Change:
     meta = {"namespace": "team-a", "name": "a", "resourceVersion": str(revision)}
-    return feeds.Change("ADDED", {"metadata": meta}, None, revision, 1)
+    return watch_cache.Change("ADDED", {"metadata": meta}, None, revision, 1)
 
 
-async def _watch(handler: Handler, resource: Resource | None = None) -> None:
+async def _watch(handler: Handler, resource: Resource | None = None, **options: float) -> None:
     async with asyncio.timeout(10):
-        await watch.Watching(handler, resource or Resource(), "team-a").run()
+        await watch.Stream(handler, resource or Resource(), "g/v1", "team-a", **options).run()

@@ -13,7 +13,7 @@ def change(revision: int, size: int = 1) -> watch_cache.Change:
 
 
 def test_what_came_after_a_revision_is_told():
-    made = watch_cache.Feed()
+    made = watch_cache.WatchCache()
     made.start(10)
     made.push([change(11), change(13)])
     assert [one.revision for one in made.after(10)] == [11, 13]
@@ -22,7 +22,7 @@ def test_what_came_after_a_revision_is_told():
 
 
 def test_below_what_is_kept_is_expired():
-    made = watch_cache.Feed()
+    made = watch_cache.WatchCache()
     made.start(10)
     with pytest.raises(errors.Expired):
         made.after(9)
@@ -33,7 +33,7 @@ def test_below_what_is_kept_is_expired():
 
 
 def test_large_changes_push_old_ones_out():
-    made = watch_cache.Feed()
+    made = watch_cache.WatchCache()
     made.start(0)
     made.push([change(1, watch_cache.BYTES_MAX), change(2, 1)])
     with pytest.raises(errors.Expired):
@@ -42,7 +42,7 @@ def test_large_changes_push_old_ones_out():
 
 
 def test_a_new_start_expires_everybody_and_wakes_them():
-    made, wake = watch_cache.Feed(), asyncio.Event()
+    made, wake = watch_cache.WatchCache(), asyncio.Event()
     made.start(5)
     made.join(wake)
     made.start(8)

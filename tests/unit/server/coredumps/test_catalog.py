@@ -62,7 +62,7 @@ def test_what_came_and_went_is_told_with_growing_revisions(run, clock):
         opened.delete(first)
         clock.now += 60
         await known.refresh("team-a")
-        told = [(one.kind, one.entry["metadata"]["name"]) for one in known.feed.after(start)]
+        told = [(one.kind, one.obj["metadata"]["name"]) for one in known.changes.after(start)]
         assert sorted(told) == [("ADDED", second.id), ("DELETED", first.id)]
         assert known.revision > start
         assert list(known.names("team-a")) == [second.id]
@@ -77,9 +77,9 @@ def test_a_revision_of_another_process_is_expired(run, clock):
         commit(pid=1)
         clock.now += 60
         await known.refresh(None)
-        assert len(known.feed.after(start)) == 1
+        assert len(known.changes.after(start)) == 1
         with pytest.raises(errors.Expired, match="another server's"):
-            known.feed.after(start + 1)
+            known.changes.after(start + 1)
 
     run(scenario)
 
