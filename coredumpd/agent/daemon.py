@@ -18,6 +18,7 @@ from coredumpd.agent.shipping import attribution, report, sealer, shipper, stuck
 from coredumpd.agent.skipped import accounting
 from coredumpd.agent.tenants import policy_file
 from coredumpd.agent.tenants import watcher as tenants
+from coredumpd.formats import host_dir as host_dirs
 from coredumpd.kube import client
 from coredumpd.settings import sections
 from coredumpd.spool import entries, recovery
@@ -61,7 +62,7 @@ async def run(settings: sections.Settings, options: Options) -> None:
     install.prepare(host_dir)
     with await _sole_agent(host_dir):
         policy_file.write(host_dir, settings.policy, options.node)
-        spool = entries.Spool(str(host_dir / "spool"))
+        spool = entries.Spool(str(host_dir / host_dirs.SPOOL))
         target = stores.open_target(settings.agent.store, settings.bucket, settings.upload)
         async with contextlib.AsyncExitStack() as stack:
             api = await _connect(options)
@@ -218,7 +219,9 @@ class _Daemon:
         _log.info("%s", self._kernel.restore())
         left = install.remove_all(self._host_dir)
         if left:
-            _log.warning("%d unshipped dumps stay in %s/spool", len(left), self._host_dir)
+            _log.warning(
+                "%d unshipped dumps stay in %s", len(left), self._host_dir / host_dirs.SPOOL
+            )
 
 
 def _require_sockets(host_dir: Path) -> None:
@@ -244,7 +247,7 @@ async def _sole_agent(host_dir: Path) -> contextlib.closing[Any]:
 
     Local disk, so flock(2) is honest here. Raises Conflict.
     """
-    lock = (host_dir / "state" / "lock").open("w")
+    lock = (host_dir / host_dirs.AGENT_LOCK).open("w")
     for _ in range(int(LOCK_WAIT_S)):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

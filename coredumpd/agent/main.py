@@ -12,6 +12,7 @@ from coredumpd import log
 from coredumpd.agent import daemon
 from coredumpd.agent.node import install
 from coredumpd.agent.tenants import policy_file
+from coredumpd.formats import host_dir as host_dirs
 from coredumpd.formats import names
 from coredumpd.settings import file, sections
 
@@ -65,7 +66,8 @@ def _uninstall(agent: sections.AgentSettings, host_dir: Path) -> int:
     left = install.remove_all(host_dir)
     print(f"removed the handler from {host_dir}")
     if left:
-        print(f"{len(left)} unshipped dumps stay in {host_dir}/spool; an agent would ship them")
+        spool = host_dir / host_dirs.SPOOL
+        print(f"{len(left)} unshipped dumps stay in {spool}; an agent would ship them")
     return 0
 
 

@@ -5,15 +5,15 @@ a value can never shift the others; still, none of the fields here is text that 
 comm, exe and hostname are read from /proc or not at all. `%F`, the pidfd, is last because kernels
 before 6.16 drop unknown specifiers, which leaves an empty word or none.
 
-Standard library free on purpose: the crash path imports it.
+The crash path imports this module: no standard library here, on purpose.
 """
 
 from __future__ import annotations
 
 from coredumpd import errors
+from coredumpd.formats import host_dir as host_dirs
 
 CORE_PATTERN_BYTES_MAX = 127  # CORENAME_MAX_SIZE - 1; the kernel cuts longer ones silently
-SOCKET = "capture.sock"  # below hostDir
 _SOCKET_PATH_BYTES_MAX = 107  # unix(7): sun_path, without its NUL
 _U64_MAX = 2**64 - 1
 _PID_MAX = 2**22
@@ -80,7 +80,7 @@ def render_socket(host_dir: str) -> str:
     Raises SettingsError if the path is unusable: the kernel walks it from the initial root and
     follows no link (fs/coredump.c, net/unix/af_unix.c).
     """
-    path = f"{host_dir}/{SOCKET}"
+    path = f"{host_dir}/{host_dirs.CAPTURE_SOCKET}"
     problem = None
     if not path.startswith("/") or ".." in path:
         problem = "must be an absolute path without '..'"

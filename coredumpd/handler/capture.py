@@ -11,6 +11,7 @@ import time
 
 from coredumpd import durable, errors
 from coredumpd.formats import core_pattern, kernel_log, policy
+from coredumpd.formats import host_dir as host_dirs
 from coredumpd.handler import describe, limits
 from coredumpd.handler.evidence import process, runtime
 from coredumpd.handler.sandbox import enter
@@ -99,4 +100,4 @@ def _owner(rules: policy.Policy, crashed: process.Process) -> runtime.Container 
 
 def _spool(host_dir: str) -> int:
     os.close(durable.open_directory(host_dir))
-    return durable.open_directory(f"{host_dir}/spool", create=True)
+    return durable.open_directory(f"{host_dir}/{host_dirs.SPOOL}", create=True)

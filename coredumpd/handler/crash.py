@@ -12,6 +12,7 @@ import time
 
 from coredumpd import errors
 from coredumpd.formats import core_pattern
+from coredumpd.formats import host_dir as host_dirs
 
 PROC = "/proc"
 FIRST_READ_BYTES = 64 * 1024  # a pipe's default capacity
@@ -40,7 +41,7 @@ def take(source: int, args: core_pattern.CrashArgs, host_dir: str, mode: str) ->
     from coredumpd.handler import capture
     from coredumpd.handler.evidence import process
 
-    rules = policy.load_or_default(f"{host_dir}/policy.json")
+    rules = policy.load_or_default(f"{host_dir}/{host_dirs.POLICY}")
     set_deadline(rules.captureTimeout)
     _yield_to_others(rules.niceness)
     if rules.procDir != PROC:

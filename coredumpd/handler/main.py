@@ -12,6 +12,7 @@ import sys
 
 from coredumpd import errors
 from coredumpd.formats import core_pattern, kernel_log
+from coredumpd.formats import host_dir as host_dirs
 from coredumpd.handler import crash
 
 USAGE = """\
@@ -70,12 +71,12 @@ def main(words: list[str]) -> int:
 
 def _host_dir(executable: str) -> str:
     """`DIR` of `DIR/versions/<digest>/coredumpd`, links resolved. Raises UsageError elsewhere."""
-    parts = os.path.realpath(executable).rsplit("/", 3)
-    if len(parts) != 4 or parts[1] != "versions" or not parts[0]:
+    host_dir = host_dirs.of_launcher(os.path.realpath(executable))
+    if host_dir is None:
         rule = "the handler runs from <hostDir>/versions/<digest>/: use `coredumpd agent install`"
         cause = errors.Cause("executable", executable, rule)
         raise errors.UsageError(f"not installed: {cause}", (cause,))
-    return parts[0]
+    return host_dir
 
 
 def _occupy_standard_fds() -> None:

@@ -17,6 +17,7 @@ ALLOWED = {
     "coredumpd",
     "coredumpd.errors",
     "coredumpd.formats",
+    "coredumpd.formats.host_dir",
     "coredumpd.formats.kernel_log",
     "coredumpd.formats.layout",
     "coredumpd.formats.names",
@@ -89,6 +90,7 @@ AT_THE_DOOR = {
     "coredumpd.log",
     "coredumpd.formats",
     "coredumpd.formats.core_pattern",
+    "coredumpd.formats.host_dir",
     "coredumpd.formats.kernel_log",
 }
 

@@ -16,6 +16,7 @@ import pytest
 from coredumpd import errors
 from coredumpd.agent.skipped import connector
 from coredumpd.formats import core_pattern
+from coredumpd.formats import host_dir as host_dirs
 from coredumpd.formats import record as records
 from support import corepattern, installed, pods, waiting
 
@@ -122,7 +123,7 @@ class Listener:
         self, handler: installed.Installed, workers: int, listening: socket.socket | None = None
     ) -> None:
         """`listening`: the socket of a listener that died."""
-        self.path = handler.host_dir / core_pattern.SOCKET
+        self.path = handler.host_dir / host_dirs.CAPTURE_SOCKET
         self.control, theirs = socket.socketpair()
         if listening is None:
             listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

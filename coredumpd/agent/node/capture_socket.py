@@ -20,6 +20,7 @@ from coredumpd import errors
 from coredumpd.agent import metrics
 from coredumpd.agent.node import host_namespaces, install, sysctls
 from coredumpd.formats import core_pattern
+from coredumpd.formats import host_dir as host_dirs
 
 CORE_MODES = Path("/proc/sys/kernel/core_modes")  # Linux 6.16
 QUEUE_MAX = 4096  # more crashes at once lose their cores; net.core.somaxconn may be lower
@@ -58,7 +59,7 @@ class Listening:
         self, host_dir: Path, settings: sysctls.Kernel, workers: int, counters: metrics.Metrics
     ) -> None:
         self._host_dir = host_dir
-        self._path = host_dir / core_pattern.SOCKET
+        self._path = host_dir / host_dirs.CAPTURE_SOCKET
         self._kernel = settings
         self._pipe = settings.pattern
         self._workers = workers
@@ -129,7 +130,7 @@ class Listening:
         return control
 
     def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
-        program = str(self._host_dir / "current" / install.LAUNCHER)
+        program = str(self._host_dir / host_dirs.CURRENT_LAUNCHER)
         words = [program, "handle", "--listen", str(self._workers)]
         try:
             return subprocess.Popen(

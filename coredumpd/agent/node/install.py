@@ -19,8 +19,8 @@ import psutil
 import coredumpd
 from coredumpd import durable, errors
 from coredumpd.formats import core_pattern
+from coredumpd.formats import host_dir as host_dirs
 
-LAUNCHER = "coredumpd"
 _BUNDLE = "handler_bundle"  # build.spec puts it there
 _PID_NS_INIT_INODE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 _SOURCE_SCRIPT = """\
@@ -47,7 +47,7 @@ def prepare(host_dir: Path) -> None:
                 f"hostDir {host_dir}: must belong to uid {os.geteuid()} and be writable by nobody"
                 " else, because the kernel runs what is in it as root"
             )
-        for name in ("versions", "spool", "state"):
+        for name in (host_dirs.VERSIONS, host_dirs.SPOOL, host_dirs.STATE):
             (host_dir / name).mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise errors.StorageError(f"hostDir {host_dir}: {error.strerror}") from error
@@ -60,7 +60,7 @@ def prepare(host_dir: Path) -> None:
 
 def pattern_line(host_dir: Path) -> str:
     """The core_pattern that runs the handler below `host_dir`. Raises SettingsError."""
-    return core_pattern.render(str(host_dir / "current" / LAUNCHER))
+    return core_pattern.render(str(host_dir / host_dirs.CURRENT_LAUNCHER))
 
 
 def install(host_dir: Path) -> str:
@@ -68,7 +68,7 @@ def install(host_dir: Path) -> str:
 
     Raises StorageError.
     """
-    versions = host_dir / "versions"
+    versions = host_dir / host_dirs.VERSIONS
     try:
         for leftover in versions.glob(".*"):  # an install that was killed
             shutil.rmtree(leftover)
@@ -98,14 +98,14 @@ def remove_old(host_dir: Path) -> list[str]:
     """Remove the versions that are not current and that no process runs; returns their names."""
     if not in_first_pid_namespace():
         return []  # we would not see the handlers of the host
-    current = os.path.basename(os.readlink(host_dir / "current"))
+    current = os.path.basename(os.readlink(host_dir / host_dirs.CURRENT))
     running = _running()
     removed = []
-    for version in sorted((host_dir / "versions").iterdir()):
+    for version in sorted((host_dir / host_dirs.VERSIONS).iterdir()):
         if version.name == current:
             continue
         with contextlib.suppress(FileNotFoundError):  # no launcher: nothing can run it
-            about = (version / LAUNCHER).stat()
+            about = (version / host_dirs.LAUNCHER).stat()
             if (about.st_dev, about.st_ino) in running:
                 continue
         shutil.rmtree(version, ignore_errors=True)
@@ -116,13 +116,13 @@ def remove_old(host_dir: Path) -> list[str]:
 def remove_all(host_dir: Path) -> list[str]:
     """Undo `install`, unshipped dumps aside; returns the spool entries that stay."""
     with contextlib.suppress(FileNotFoundError):
-        (host_dir / "current").unlink()
-    for name in ("versions", "state"):
+        (host_dir / host_dirs.CURRENT).unlink()
+    for name in (host_dirs.VERSIONS, host_dirs.STATE):
         shutil.rmtree(host_dir / name, ignore_errors=True)
-    for name in ("policy.json", core_pattern.SOCKET):
+    for name in (host_dirs.POLICY, host_dirs.CAPTURE_SOCKET):
         with contextlib.suppress(FileNotFoundError):
             (host_dir / name).unlink()
-    spool = host_dir / "spool"
+    spool = host_dir / host_dirs.SPOOL
     left = sorted(entry.name for entry in spool.iterdir()) if spool.exists() else []
     for directory in (spool, host_dir):
         with contextlib.suppress(OSError):  # not empty, or a mount point
@@ -149,11 +149,11 @@ def _unpack(target: Path) -> None:
         target.mkdir()
         tree = Path(coredumpd.__file__).resolve().parents[1]
         script = _SOURCE_SCRIPT.format(python=sys.executable, tree=str(tree))
-        (target / LAUNCHER).write_text(script)
+        (target / host_dirs.LAUNCHER).write_text(script)
     for directory, _, names in os.walk(target, topdown=False):
         for name in names:
             path = os.path.join(directory, name)
-            os.chmod(path, 0o700 if name == LAUNCHER else 0o600)
+            os.chmod(path, 0o700 if name == host_dirs.LAUNCHER else 0o600)
             descriptor = os.open(path, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
@@ -176,10 +176,10 @@ def _digest(directory: Path) -> str:
 
 
 def _switch(host_dir: Path, digest: str) -> None:
-    current, target = host_dir / "current", f"versions/{digest}"
+    current, target = host_dir / host_dirs.CURRENT, f"{host_dirs.VERSIONS}/{digest}"
     if current.is_symlink() and os.readlink(current) == target:
         return
-    new = host_dir / "current.new"
+    new = host_dir / f"{host_dirs.CURRENT}.new"
     with contextlib.suppress(FileNotFoundError):  # the usual case
         new.unlink()
     new.symlink_to(target)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from coredumpd import durable, errors
 from coredumpd.agent.node import host_namespaces
+from coredumpd.formats import host_dir as host_dirs
 
 PROC_SYS = Path("/proc/sys")
 PATTERN, PIPE_LIMIT, SUID_DUMPABLE = (
@@ -22,7 +23,10 @@ PATTERN, PIPE_LIMIT, SUID_DUMPABLE = (
     "fs/suid_dumpable",
 )
 KERNEL_DEFAULT_PATTERN = "core"
-_OURS = re.compile(r"\|\S*/current/coredumpd handle |@@\S*/capture\.sock\Z")
+_OURS = re.compile(
+    rf"\|\S*/{re.escape(host_dirs.CURRENT_LAUNCHER)} handle "
+    rf"|@@\S*/{re.escape(host_dirs.CAPTURE_SOCKET)}\Z"
+)
 
 
 def is_ours(pattern: str) -> bool:
@@ -43,7 +47,7 @@ class Kernel:
     ) -> None:
         """`suid_dumpable` None: not ours to set."""
         self._host_dir = host_dir
-        self._original = host_dir / "state" / "original.json"
+        self._original = host_dir / host_dirs.ORIGINAL_SYSCTLS
         self._proc_sys = proc_sys
         self.pattern = pattern
         # The limit first: while the pattern is still another's, ours would already apply.
@@ -93,7 +97,7 @@ class Kernel:
         """
         found = self.read(PATTERN)
         original = self._remembered()
-        lines = (f"|{self._host_dir}/current/coredumpd handle ", f"@@{self._host_dir}/")
+        lines = (f"|{self._host_dir}/{host_dirs.CURRENT_LAUNCHER} handle ", f"@@{self._host_dir}/")
         if not found.startswith(lines):
             self._forget()
             return f"core_pattern is not ours, left as it is: {found!r}"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from coredumpd import durable
+from coredumpd.formats import host_dir as host_dirs
 from coredumpd.settings import sections
 
 VERSION = 1
-_NAME = "policy.json"
 _log = logging.getLogger(__name__)
 Rules = Mapping[str, Mapping[str, Any]]  # by namespace or pod uid: what differs from the default
 
@@ -45,7 +45,7 @@ def write(
 
     `tenants` None: what the last agent knew of them stands, until Kubernetes has been asked.
     """
-    path = host_dir / _NAME
+    path = host_dir / host_dirs.POLICY
     data = encode(policy, node, read_tenants(host_dir) if tenants is None else tenants)
     try:
         if path.read_bytes() == data:
@@ -58,7 +58,7 @@ def write(
 def read_tenants(host_dir: Path) -> Tenants:
     """Those of the snapshot that is there; none when it cannot be read."""
     try:
-        document = json.loads((host_dir / _NAME).read_bytes())
+        document = json.loads((host_dir / host_dirs.POLICY).read_bytes())
         sealed = document.get("encryptTo")
         return Tenants(
             dict(document.get("namespaces", {})),

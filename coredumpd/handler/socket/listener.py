@@ -21,6 +21,7 @@ import time
 
 from coredumpd import errors
 from coredumpd.formats import core_pattern, kernel_log
+from coredumpd.formats import host_dir as host_dirs
 from coredumpd.handler import crash
 from coredumpd.handler.sandbox import enter  # as json
 from coredumpd.handler.socket import handshake, peer
@@ -186,7 +187,7 @@ def serve(connection: int, host_dir: str) -> None:
 
 def hand_back(host_dir: str) -> None:
     """Let the kernel run the pipe handler again, unless core_pattern is somebody else's by now."""
-    pipe = core_pattern.render(f"{host_dir}/current/coredumpd")
+    pipe = core_pattern.render(f"{host_dir}/{host_dirs.CURRENT_LAUNCHER}")
     try:
         descriptor = os.open(CORE_PATTERN, os.O_RDWR | os.O_CLOEXEC)
         try:

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coredumpd import errors
-from coredumpd.formats import layout, names
 from coredumpd.formats import record as records
 
 
@@ -54,41 +53,6 @@ def test_bytes_that_are_no_record_are_refused(data: bytes) -> None:
 def test_no_bytes_make_the_reader_fail_in_another_way(data: bytes) -> None:
     with pytest.raises(errors.BadRecord):
         records.CrashRecord.parse(b"#" + data)
-
-
-@given(st.text(), st.integers(0, 2**64 - 1), st.integers(0, 2**22), st.integers(0, 2**32))
-def test_an_id_is_always_a_valid_object_name(exe: str, time: int, pid: int, nonce: int) -> None:
-    id = names.make_id(exe, time, pid, nonce)
-    assert names.is_dns_subdomain(id)
-    assert len(id) <= 63
-    layout.DumpKey("ns", "uid", "c", id)
-
-
-def test_an_id_shows_program_time_and_pid() -> None:
-    id = names.make_id("My App../x", 1767323045, 7, 0xBEEF)
-    assert id == "my-app.x-20260102t030405z-7-beef"
-
-
-@pytest.mark.parametrize(
-    ("namespace", "uid", "container", "id"),
-    [
-        ("..", "u", "c", "i"),
-        ("ns", "../u", "c", "i"),
-        ("ns", "u", "a/b", "i"),
-        ("ns", "u", "c", ".hidden"),
-        ("ns", "u", "c", "i.part/../x"),
-        ("ns", "u", "c", "x" * 64),
-        ("NS", "u", "c", "i"),
-        ("ns", "u", "", "i"),
-        ("ns", "u\x00", "c", "i"),
-        ("_host", "../n", "c", "i"),
-    ],
-)
-def test_a_key_with_a_part_that_is_no_kubernetes_name_is_refused(
-    namespace: str, uid: str, container: str, id: str
-) -> None:
-    with pytest.raises(errors.Invalid):
-        layout.DumpKey(namespace, uid, container, id)
 
 
 def test_a_pods_record_knows_its_place_in_the_store() -> None:
@@ -142,20 +106,3 @@ def test_a_sealed_core_that_does_not_say_what_it_is_is_refused(sealed: Any, fiel
     with pytest.raises(errors.BadRecord) as caught:
         records.CrashRecord.parse(json.dumps(raw).encode())
     assert field in {cause.field for cause in caught.value.causes}
-
-
-@pytest.mark.parametrize(
-    ("id", "expected"),
-    [
-        (names.make_id("my-app", 1764000000, 4194303, 7), 4194303),
-        (names.make_id("x" * 200, 1764000000, 1, 7) + ".part", 1),
-        ("a-b-12345678901-c", None),
-        ("a-b-\u0667-c", None),
-        ("stray", None),
-        ("", None),
-    ],
-)
-def test_the_process_is_read_from_an_id_and_from_nothing_else(
-    id: str, expected: int | None
-) -> None:
-    assert names.pid_of(id) == expected

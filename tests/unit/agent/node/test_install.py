@@ -12,6 +12,7 @@ import pytest
 from coredumpd import errors
 from coredumpd.agent.node import install
 from coredumpd.formats import core_pattern
+from coredumpd.formats import host_dir as host_dirs
 
 
 @pytest.fixture
@@ -58,11 +59,11 @@ def test_an_old_version_goes_when_no_process_runs_it(host_dir: Path) -> None:
     install.install(host_dir)
     old = host_dir / "versions" / "old"
     old.mkdir()
-    shutil.copy("/bin/sleep", old / install.LAUNCHER)
-    running = subprocess.Popen([old / install.LAUNCHER, "60"])
+    shutil.copy("/bin/sleep", old / host_dirs.LAUNCHER)
+    running = subprocess.Popen([old / host_dirs.LAUNCHER, "60"])
     try:
         end = time.monotonic() + 10  # until the exec has happened
-        while os.readlink(f"/proc/{running.pid}/exe") != str(old / install.LAUNCHER):
+        while os.readlink(f"/proc/{running.pid}/exe") != str(old / host_dirs.LAUNCHER):
             assert time.monotonic() < end
         assert install.remove_old(host_dir) == []
     finally:

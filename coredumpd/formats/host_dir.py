@@ -1,0 +1,26 @@
+"""The files and directories below hostDir, which agent and handler share on each node.
+
+All paths here are relative to hostDir; docs/formats.md shows the tree. Import it as `host_dirs`:
+`host_dir` is everywhere the name of the directory itself.
+
+The crash path imports this module before it reads the first byte: constants only, no imports.
+"""
+
+from __future__ import annotations
+
+VERSIONS = "versions"  # VERSIONS/<digest>/LAUNCHER: each installed handler
+LAUNCHER = "coredumpd"
+CURRENT = "current"  # a link to VERSIONS/<digest>
+CURRENT_LAUNCHER = f"{CURRENT}/{LAUNCHER}"  # what core_pattern names
+POLICY = "policy.json"
+CAPTURE_SOCKET = "capture.sock"
+SPOOL = "spool"
+STATE = "state"  # the agent's own memory
+ORIGINAL_SYSCTLS = f"{STATE}/original.json"
+AGENT_LOCK = f"{STATE}/lock"
+
+
+def of_launcher(path: str) -> str | None:
+    """The hostDir in which `path` is an installed launcher; None when it is no such path."""
+    parts = path.rsplit("/", 3)
+    return parts[0] or None if len(parts) == 4 and parts[1] == VERSIONS else None
