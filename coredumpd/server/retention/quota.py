@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Protocol
 
 from coredumpd import errors, units
-from coredumpd.formats import layout, names, quota_notice
+from coredumpd.formats import event_reasons, layout, names, quota_notice
 from coredumpd.formats import record as records
 
-EVENT = "CoreDumpQuota"
+EVENT = event_reasons.QUOTA
 WARN_SHARE = 0.9
 _TIMEOUT_S = 30.0
 _log = logging.getLogger(__name__)

@@ -1,0 +1,23 @@
+"""The reasons of the Events that coredumpd writes, each once: alerts and people search for them."""
+
+DUMPED = "CoreDumped"
+TRUNCATED = "CoreDumpTruncated"
+SKIPPED = "CoreDumpSkipped"
+QUOTA = "CoreDumpQuota"
+POLICY = "CoreDumpPolicy"
+STUCK = "CoreDumpsStuck"
+RESUMED = "CoreDumpsResumed"
+PATTERN_DRIFT = "CorePatternDrift"
+PATTERN_FIGHT = "CorePatternFight"
+
+MEANINGS = {
+    DUMPED: "on a pod: a crash of one of its containers is in the store",
+    TRUNCATED: "on a pod: as CoreDumped, but the core ends early; the message says why",
+    SKIPPED: "on a pod: crashes of a loop are only counted; on a Node: a crash was not captured",
+    QUOTA: "on a pod: its namespace is near its quota, or the quota allowed only the record",
+    POLICY: "on a pod: an annotation of the pod or its namespace cannot be obeyed",
+    STUCK: "on a Node: dumps have not reached the store for longer than agent.stuckAfter",
+    RESUMED: "on a Node: dumps reach the store again",
+    PATTERN_DRIFT: "on a Node: something else changed a core setting; it is ours again",
+    PATTERN_FIGHT: "on a Node: something else keeps changing them; corrections pause",
+}
