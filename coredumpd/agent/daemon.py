@@ -14,7 +14,7 @@ from typing import Any
 from coredumpd import aiokit, errors
 from coredumpd.agent import events, health, metrics
 from coredumpd.agent.node import capture_socket, guard, install, sysctls, uninstall
-from coredumpd.agent.shipping import attribution, report, sealer, shipper, stuck
+from coredumpd.agent.shipping import attribution, delivery, report, sealer, shipper, stuck
 from coredumpd.agent.skipped import accounting
 from coredumpd.agent.tenants import policy_file
 from coredumpd.agent.tenants import watcher as tenants
@@ -47,9 +47,9 @@ class Options:
         self.own_kernel = own_kernel
 
 
-def make_kernel(host_dir: Path, agent: sections.AgentSettings, line: str) -> sysctls.Kernel:
+def core_sysctls(host_dir: Path, agent: sections.AgentSettings, line: str) -> sysctls.CoreSysctls:
     """The node's core settings as `agent` wants them."""
-    return sysctls.Kernel(host_dir, line, agent.corePipeLimit, agent.suidDumpable)
+    return sysctls.CoreSysctls(host_dir, line, agent.corePipeLimit, agent.suidDumpable)
 
 
 async def run(settings: sections.Settings, options: Options) -> None:
@@ -87,7 +87,7 @@ class _Daemon:
         self._api = api
         self._metrics = metrics.Metrics()
         self._events = events.Events(api, options.node)
-        self._observer = report.Observer(self._metrics, self._events)
+        self._reporter = report.Reporter(self._metrics, self._events)
         attributor = attribution.Attributor(api, options.node)
         self._tenants: tenants.Watcher | None = None
         seals: sealer.Sealer | None = None
@@ -101,24 +101,22 @@ class _Daemon:
                 os.environ.get("POD_NAMESPACE") or client.own_namespace(),
             )
             seals = sealer.Sealer(api, self._tenants, self._events, self._metrics)
+        refuses = self._tenants.refuses if self._tenants else lambda _: False
+        preparation = delivery.Preparation(attributor, refuses, seals)
         self._shipper = shipper.Shipper(
             spool,
-            target,
-            attributor,
-            self._observer,
-            agent.parallelShips,
-            self._tenants.refuses if self._tenants else lambda _: False,
-            seals,
-            settings.crashLoop,
+            delivery.Delivery(target, preparation, self._reporter),
+            self._reporter,
+            shipper.Options(agent.parallelShips, settings.crashLoop),
         )
-        self._stuck = stuck.Watcher(self._shipper, self._observer, self._events, agent.stuckAfter)
+        self._stuck = stuck.Monitor(self._shipper, self._events, agent.stuckAfter)
         self._spool = spool
         self._port = agent.port
-        self._kernel: sysctls.Kernel | None = None
+        self._kernel: sysctls.CoreSysctls | None = None
         self._guard: guard.Guard | None = None
         self._listening: capture_socket.Listening | None = None
         if options.own_kernel:
-            self._kernel = make_kernel(host_dir, agent, install.install(host_dir))
+            self._kernel = core_sysctls(host_dir, agent, install.install(host_dir))
             self._guard = guard.Guard(self._kernel, self._metrics, self._events)
             if agent.capture == "socket":
                 _require_sockets(host_dir)
@@ -142,7 +140,7 @@ class _Daemon:
         jobs = {"ship": self._shipper.run(), "stuck": self._stuck.run()}
         jobs |= {"tell": self._events.run(), "recover": self._recover()}
         if self._guard is not None:
-            watcher = accounting.Watcher(self._metrics, self._events, self._spool)
+            watcher = accounting.Accountant(self._metrics, self._events, self._spool)
             jobs |= {"guard": self._guard.run(), "clean": self._clean(), "skips": watcher.run()}
         if self._tenants is not None:
             jobs["tenants"] = self._tenants.run()
@@ -177,7 +175,7 @@ class _Daemon:
 
     def _measure(self) -> bytes:
         self._metrics.spool_entries.set(self._shipper.waiting)
-        self._metrics.stuck_s.set(self._observer.stuck_s())
+        self._metrics.stuck_s.set(self._shipper.failing_s)
         self._metrics.silent_s.set(self._shipper.silent_s)
         return self._metrics.text()
 

@@ -1,76 +1,66 @@
-"""What this node's agent tells by Events: what became of a crash, and what is wrong on the node."""
+"""The Events that this node's agent writes: about stored crashes, and about this node."""
 
 from __future__ import annotations
 
 from coredumpd import units
-from coredumpd.formats import crash_loop, names
+from coredumpd.formats import crash_loop, event_reasons, names
 from coredumpd.formats import record as records
 from coredumpd.kube import events
 from coredumpd.spool import copier
-
-DUMPED, TRUNCATED, SKIPPED = "CoreDumped", "CoreDumpTruncated", "CoreDumpSkipped"
-QUOTA, POLICY = "CoreDumpQuota", "CoreDumpPolicy"
 
 
 class Events(events.Events):
     """See `kube.events.Events`; `source` is the node's name."""
 
-    async def dumped(self, crash: records.CrashRecord) -> None:
-        """A dump is in the store: tell the pod's owner."""
-        if crash.raw["namespace"] != names.HOST_NAMESPACE:
+    async def dumped(self, record: records.CrashRecord) -> None:
+        """Write an Event on the pod: its dump is in the store."""
+        if record.namespace != names.HOST_NAMESPACE:
             pod = {
                 "apiVersion": "v1",
                 "kind": "Pod",
-                "namespace": crash.raw["namespace"],
-                "name": crash.raw["podName"],
-                "uid": crash.raw["podUID"],
-                "fieldPath": f"spec.containers{{{crash.raw['container']}}}",
+                "namespace": record.namespace,
+                "name": record.pod_name,
+                "uid": record.pod_uid,
+                "fieldPath": f"spec.containers{{{record.container}}}",
             }
-            await self.write(pod, reason_of(crash), describe(crash), repeats(crash))
+            await self.write(pod, reason_of(record), describe(record), repeats(record))
 
     async def node(self, reason: str, message: str) -> None:
-        """Something about this node itself, such as a core_pattern that someone changed."""
+        """Write an Event on this node, such as one about a core_pattern that someone changed."""
         if self._source is not None:
-            about = {"apiVersion": "v1", "kind": "Node", "name": self._source, "uid": self._source}
-            await self.write(about, reason, message, message)
+            node = {"apiVersion": "v1", "kind": "Node", "name": self._source, "uid": self._source}
+            await self.write(node, reason, message, message)
 
 
-def reason_of(crash: records.CrashRecord) -> str:
-    """The Event's reason: what became of the core."""
-    if crash.raw.get(crash_loop.FIELD):
-        return SKIPPED
-    truncated = crash.raw["core"]["truncated"]
-    if truncated.get("reason") == copier.QUOTA:
-        return QUOTA
-    return TRUNCATED if truncated.get("is") else DUMPED
+def reason_of(record: records.CrashRecord) -> str:
+    """The Event's reason: was the core kept, cut short, or only counted?"""
+    if record.raw.get(crash_loop.FIELD):
+        return event_reasons.SKIPPED
+    if _cause_of_cut(record) == copier.QUOTA:
+        return event_reasons.QUOTA
+    return event_reasons.TRUNCATED if record.truncated else event_reasons.DUMPED
 
 
-def describe(crash: records.CrashRecord) -> str:
+def describe(record: records.CrashRecord) -> str:
     """One sentence for `kubectl describe pod`. All text in a record is escaped already."""
-    raw = crash.raw
-    signal = raw["signal"]["name"] or f"signal {raw['signal']['number']}"
-    if counted := crash_loop.of(crash).count if crash.raw.get(crash_loop.FIELD) else 0:
+    name = record.raw["signal"]["name"] or f"signal {record.signal_number}"
+    death = f"{record.exe or record.comm} died of {name}"
+    if crashes := crash_loop.of(record).count if record.raw.get(crash_loop.FIELD) else 0:
         return (
-            f"{_program(crash)} died of {signal} {counted} times more in a crash loop; only the"
-            f" first and the last keep their core, {crash.id} counts the others"
+            f"{death} {crashes} times more in a crash loop; only the first and the last keep their"
+            f" core, {record.id} counts the others"
         )
-    if raw["core"]["truncated"].get("reason") == copier.QUOTA:
-        return (
-            f"{_program(crash)} died of {signal}; its core is not kept, {crash.id} has only the"
-            f" record: {copier.QUOTA}"
-        )
-    size = units.format_quantity(raw["core"]["size"])
-    text = f"{_program(crash)} died of {signal}; its core of {size} is kept as {crash.id}"
-    if raw["core"]["truncated"].get("is"):
-        text += f", cut short: {raw['core']['truncated'].get('reason')}"
-    return text
+    if _cause_of_cut(record) == copier.QUOTA:
+        return f"{death}; its core is not kept, {record.id} has only the record: {copier.QUOTA}"
+    size = units.format_quantity(record.size)
+    text = f"{death}; its core of {size} is kept as {record.id}"
+    return text + f", cut short: {_cause_of_cut(record)}" if record.truncated else text
 
 
-def repeats(crash: records.CrashRecord) -> str:
+def repeats(record: records.CrashRecord) -> str:
     """Equal for crashes that are repeats of one Event."""
-    return " ".join(map(str, crash_loop.same_crash(crash)))
+    return " ".join(map(str, crash_loop.same_crash(record)))
 
 
-def _program(crash: records.CrashRecord) -> str:
-    process = crash.raw["process"]
-    return str(process["exe"] or process["comm"])
+def _cause_of_cut(record: records.CrashRecord) -> object:
+    return record.raw["core"]["truncated"].get("reason")

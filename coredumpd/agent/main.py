@@ -53,7 +53,7 @@ def _install(arguments: argparse.Namespace, settings: sections.Settings, host_di
     policy_file.write(host_dir, settings.policy, arguments.node_name)
     line = install.install(host_dir)
     if not arguments.print_pattern:
-        kernel = daemon.make_kernel(host_dir, settings.agent, line)
+        kernel = daemon.core_sysctls(host_dir, settings.agent, line)
         kernel.save_original()
         kernel.apply()
     install.remove_old(host_dir)
@@ -62,7 +62,7 @@ def _install(arguments: argparse.Namespace, settings: sections.Settings, host_di
 
 
 def _uninstall(agent: sections.AgentSettings, host_dir: Path) -> int:
-    print(daemon.make_kernel(host_dir, agent, "").restore())
+    print(daemon.core_sysctls(host_dir, agent, "").restore())
     left = install.remove_all(host_dir)
     print(f"removed the handler from {host_dir}")
     if left:

@@ -1,8 +1,8 @@
-"""What a namespace or a pod says about its own dumps, by annotations. Pure.
+"""The annotations by which namespaces and pods rule over their own dumps. Pure.
 
-The cluster's settings are the defaults, a namespace overrides them, a pod may only restrict. What
-cannot be read is never passed over in silence: each problem is a sentence for an Event, and names
-what stands instead.
+The cluster's settings are the defaults, a namespace overrides them, a pod may only restrict them.
+Each value that cannot be obeyed is reported: the problem is a sentence for an Event, which names
+the value that holds instead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WORDS = {"enabled": True, "disabled": False}
 
 
 @dataclasses.dataclass(frozen=True)
-class Capture:
+class Rules:
     """Whether crashes are captured, and how many bytes of a core are kept."""
 
     enabled: bool
@@ -31,7 +31,7 @@ class Capture:
 
 @dataclasses.dataclass(frozen=True)
 class Retention:
-    """Bytes of core.gz a namespace may keep; seconds for which a deleted pod's dumps stay."""
+    """Bytes of core.gz that a namespace may keep; seconds that a deleted pod's dumps are kept."""
 
     quota: int
     keep_s: float
@@ -39,66 +39,69 @@ class Retention:
 
 def ours(metadata: Mapping[str, object]) -> dict[str, str]:
     """The annotations of an object's `metadata` that are meant for us, without the prefix."""
-    found = metadata.get("annotations")
+    present = metadata.get("annotations")
     return {
         name.removeprefix(PREFIX): str(value)
-        for name, value in (found if isinstance(found, Mapping) else {}).items()
+        for name, value in (present if isinstance(present, Mapping) else {}).items()
         if name.startswith(PREFIX)
     }
 
 
-def of_namespace(said: Mapping[str, str], default: Capture) -> tuple[Capture, list[str]]:
-    """What holds in a namespace that says `said`, and what is wrong with that."""
-    problems = _unknown(said, OF_NAMESPACES, "of a namespace")
-    enabled, size = _enabled(said, default, problems), _size(said, default, problems)
-    if ENCRYPT_TO in said and (problem := no_config_map(said[ENCRYPT_TO])):
+def of_namespace(annotations: Mapping[str, str], default: Rules) -> tuple[Rules, list[str]]:
+    """The rules of a namespace with these annotations, and the annotations' problems."""
+    problems = _unknown(annotations, OF_NAMESPACES, "of a namespace")
+    enabled, size = _enabled(annotations, default, problems), _size(annotations, default, problems)
+    if ENCRYPT_TO in annotations and (problem := no_config_map(annotations[ENCRYPT_TO])):
         problems.append(problem)
-    return Capture(enabled, size), problems
+    return Rules(enabled, size), problems
 
 
 def no_config_map(text: str) -> str | None:
-    """What is wrong with a value of `encrypt-to`, which all the same wants sealing; or None."""
+    """Why this `encrypt-to` cannot name a ConfigMap, or None.
+
+    Even such a value keeps dumps from being shipped in the clear.
+    """
     if names.is_dns_subdomain(text):
         return None
     rule = "must be the name of a ConfigMap of this namespace"
     return _problem(ENCRYPT_TO, text, rule, "no dump leaves its node")
 
 
-def of_pod(said: Mapping[str, str], outer: Capture) -> tuple[Capture, list[str]]:
-    """What holds for a pod that says `said` in a namespace where `outer` holds; the problems."""
-    problems = _unknown(said, OF_PODS, "of a pod")
-    enabled, size = _enabled(said, outer, problems), _size(said, outer, problems)
+def of_pod(annotations: Mapping[str, str], outer: Rules) -> tuple[Rules, list[str]]:
+    """The rules of a pod with these annotations in a namespace with rules `outer`; problems."""
+    problems = _unknown(annotations, OF_PODS, "of a pod")
+    enabled, size = _enabled(annotations, outer, problems), _size(annotations, outer, problems)
     rule = "a pod may only restrict what holds in its namespace"
     if enabled and not outer.enabled:
-        problems.append(_problem(CAPTURE, said[CAPTURE], rule, "disabled stands"))
+        problems.append(_problem(CAPTURE, annotations[CAPTURE], rule, "disabled stands"))
     if size > outer.maxSize:
         stands = f"{units.format_quantity(outer.maxSize)} stands"
-        problems.append(_problem(MAX_SIZE, said[MAX_SIZE], rule, stands))
-    return Capture(enabled and outer.enabled, min(size, outer.maxSize)), problems
+        problems.append(_problem(MAX_SIZE, annotations[MAX_SIZE], rule, stands))
+    return Rules(enabled and outer.enabled, min(size, outer.maxSize)), problems
 
 
-def retention_of(said: Mapping[str, str], default: Retention) -> tuple[Retention, list[str]]:
-    """What holds for the stored dumps of a namespace that says `said`, and what is wrong."""
+def retention_of(annotations: Mapping[str, str], default: Retention) -> tuple[Retention, list[str]]:
+    """The retention of a namespace with these annotations, and the annotations' problems."""
     problems: list[str] = []
     quota, keep_s = default.quota, default.keep_s
-    if QUOTA in said:
+    if QUOTA in annotations:
         try:
-            quota = units.parse_quantity(said[QUOTA])
+            quota = units.parse_quantity(annotations[QUOTA])
         except ValueError as error:
             stands = f"{units.format_quantity(quota)} stands"
-            problems.append(_problem(QUOTA, said[QUOTA], str(error), stands))
-    if RETENTION in said:
+            problems.append(_problem(QUOTA, annotations[QUOTA], str(error), stands))
+    if RETENTION in annotations:
         try:
-            keep_s = units.parse_duration(said[RETENTION])
+            keep_s = units.parse_duration(annotations[RETENTION])
         except ValueError as error:
             stands = f"{units.format_duration(keep_s)} stands"
-            problems.append(_problem(RETENTION, said[RETENTION], str(error), stands))
+            problems.append(_problem(RETENTION, annotations[RETENTION], str(error), stands))
     return Retention(quota, keep_s), problems
 
 
-def _enabled(said: Mapping[str, str], outer: Capture, problems: list[str]) -> bool:
-    """Who writes anything but `enabled` wanted something kept back: memory holds secrets."""
-    text = said.get(CAPTURE)
+def _enabled(annotations: Mapping[str, str], outer: Rules, problems: list[str]) -> bool:
+    """Any value but `enabled` disables: its author wanted less, and memory holds secrets."""
+    text = annotations.get(CAPTURE)
     if text is None:
         return outer.enabled
     if text not in _WORDS:
@@ -107,22 +110,22 @@ def _enabled(said: Mapping[str, str], outer: Capture, problems: list[str]) -> bo
     return _WORDS.get(text, False)
 
 
-def _size(said: Mapping[str, str], outer: Capture, problems: list[str]) -> int:
-    if MAX_SIZE not in said:
+def _size(annotations: Mapping[str, str], outer: Rules, problems: list[str]) -> int:
+    if MAX_SIZE not in annotations:
         return outer.maxSize
     try:
-        return units.parse_quantity(said[MAX_SIZE])
+        return units.parse_quantity(annotations[MAX_SIZE])
     except ValueError as error:
         stands = f"{units.format_quantity(outer.maxSize)} stands"
-        problems.append(_problem(MAX_SIZE, said[MAX_SIZE], str(error), stands))
+        problems.append(_problem(MAX_SIZE, annotations[MAX_SIZE], str(error), stands))
         return outer.maxSize
 
 
-def _unknown(said: Mapping[str, str], known: tuple[str, ...], whose: str) -> list[str]:
+def _unknown(annotations: Mapping[str, str], known: tuple[str, ...], whose: str) -> list[str]:
     rule = f"is no annotation {whose}; those are {', '.join(known)}"
     return [
         _problem(name, text, rule, "it is ignored")
-        for name, text in sorted(said.items())
+        for name, text in sorted(annotations.items())
         if name not in known
     ]
 

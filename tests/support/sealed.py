@@ -7,7 +7,7 @@ import tempfile
 from typing import Any
 
 from coredumpd import sealing
-from coredumpd.agent.shipping import sealer
+from coredumpd.agent.shipping import sealed_core
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
 from support import dumps, keys
@@ -20,10 +20,10 @@ def make(
     _, plain, core = dumps.make(content, **fields)
     to = sealing.recipients(pair.recipient)
     with tempfile.TemporaryFile(buffering=0) as file:
-        members = sealer.Members(file)
+        members = sealed_core.Members(file)
         sealing.seal(core, members, to)
         members.end()
         file.seek(0)
         stored = file.read()
-    crash = sealer.record_of(plain, members, to)
+    crash = sealed_core.record_of(plain, members, to)
     return crash.key(), crash, io.BytesIO(stored)

@@ -56,7 +56,7 @@ class Listening:
     """Runs the listener and points core_pattern at its socket. All of it on the loop."""
 
     def __init__(
-        self, host_dir: Path, settings: sysctls.Kernel, workers: int, counters: metrics.Metrics
+        self, host_dir: Path, settings: sysctls.CoreSysctls, workers: int, counters: metrics.Metrics
     ) -> None:
         self._host_dir = host_dir
         self._path = host_dir / host_dirs.CAPTURE_SOCKET

@@ -1,4 +1,4 @@
-"""The node's core settings: save what was there, set ours, read back, put back.
+"""The node's core settings: save the originals, set ours, read back, restore.
 
 `man 5 core`; Documentation/admin-guide/sysctl/kernel.rst (core_pattern, core_pipe_limit) and fs.rst
 (suid_dumpable). Thin I/O; `guard` decides when.
@@ -30,12 +30,12 @@ _OURS = re.compile(
 
 
 def is_ours(pattern: str) -> bool:
-    """Is this a core_pattern that some agent of this project wrote?"""
+    """Did some agent of this project write this core_pattern?"""
     return _OURS.match(pattern) is not None
 
 
-class Kernel:
-    """The sysctls we own on this node, and the file that remembers what they were."""
+class CoreSysctls:
+    """The sysctls the agent owns on this node, and the file that holds their original values."""
 
     def __init__(
         self,
@@ -45,20 +45,20 @@ class Kernel:
         suid_dumpable: int | None,
         proc_sys: Path = PROC_SYS,
     ) -> None:
-        """`suid_dumpable` None: not ours to set."""
+        """`suid_dumpable` None: leave that sysctl alone."""
         self._host_dir = host_dir
         self._original = host_dir / host_dirs.ORIGINAL_SYSCTLS
         self._proc_sys = proc_sys
         self.pattern = pattern
-        # The limit first: while the pattern is still another's, ours would already apply.
-        self._wanted = {PIPE_LIMIT: str(pipe_limit), PATTERN: pattern}
+        # The limit first: it must hold as soon as the pattern is ours.
+        self._desired = {PIPE_LIMIT: str(pipe_limit), PATTERN: pattern}
         if suid_dumpable is not None:
-            self._wanted[SUID_DUMPABLE] = str(suid_dumpable)
+            self._desired[SUID_DUMPABLE] = str(suid_dumpable)
 
     def use(self, pattern: str) -> None:
-        """Want another core_pattern from now on; `apply` sets it."""
+        """Make `pattern` the desired core_pattern; `apply` sets it."""
         self.pattern = pattern
-        self._wanted[PATTERN] = pattern
+        self._desired[PATTERN] = pattern
 
     def read(self, name: str) -> str:
         """One sysctl's value. Raises StorageError."""
@@ -70,47 +70,47 @@ class Kernel:
             ) from error
 
     def drift(self) -> dict[str, str]:
-        """Sysctls that are not what we want, with the value found; empty when all is well."""
-        found = {name: self.read(name) for name in self._wanted}
-        return {name: value for name, value in found.items() if value != self._wanted[name]}
+        """Sysctls that differ from ours, with their current values; empty when none does."""
+        current = {name: self.read(name) for name in self._desired}
+        return {name: value for name, value in current.items() if value != self._desired[name]}
 
     def save_original(self) -> None:
-        """Remember the values found, once: an existing memory is kept, ours is never saved."""
+        """Save the current values, unless that was done before; our own are never saved."""
         if self._original.exists():
             return
         values = {name: self.read(name) for name in (PATTERN, PIPE_LIMIT, SUID_DUMPABLE)}
         if is_ours(values[PATTERN]):
-            # An installation whose memory is lost; the kernel's default is the honest guess.
+            # The file of an earlier installation is lost; the kernel's default is the best guess.
             values |= {PATTERN: KERNEL_DEFAULT_PATTERN, PIPE_LIMIT: "0"}
         document = {"version": 1, "values": values}
         durable.write_whole(self._original, json.dumps(document, indent=2).encode() + b"\n")
 
     def apply(self) -> None:
-        """Set what drifted and read it back. Raises Forbidden when the kernel refuses."""
+        """Correct the drift and read it back. Raises Forbidden when the kernel refuses."""
         for name in self.drift():
-            self._write(name, self._wanted[name])
+            self._write(name, self._desired[name])
 
     def restore(self) -> str:
-        """Put the original values back and forget them; returns what was done, for a person.
+        """Restore the original values, remove their file; returns a sentence for a person.
 
-        A core_pattern that is not ours any more is somebody else's and stays. May be called twice.
+        A core_pattern that is no longer ours stays as it is. May be called twice.
         """
-        found = self.read(PATTERN)
-        original = self._remembered()
+        pattern = self.read(PATTERN)
+        original = self._read_original()
         lines = (f"|{self._host_dir}/{host_dirs.CURRENT_LAUNCHER} handle ", f"@@{self._host_dir}/")
-        if not found.startswith(lines):
-            self._forget()
-            return f"core_pattern is not ours, left as it is: {found!r}"
+        if not pattern.startswith(lines):
+            self._remove_original()
+            return f"core_pattern is not ours, left as it is: {pattern!r}"
         if original is None:
             original = {PATTERN: KERNEL_DEFAULT_PATTERN, PIPE_LIMIT: "0"}
         for name in (PATTERN, PIPE_LIMIT, SUID_DUMPABLE):  # the pattern first: back to safety
-            wanted = original.get(name)
-            if wanted is not None and self.read(name) != wanted:
-                self._write(name, wanted)
-        self._forget()
+            value = original.get(name)
+            if value is not None and self.read(name) != value:
+                self._write(name, value)
+        self._remove_original()
         return f"core_pattern is {original[PATTERN]!r} again"
 
-    def _remembered(self) -> dict[str, str] | None:
+    def _read_original(self) -> dict[str, str] | None:
         try:
             values = json.loads(self._original.read_bytes())["values"]
             return {name: str(values[name]) for name in (PATTERN, PIPE_LIMIT, SUID_DUMPABLE)}
@@ -121,14 +121,14 @@ class Kernel:
                 f"{self._original}: cannot be read ({error}); set core_pattern by hand, remove it"
             ) from error
 
-    def _forget(self) -> None:
-        with contextlib.suppress(FileNotFoundError):  # forgotten already
+    def _remove_original(self) -> None:
+        with contextlib.suppress(FileNotFoundError):  # removed already
             self._original.unlink()
 
     def _write(self, name: str, value: str) -> None:
         path = self._proc_sys / name
         try:
-            if value.startswith("@"):  # from no other mount namespace
+            if value.startswith("@"):  # the kernel takes it only from the host's mount namespace
                 host_namespaces.call(_put, path, value)
             else:
                 _put(path, value)
@@ -137,9 +137,9 @@ class Kernel:
                 f"cannot write {path}: {error.strerror}; the agent must be root, in a privileged"
                 " container when it runs in one"
             ) from error
-        found = self.read(name)
-        if found != value:
-            raise errors.Forbidden(f"{path}: wrote {value!r}, read back {found!r}")
+        current = self.read(name)
+        if current != value:
+            raise errors.Forbidden(f"{path}: wrote {value!r}, read back {current!r}")
 
 
 def _put(path: Path, value: str) -> None:

@@ -1,8 +1,8 @@
-"""Crash loops in the spool: what waits is folded before it is shipped (`coredumpd.crashloop`).
+"""Folds crash loops in the spool before they are shipped; see `coredumpd.formats.crash_loop`.
 
-What was shipped lately is remembered, so that the first of a loop are its first; the store's own
-part of a loop is the collector's matter. A restart forgets: then a loop begins anew, which costs
-some cores until the collector has passed. Belongs to one event loop.
+The crashes shipped lately are remembered, so that the first cores of a loop are kept only once; the
+server's collector folds what is in the store. A restart forgets them: then a loop begins anew,
+which costs some cores until the collector has passed. Belongs to one event loop.
 """
 
 from __future__ import annotations
@@ -10,103 +10,74 @@ from __future__ import annotations
 import collections
 import logging
 import os
-from collections.abc import Callable, Collection
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, MutableMapping
 
-from coredumpd import aiokit, errors
+from coredumpd import aiokit, cache, errors
+from coredumpd.agent.shipping import entry as entries
 from coredumpd.formats import crash_loop
-from coredumpd.formats import record as records
 from coredumpd.settings import sections
 
 LOOPS_MAX = 10_000  # remembered at most; the one that was quiet for longest is forgotten
 _log = logging.getLogger(__name__)
 
 
-class Entry(Protocol):
-    """See `shipper.Entry`."""
-
-    id: str
-
-    def record(self) -> records.CrashRecord: ...
-    def remove(self) -> None: ...
-
-
-class Spool(Protocol):
-    """Where a counting record is added. Blocks."""
-
-    def add(self, crash: records.CrashRecord, core: bytes) -> None:
-        """Raises AlreadyExists, StorageError."""
-
-
 class Loops:
-    """What is known of each container's program and signal."""
+    """The recent crashes of each container's program and signal."""
 
     def __init__(
-        self, spool: Spool, rules: sections.CrashLoopSettings, counted: Callable[[int], None]
+        self,
+        spool: entries.Spool,
+        rules: sections.CrashLoopSettings,
+        on_folded: Callable[[int], None],
     ) -> None:
-        """`counted` is told how many crashes lost their core."""
+        """`on_folded` is called with the number of crashes that lost their core."""
         self._spool = spool
         self._rules = rules
-        self._counted = counted
-        self._waiting: dict[str, tuple[tuple[Any, ...], crash_loop.Crash, Entry]] = {}
-        self._shipped: collections.OrderedDict[tuple[Any, ...], list[crash_loop.Crash]]
-        self._shipped = collections.OrderedDict()
+        self._on_folded = on_folded
+        self._shipped: MutableMapping[crash_loop.SameCrash, list[crash_loop.Crash]]
+        self._shipped = cache.recent(LOOPS_MAX)
 
-    def waits(self, entry: Entry, crash: records.CrashRecord) -> None:
-        """`entry`, which holds `crash`, is new in the spool."""
-        self._waiting[entry.id] = (crash_loop.same_crash(crash), crash_loop.of(crash), entry)
+    def shipped(self, group: crash_loop.SameCrash, crash: crash_loop.Crash) -> None:
+        """`crash`, one of `group`, is in the store."""
+        self._shipped[group] = self._latest([*self._shipped.get(group, ()), crash])
 
-    def left(self, id: str, shipped: bool) -> None:
-        """It is not in the spool any more."""
-        group, crash, _ = self._waiting.pop(id, (None, None, None))
-        if group is None or crash is None or not shipped:
-            return
-        past = self._shipped.setdefault(group, [])
-        self._shipped.move_to_end(group)
-        past.append(crash)
-        self._shipped[group] = self._of_interest(past)
-        if len(self._shipped) > LOOPS_MAX:
-            self._shipped.popitem(last=False)
-
-    def _of_interest(self, past: list[crash_loop.Crash]) -> list[crash_loop.Crash]:
+    def _latest(self, past: list[crash_loop.Crash]) -> list[crash_loop.Crash]:
         """Of the latest episode, those that can still be its first or its last."""
         *_, latest = crash_loop.episodes(past, self._rules.window, crash_loop.by_age)
         own = [crash for crash in latest if crash.folded is None]
         return own[: self._rules.first] + own[self._rules.first :][-max(1, self._rules.last) :]
 
-    def take(self, busy: Collection[str]) -> list[tuple[crash_loop.Fold, list[Entry]]]:
-        """What can be folded now, without those that are being shipped; it does not wait any more.
-
-        Each is to be given to `fold`.
-        """
-        groups: dict[tuple[Any, ...], list[crash_loop.Crash]] = collections.defaultdict(list)
-        for group, crash, _ in self._waiting.values():
-            groups[group].append(crash)
-        free = self._waiting.keys() - set(busy)
-        found = []
+    def choose(
+        self, waiting: Mapping[str, entries.Waiting]
+    ) -> list[tuple[crash_loop.Fold, list[entries.Waiting]]]:
+        """The folds that are possible now, with their entries; busy ones stay. Changes nothing."""
+        groups: dict[crash_loop.SameCrash, list[crash_loop.Crash]] = collections.defaultdict(list)
+        for one in waiting.values():
+            if one.group is not None and one.crash is not None:
+                groups[one.group].append(one.crash)
+        free = {id for id, one in waiting.items() if not one.busy}
+        folds = []
         for group, crashes in groups.items():
-            everything = [*self._shipped.get(group, ()), *crashes]
-            for fold in crash_loop.choose(everything, self._rules):
-                if (ours := crash_loop.within(fold, free)) is not None:
-                    entries = [self._waiting.pop(crash.id)[2] for crash in ours.counted]
-                    found.append((ours, entries))
-        return found
+            for fold in crash_loop.choose([*self._shipped.get(group, ()), *crashes], self._rules):
+                if (part := crash_loop.within(fold, free)) is not None:
+                    folds.append((part, [waiting[crash.id] for crash in part.counted]))
+        return folds
 
-    async def fold(self, fold: crash_loop.Fold, entries: list[Entry]) -> None:
-        """Do it. What fails is logged, and found again by the next scan of the spool."""
+    async def fold(self, fold: crash_loop.Fold, members: list[entries.Entry]) -> None:
+        """Replace `members` by one record. A failure is logged; the next scan finds them again."""
         try:
-            await aiokit.call(self._fold, fold, entries)
+            await aiokit.call(self._fold, fold, members)
         except errors.CoredumpdError as error:
             _log.warning("a crash loop is not folded yet: %s", error)
 
-    def _fold(self, fold: crash_loop.Fold, entries: list[Entry]) -> None:
+    def _fold(self, fold: crash_loop.Fold, members: list[entries.Entry]) -> None:
         if fold.count is not None:
-            began = crash_loop.first_time(entries[0].record())
+            first_time = crash_loop.first_time(members[0].record())
             nonce = int.from_bytes(os.urandom(2), "big")
-            made = crash_loop.counting(entries[-1].record(), fold, began, nonce)
-            self._spool.add(made, crash_loop.NO_CORE)
-            own = sum(1 for crash in fold.counted if crash.folded is None)
-            self._counted(own)
-            _log.info("%s counts %d crashes of a loop, %d more", made.id, fold.count, own)
-        for entry in entries:
+            record = crash_loop.counting(members[-1].record(), fold, first_time, nonce)
+            self._spool.add(record, crash_loop.NO_CORE)
+            crashes = sum(1 for crash in fold.counted if crash.folded is None)
+            self._on_folded(crashes)
+            _log.info("%s counts %d crashes of a loop, %d more", record.id, fold.count, crashes)
+        for entry in members:
             entry.remove()

@@ -1,7 +1,7 @@
-"""Does shipping get on? If not: why, for /healthz, and an Event on the Node, once for each outage.
+"""Does shipping make progress? If not, /healthz says why, and one Event per outage is written.
 
-There are two ways not to. A dump fails, again and again. Or a commit hangs, in a mount whose server
-is gone: that one never fails, and nothing can end its thread, so what is watched is whether it
+Shipping stops in two ways. A dump fails, again and again. Or a commit hangs, in a mount whose
+server is gone: it never fails, and nothing can end its thread, so the monitor watches whether it
 still takes bytes.
 """
 
@@ -12,84 +12,79 @@ import logging
 import time
 from typing import Protocol
 
+from coredumpd import aiokit
+from coredumpd.formats import event_reasons
+
 _log = logging.getLogger(__name__)
 CHECK_EVERY_S = 1.0
-STUCK, RESUMED = "CoreDumpsStuck", "CoreDumpsResumed"
 
 
 class Shipping(Protocol):
-    """What is watched; `shipper.Shipper` is one."""
+    """The state of shipping; `shipper.Shipper` is one."""
+
+    last_error: str
 
     @property
     def waiting(self) -> int:
         """Dumps in the spool."""
 
     @property
+    def failing_s(self) -> float:
+        """Seconds for which a dump has been failing."""
+
+    @property
     def silent_s(self) -> float:
-        """For how long a commit at work has taken no byte."""
+        """Seconds for which a running commit has taken no byte."""
 
 
-class Failures(Protocol):
-    """What is watched as well; `observer.Observer` is one."""
-
-    last_error: str
-
-    def stuck_s(self) -> float:
-        """For how long a dump has been failing."""
-
-
-class Announcer(Protocol):
-    """Tells the cluster. Must not raise."""
+class Events(Protocol):
+    """Writes Events about this node. Must not raise."""
 
     async def node(self, reason: str, message: str) -> None: ...
 
 
-class Watcher:
-    """Looks every second."""
+class Monitor:
+    """Checks `shipping` every second; it is stuck after `after_s` seconds without progress."""
 
-    def __init__(
-        self, shipping: Shipping, failures: Failures, announcer: Announcer, after_s: float
-    ) -> None:
+    def __init__(self, shipping: Shipping, event_writer: Events, after_s: float) -> None:
         self._shipping = shipping
-        self._failures = failures
-        self._announcer = announcer
+        self._events = event_writer
         self._after_s = after_s
         self._since_s: float | None = None
-        self._telling: set[asyncio.Task[None]] = set()
+        self._background = aiokit.Background()
 
     async def run(self) -> None:
-        """For ever."""
+        """Check for ever."""
         while True:
             self.check(time.monotonic())
             await asyncio.sleep(CHECK_EVERY_S)
 
     def problem(self) -> str | None:
         """Why shipping is stuck; None while it is not, or not for long enough."""
-        failing_s, silent_s = self._failures.stuck_s(), self._shipping.silent_s
+        failing_s, silent_s = self._shipping.failing_s, self._shipping.silent_s
         if failing_s > self._after_s:
-            why = f"a dump has failed for {failing_s:.0f} s: {self._failures.last_error}"
+            cause = f"a dump has failed for {failing_s:.0f} s: {self._shipping.last_error}"
         elif silent_s > self._after_s:
-            why = f"a commit has taken no byte for {silent_s:.0f} s: the store hangs"
+            cause = f"a commit has taken no byte for {silent_s:.0f} s: the store hangs"
         else:
             return None
-        return f"shipping is stuck: {why}"
+        return f"shipping is stuck: {cause}"
 
     def check(self, now_s: float) -> None:
-        """One look; what has changed is logged and told. On the event loop."""
+        """Check once; log a change and write an Event about it. Call on the event loop."""
         problem = self.problem()
         waiting = f"{self._shipping.waiting} dumps wait in the spool"
         if problem is not None and self._since_s is None:
             self._since_s = now_s
             _log.error("%s; %s", problem, waiting)
-            self._tell(STUCK, f"{problem}; {waiting}")
+            self._announce(event_reasons.STUCK, f"{problem}; {waiting}")
         elif problem is None and self._since_s is not None:
-            text = f"dumps reach the store again, {now_s - self._since_s:.0f} s after it was told"
+            outage_s = now_s - self._since_s
+            text = f"dumps reach the store again, {outage_s:.0f} s after the outage was reported"
             self._since_s = None
             _log.info("%s; %s", text, waiting)
-            self._tell(RESUMED, f"{text}; {waiting}")
+            self._announce(event_reasons.RESUMED, f"{text}; {waiting}")
 
-    def _tell(self, reason: str, message: str) -> None:
-        """Beside the checks: an API that hangs must not delay them."""
-        task = asyncio.create_task(self._announcer.node(reason, message), name=reason)
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+    def _announce(self, reason: str, message: str) -> None:
+        """In the background: an API that hangs must not delay the checks."""
+        self._background.start(reason, self._events.node(reason, message))

@@ -1,11 +1,11 @@
-"""The kernel's own word on every process that begins to dump core: the proc connector, by netlink.
+"""The kernel's events about every process that begins to dump core: the proc connector (netlink).
 
-include/uapi/linux/{connector,cn_proc}.h; CONFIG_PROC_EVENTS. It is not rate-limited and knows pids
-of the initial namespace. It answers only to who is in the initial network, user and PID namespace:
-the first is entered (`hostns`), the others are the host's in a privileged pod with `hostPID`.
+include/uapi/linux/{connector,cn_proc}.h; CONFIG_PROC_EVENTS. It is not rate-limited and reports
+pids of the initial namespace. It answers only in the initial network, user and PID namespaces:
+`host_namespaces` enters the first, a privileged pod with `hostPID` is in the others.
 
-A filter in the kernel (classic BPF, socket(7)) keeps all the forks and execs of a node from waking
-us. Big endian is handled because a number costs nothing, not because anyone tried it.
+A filter in the kernel (classic BPF, socket(7)) keeps a node's forks and execs from waking the
+agent. Big endian is handled, but was never tried.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _DUMPED, _SIGNAL = 0x80, 0x7F  # of an exit code, as in wait(2)
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33  # asm-generic/socket.h
 
 
-class Told(NamedTuple):
-    """One event of a thread: it begins to dump core, or it has ended."""
+class Event(NamedTuple):
+    """A thread begins to dump core, or has ended."""
 
     ended: bool
     pid: int
@@ -49,34 +49,35 @@ class Told(NamedTuple):
     dumped: bool
 
 
-def judge(datagram: bytes) -> Told | None:
-    """What one message of the kernel's tells; None for all else. Pure."""
+def judge(datagram: bytes) -> Event | None:
+    """The event that one message reports; None for any other message. Pure."""
     if len(datagram) < _AT_WHAT + _EVENT.size:
         return None
     what, _, _, tid, pid, code = _EVENT.unpack_from(datagram, _AT_WHAT)
     if what == _COREDUMP:
-        return Told(False, pid, tid, False)
+        return Event(False, pid, tid, False)
     if what == _EXIT:
-        return Told(True, pid, tid, bool(code & _DUMPED))
+        return Event(True, pid, tid, bool(code & _DUMPED))
     return None
 
 
 class Connector:
-    """A subscription. Raises Unavailable, saying why, where the kernel offers none; blocks 2 s."""
+    """A subscription."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer_s: float = ANSWER_S) -> None:
+        """Subscribe. Blocks for up to `answer_s`; raises Unavailable where that is impossible."""
         try:
-            self._socket = host_namespaces.call_in_network(_subscribed)
+            self._socket = host_namespaces.call_in_network(lambda: _subscribed(answer_s))
         except errors.Forbidden as error:
             raise errors.Unavailable(str(error)) from error
 
     def fileno(self) -> int:
-        """Readable when something happened."""
+        """A descriptor that is readable when events wait."""
         return self._socket.fileno()
 
-    def read(self) -> tuple[list[Told], bool]:
-        """(what happened, a bounded number of events; were any lost?)."""
-        found, lost = [], False
+    def read(self) -> tuple[list[Event], bool]:
+        """A bounded number of events, and whether any were lost."""
+        events, lost = [], False
         for _ in range(EVENTS_AT_ONCE_MAX):
             try:
                 datagram, (sender, _) = self._socket.recvfrom(EVENT_BYTES_MAX)
@@ -85,51 +86,51 @@ class Connector:
             except OSError:  # ENOBUFS: the buffer was full; the next read goes on
                 lost = True
                 continue
-            told = judge(datagram) if sender == 0 else None  # 0: the kernel
-            if told is not None:
-                found.append(told)
-        return found, lost
+            event = judge(datagram) if sender == 0 else None  # 0: the kernel
+            if event is not None:
+                events.append(event)
+        return events, lost
 
     def close(self) -> None:
-        # Before Linux 6.6 the kernel goes on to make events for nobody unless it is told.
+        # Before Linux 6.6 the kernel goes on making events until it is told to stop.
         self._socket.send(_operation(_IGNORE))
         self._socket.close()
 
 
-def _subscribed() -> socket.socket:
+def _subscribed(answer_s: float) -> socket.socket:
     try:
-        made = socket.socket(
+        netlink = socket.socket(
             socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, _NETLINK_CONNECTOR
         )
     except OSError as error:
         raise errors.Unavailable(f"this kernel has no connector: {error.strerror}") from error
     try:
-        made.setblocking(False)
-        _filter(made)
-        made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER_BYTES)
-        made.bind((0, _PROC))
+        netlink.setblocking(False)
+        _filter(netlink)
+        netlink.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, BUFFER_BYTES)
+        netlink.bind((0, _PROC))
         question = int.from_bytes(os.urandom(3), "big")
-        made.send(_operation(_LISTEN, question))
-        _await_answer(made, question)
+        netlink.send(_operation(_LISTEN, question))
+        _await_answer(netlink, question, answer_s)
     except OSError as error:
-        made.close()
+        netlink.close()
         raise errors.Unavailable(f"the proc connector: {error.strerror}") from error
     except errors.Unavailable:
-        made.close()
+        netlink.close()
         raise
-    return made
+    return netlink
 
 
-def _await_answer(made: socket.socket, question: int) -> None:
-    """The kernel answers a subscription by an event of no kind; to strangers it says nothing.
+def _await_answer(netlink: socket.socket, question: int, answer_s: float) -> None:
+    """Wait for the answer to a subscription, an event of no kind. Foreign namespaces get none.
 
-    All subscribers hear each answer: ours is the one to our number, plus one (cn_proc_ack).
+    Every subscriber receives each answer; ours has our number plus one (cn_proc_ack).
     """
     poll = select.poll()
-    poll.register(made, select.POLLIN)
-    deadline = time.monotonic() + ANSWER_S
+    poll.register(netlink, select.POLLIN)
+    deadline = time.monotonic() + answer_s
     while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        datagram, (sender, _) = made.recvfrom(EVENT_BYTES_MAX)
+        datagram, (sender, _) = netlink.recvfrom(EVENT_BYTES_MAX)
         ours = datagram[_AT_ACK : _AT_ACK + 4] == struct.pack("=I", question + 1)
         if ours and sender == 0 and len(datagram) >= _AT_WHAT + 24:
             what, _, _, number = struct.unpack_from("=IIQI", datagram, _AT_WHAT)
@@ -149,7 +150,7 @@ def _operation(number: int, question: int = 0) -> bytes:
     return _HEAD.pack(_HEAD.size + len(message), 3, 0, 0, 0) + message  # 3: NLMSG_DONE
 
 
-def _filter(made: socket.socket) -> None:
+def _filter(netlink: socket.socket) -> None:
     """Let through: core dumps begun, threads ended by a signal, and the kernel's answer."""
     load_word, load_byte, mask, equals, leave = 0x20, 0x30, 0x54, 0x15, 0x06
     low_byte = _AT_CODE if sys.byteorder == "little" else _AT_CODE + 3
@@ -165,7 +166,7 @@ def _filter(made: socket.socket) -> None:
         (leave, 0, 0, 0),
     )
     program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
-    made.setsockopt(
+    netlink.setsockopt(
         socket.SOL_SOCKET,
         _SO_ATTACH_FILTER,
         struct.pack("@HP", len(steps), ctypes.addressof(program)),

@@ -1,12 +1,12 @@
-"""Every crash of this node and what became of it: events in, skipped crashes out. Pure.
+"""Every crash on this node and its fate: events go in, skipped crashes come out. Pure.
 
-The kernel's connector tells of each process that begins to dump core, exactly, but not what became
-of it. The kernel's log tells that, but the kernel keeps lines back, and names a process by the pid
-of its own namespace, which is nobody else's. So a handler's words settle the crash whose pid they
-name, and count for nothing if the connector knows of no such crash: whoever runs a handler by hand
-writes the same log. The kernel's lines are matched with crashes by number. What nobody said a word
-about, `GRACE_S` after its process is gone, was skipped: while a handler lives, the kernel keeps the
-process, and it leaves a capture in the spool or a line in the log before it lets go.
+The kernel's connector reports each process that begins to dump core, exactly, but not whether the
+core was stored. The kernel's log says that, but the kernel suppresses lines, and in its own lines a
+pid is one of the process's own namespace. So a handler's line settles the crash whose pid it names.
+It counts for nothing if the connector has not reported such a crash: a handler run by hand writes
+the same lines. The kernel's lines are matched with crashes by number only. A crash that no line is
+about, `GRACE_S` after its process is gone, was skipped: the kernel keeps the process while its
+handler lives, and the handler leaves a capture in the spool or a line in the log before it ends.
 
 Times are seconds of any one clock; events of the two sources may come in either order.
 """
@@ -19,7 +19,7 @@ from typing import NamedTuple
 from coredumpd.agent.skipped import kernel_lines
 
 GRACE_S = 2.0  # for a line to arrive
-UNCLAIMED_S = 10.0  # a line whose crash the connector did not tell of counts by itself
+UNCLAIMED_S = 10.0  # then a line counts by itself: the connector did not report its crash
 UNCLAIMED_S_MAX = 600.0  # even while some process takes long to dump
 RATELIMIT_S, RATELIMIT_LINES = 5.0, 10  # include/linux/ratelimit_types.h, per kind of line
 SLACK_S = 1.0  # between the kernel's clock and ours
@@ -38,41 +38,41 @@ class _Crash:
 
 
 class _Early(NamedTuple):
-    when_s: float
-    reason: str | None  # None: it is kept
+    """A handler's line about a crash that the connector has not reported yet."""
+
+    time_s: float
+    reason: str | None  # None: the crash is stored
 
 
 class Ledger:
-    """Bounded by the number of processes that are dumping core at a time."""
+    """The open crashes. Its size is bounded by the number of processes dumping core at a time."""
 
     def __init__(self) -> None:
         self._open: dict[int, _Crash] = {}
-        self._early: dict[
-            int, _Early
-        ] = {}  # words of a handler, by pid, before we knew of the crash
+        self._early: dict[int, _Early] = {}  # handlers' lines, by pid, before their crash
         self._lost_s = float("-inf")  # when events were lost
         self._unclaimed: collections.deque[tuple[float, str | None]] = collections.deque()
         self._printed: dict[str, collections.deque[float]] = {}
 
     @property
     def busy(self) -> bool:
-        """Is there anything that time alone can settle?"""
+        """Is something open that will be settled by time alone?"""
         return bool(self._open or self._early or self._unclaimed)
 
     @property
     def open(self) -> list[int]:
-        """Processes that began to dump core and are not known to be gone."""
+        """Processes that have begun to dump core and whose end was not reported."""
         return [pid for pid, crash in self._open.items() if crash.ended_s is None]
 
     @property
     def ended(self) -> list[int]:
-        """Processes that are gone, of which nobody has said a word."""
+        """Processes that have ended, and that no line has been about."""
         return [pid for pid, crash in self._open.items() if crash.ended_s is not None]
 
     def begun(self, pid: int, tid: int, now: float) -> str | None:
-        """Thread `tid` of process `pid` begins to dump core. Two threads can: that is one crash.
+        """Thread `tid` of process `pid` begins to dump core; a second one is the same crash.
 
-        Returns the reason if a handler has said already that it skipped it.
+        Returns the reason if a handler's line has said already that the crash is skipped.
         """
         early = self._early.pop(pid, None)
         if early is not None:
@@ -82,69 +82,68 @@ class Ledger:
         return None
 
     def gone(self, pid: int, tid: int | None, dumped: bool, now: float) -> None:
-        """A thread, any if None, has ended; `dumped`: somebody took its core, says the kernel."""
+        """Thread `tid` (None: any) has ended. `dumped`: the kernel says its core was consumed."""
         crash = self._open.get(pid)
         if crash is not None and crash.ended_s is None and tid in (None, crash.tid):
             crash.ended_s = now
             crash.dumped = dumped
 
     def lost(self, now: float) -> None:
-        """Events were lost: a crash that a handler names may be one of theirs."""
+        """The connector lost events: a handler's line may be about a crash among those."""
         self._lost_s = now
 
     def kept(self, pid: int) -> None:
-        """A handler captures, or has captured, this process."""
+        """A handler is capturing, or has captured, this process."""
         self._open.pop(pid, None)
 
-    def said(self, said: kernel_lines.Said, now: float) -> str | None:
-        """Take one line of the log; the reason of a skipped crash that it settles."""
-        if said.by == kernel_lines.HANDLER:
-            return self._handler_said(said, now)
-        if said.reason == kernel_lines.LOST_LINES:
+    def read_line(self, line: kernel_lines.Said, now: float) -> str | None:
+        """Take one line of the log; returns the reason if it settles a skipped crash."""
+        if line.by == kernel_lines.HANDLER:
+            return self._read_handler_line(line, now)
+        if line.reason == kernel_lines.LOST_LINES:
             for crash in self._open.values():
                 crash.unsure = True
-        elif said.by == kernel_lines.KERNEL:
-            self._unclaimed.append((now, said.reason))
-            printed = self._printed.setdefault(said.reason, collections.deque(maxlen=PRINTED_MAX))
+        elif line.by == kernel_lines.KERNEL:
+            self._unclaimed.append((now, line.reason))
+            printed = self._printed.setdefault(line.reason, collections.deque(maxlen=PRINTED_MAX))
             printed.append(now)
-        return None  # what the kernel kept back, the connector has told
+        return None  # crashes of suppressed lines are in the connector's events
 
-    def _handler_said(self, said: kernel_lines.Said, now: float) -> str | None:
-        reason = None if said.reason == kernel_lines.STORED else said.reason
-        if said.pid is None:
-            self._unclaimed.append((now, None))  # it is counted, whichever crash it is about
-        elif self._open.pop(said.pid, None) is None:
-            self._early[said.pid] = _Early(now, reason)
+    def _read_handler_line(self, line: kernel_lines.Said, now: float) -> str | None:
+        reason = None if line.reason == kernel_lines.STORED else line.reason
+        if line.pid is None:
+            self._unclaimed.append((now, None))  # it is counted now, whichever crash it is about
+        elif self._open.pop(line.pid, None) is None:
+            self._early[line.pid] = _Early(now, reason)
             return None
         return reason
 
     def settle(self, now: float) -> list[str]:
-        """The reason of each crash that is now known to be skipped."""
+        """The reason of each crash that has turned out to be skipped."""
         silent = [
             pid
             for pid, crash in self._open.items()
             if crash.ended_s is not None and now - crash.ended_s >= GRACE_S
         ]
-        reasons = [self._judged(self._open.pop(pid)) for pid in silent]
+        reasons = [self._reason_of(self._open.pop(pid)) for pid in silent]
         patience_s = UNCLAIMED_S_MAX if self._open else UNCLAIMED_S
         while self._unclaimed and now - self._unclaimed[0][0] >= patience_s:
             reasons.append(self._unclaimed.popleft()[1])
-        late = [pid for pid, early in self._early.items() if now - early.when_s >= UNCLAIMED_S]
+        late = [pid for pid, early in self._early.items() if now - early.time_s >= UNCLAIMED_S]
         for early in map(self._early.pop, late):
-            if self._lost_s >= early.when_s - UNCLAIMED_S:
+            if self._lost_s >= early.time_s - UNCLAIMED_S:
                 reasons.append(early.reason)
         return [reason for reason in reasons if reason is not None]
 
-    def _judged(self, crash: _Crash) -> str | None:
-        """Why a crash that nobody named was skipped; None: it was not, or it is counted."""
+    def _reason_of(self, crash: _Crash) -> str | None:
+        """Why a crash that no line names was skipped; None: it was not, or is counted already."""
         if crash.dumped:
-            # Somebody took the core and never said what he did with it: he was killed, unless
-            # it was said in a line that was lost.
+            # A handler took the core and wrote no line: it was killed, or the line was lost.
             return None if crash.unsure else kernel_lines.FAILED
         if self._unclaimed:
             return self._unclaimed.popleft()[1]
         for reason, printed in self._printed.items():
             since, until = crash.begun_s - RATELIMIT_S - SLACK_S, crash.begun_s + SLACK_S
-            if sum(since <= when <= until for when in printed) >= RATELIMIT_LINES:
+            if sum(since <= time_s <= until for time_s in printed) >= RATELIMIT_LINES:
                 return reason
         return kernel_lines.NOT_DUMPED

@@ -7,52 +7,57 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from coredumpd.agent.tenants import policy_file
-from coredumpd.formats import annotations as annotated
+from coredumpd.formats import annotations as dump_annotations
 
 GONE_MAX = 100  # deleted namespaces that are remembered to have wanted sealing
 
 
 @dataclasses.dataclass(frozen=True)
 class Pod:
-    """One pod of this node, and what it says."""
+    """One pod of this node, and its annotations that are meant for us."""
 
     namespace: str
     name: str
     uid: str
     uids: frozenset[str]
-    said: Mapping[str, str]
+    annotations: Mapping[str, str]
 
 
 def decide(
-    default: annotated.Capture,
+    default: dump_annotations.Rules,
     namespaces: Mapping[str, Mapping[str, str]],
     pods: Iterable[Pod],
     reached: Iterable[str] = (),
 ) -> tuple[policy_file.Tenants, list[tuple[Pod, str]]]:
-    """What differs from `default` for whom, and what is wrong with what pods say. Pure.
+    """Namespaces and pods whose rules differ from `default`; problems of pods' annotations. Pure.
 
-    `namespaces` by name, those that say something; `reached`: whose quota allows nothing new.
+    `namespaces`: the annotations of those that have any, by name; `reached`: namespaces whose quota
+    allows no further core.
     """
     full = set(reached)
-    holds = {name: annotated.of_namespace(said, default)[0] for name, said in namespaces.items()}
+    outer_rules = {
+        name: dump_annotations.of_namespace(own, default)[0] for name, own in namespaces.items()
+    }
     of_pods: dict[str, dict[str, Any]] = {}
     wrong: list[tuple[Pod, str]] = []
     for pod in pods:
-        outer = holds.get(pod.namespace, default)
-        found, problems = annotated.of_pod(pod.said, outer)
+        outer = outer_rules.get(pod.namespace, default)
+        own, problems = dump_annotations.of_pod(pod.annotations, outer)
         wrong += [(pod, problem) for problem in problems]
-        if found != default or pod.namespace in holds or pod.namespace in full:
-            rules = _rules(found, pod.namespace in full)
+        if own != default or pod.namespace in outer_rules or pod.namespace in full:
+            rules = _rules(own, pod.namespace in full)
             of_pods |= dict.fromkeys(pod.uids, rules)
-    named = {name for name, capture in holds.items() if capture != default} | full
-    of_namespaces = {name: _rules(holds.get(name, default), name in full) for name in sorted(named)}
+    named = {name for name, own in outer_rules.items() if own != default} | full
+    of_namespaces = {
+        name: _rules(outer_rules.get(name, default), name in full) for name in sorted(named)
+    }
     return policy_file.Tenants(of_namespaces, of_pods), wrong
 
 
-def _rules(capture: annotated.Capture, reached: bool) -> dict[str, Any]:
+def _rules(rules: dump_annotations.Rules, reached: bool) -> dict[str, Any]:
     return {
-        "capture": "enabled" if capture.enabled else "disabled",
-        "maxSize": capture.maxSize,
+        "capture": "enabled" if rules.enabled else "disabled",
+        "maxSize": rules.maxSize,
         "quotaReached": reached,
     }
 
@@ -60,15 +65,15 @@ def _rules(capture: annotated.Capture, reached: bool) -> dict[str, Any]:
 def sealed_to(
     before: Mapping[str, str] | None, namespaces: Mapping[str, Mapping[str, str]]
 ) -> dict[str, str]:
-    """The ConfigMap with the recipients, by namespace. Pure.
+    """The names of the ConfigMaps with the recipients, by namespace. Pure.
 
-    `namespaces`: what each one that is there says. One that is gone is remembered from `before`: a
-    dump of it may still be here.
+    `namespaces`: the annotations of every namespace that exists. A deleted one is remembered from
+    `before`: a dump of it may still be on this node.
     """
     gone = [(name, to) for name, to in (before or {}).items() if name not in namespaces]
-    there = {
-        name: said[annotated.ENCRYPT_TO]
-        for name, said in sorted(namespaces.items())
-        if annotated.ENCRYPT_TO in said
+    present = {
+        name: own[dump_annotations.ENCRYPT_TO]
+        for name, own in sorted(namespaces.items())
+        if dump_annotations.ENCRYPT_TO in own
     }
-    return dict(gone[-GONE_MAX:]) | there
+    return dict(gone[-GONE_MAX:]) | present

@@ -1,7 +1,9 @@
-"""What namespaces and pods say about their dumps, kept in step with Kubernetes for the handler.
+"""Keeps the handler's snapshot of namespaces' and pods' rules in step with Kubernetes.
 
-The namespaces of the cluster and the pods of this node are watched; whatever differs from the
-cluster's settings goes into the snapshot. While the API is away the last snapshot stands.
+It watches the namespaces of the cluster and the pods of this node, and writes those whose rules
+differ from the cluster's settings to the snapshot. While the API is away the last snapshot holds.
+
+Tested in: tests/integration/agent/test_tenants.py
 """
 
 from __future__ import annotations
@@ -16,165 +18,165 @@ from typing import Any
 from coredumpd import aiokit, errors
 from coredumpd.agent import events
 from coredumpd.agent.tenants import policy_file, rules
-from coredumpd.formats import annotations as annotated
-from coredumpd.formats import names, quota_notice
+from coredumpd.formats import annotations as dump_annotations
+from coredumpd.formats import event_reasons, names, quota_notice
 from coredumpd.formats import record as records
-from coredumpd.kube import api as apis
-from coredumpd.kube import collection
-from coredumpd.kube import pods as kube_pods
+from coredumpd.kube import api, collection, pods
 from coredumpd.settings import sections
 
 SETTLE_S = 0.2  # many pods change at once when a node starts
 NAMESPACES, PODS, QUOTAS = "namespaces", "pods", "quotas"
-UNTOLD_MAX = 1000
-_NOTHING: Mapping[str, str] = {}  # one for the thousands of namespaces that say nothing
+PROBLEMS_MAX = 1000
+_NO_ANNOTATIONS: Mapping[str, str] = {}  # one for the thousands of namespaces that have none
 _log = logging.getLogger(__name__)
 
 
 class Watcher:
-    """Writes the snapshot whenever something changes, and tells pods what is wrong with theirs."""
+    """Writes the snapshot after each change, and Events about problems of pods' annotations."""
 
     def __init__(
         self,
-        api: apis.Api,
+        kube: api.Api,
         policy: sections.PolicySettings,
         node: str,
         host_dir: Path,
-        teller: events.Events,
+        event_writer: events.Events,
         own_namespace: str | None = None,
     ) -> None:
-        """`own_namespace`: where the server says which quotas are reached; None: nowhere."""
-        self._api = api
+        """`own_namespace`: where the server's ConfigMap of reached quotas is; None: nowhere."""
+        self._kube = kube
         self._policy = policy
         self._node = node
         self._host_dir = host_dir
-        self._events = teller
+        self._events = event_writer
         self._own_namespace = own_namespace
-        self._known: dict[str, dict[str, Any]] = {}  # of each collection, once it was listed
-        self._told: set[tuple[str, str]] = set()
+        self._collections: dict[str, dict[str, Any]] = {}  # each of them, once it was listed
+        self._announced: set[tuple[str, str]] = set()
         self._logged: set[tuple[str, str]] = set()
-        self._untold: asyncio.Queue[tuple[rules.Pod, str]] = asyncio.Queue(UNTOLD_MAX)
+        self._problems: asyncio.Queue[tuple[rules.Pod, str]] = asyncio.Queue(PROBLEMS_MAX)
         self._changed = asyncio.Event()
         self.tenants = policy_file.read_tenants(host_dir)
 
     async def run(self) -> None:
-        """For ever. What cannot be followed is logged and tried again."""
-        mine = {"fieldSelector": f"spec.nodeName={self._node}"}
+        """Watch for ever. A watch that fails is logged and tried again."""
+        own_pods = {"fieldSelector": f"spec.nodeName={self._node}"}
         async with asyncio.TaskGroup() as jobs:
             jobs.create_task(self._follow(NAMESPACES, "/api/v1/namespaces", {}, _namespace))
-            jobs.create_task(self._follow(PODS, "/api/v1/pods", mine, _pod))
+            jobs.create_task(self._follow(PODS, "/api/v1/pods", own_pods, _pod))
             if self._own_namespace is not None:
-                where = f"/api/v1/namespaces/{self._own_namespace}/configmaps"
-                only = {"fieldSelector": f"metadata.name={quota_notice.CONFIG_MAP}"}
-                jobs.create_task(self._follow(QUOTAS, where, only, _reached))
+                path = f"/api/v1/namespaces/{self._own_namespace}/configmaps"
+                notice = {"fieldSelector": f"metadata.name={quota_notice.CONFIG_MAP}"}
+                jobs.create_task(self._follow(QUOTAS, path, notice, _reached))
             jobs.create_task(self._write())
-            jobs.create_task(self._tell())
+            jobs.create_task(self._announce())
 
-    def refuses(self, crash: records.CrashRecord) -> bool:
-        """Must this crash not leave the node? The handler may have known less than we do."""
-        uid, namespace = crash.raw["podUID"] or "", crash.raw["namespace"] or ""
+    def refuses(self, record: records.CrashRecord) -> bool:
+        """Must this dump be removed? The handler may have captured it under an older snapshot."""
+        uid, namespace = record.pod_uid or "", record.namespace or ""
         if namespace == names.HOST_NAMESPACE:
             return False
-        rules = self.tenants.pods.get(uid) or self.tenants.namespaces.get(namespace) or {}
-        return bool(rules.get("capture", self._policy.capture) == "disabled")
+        exception = self.tenants.pods.get(uid) or self.tenants.namespaces.get(namespace) or {}
+        return bool(exception.get("capture", self._policy.capture) == "disabled")
 
-    def said_by(self, namespace: str) -> Mapping[str, str] | None:
-        """What a namespace says as of now; None for one of which we have no news."""
-        return self._known.get(NAMESPACES, {}).get(namespace)
+    def annotations_of(self, namespace: str) -> Mapping[str, str] | None:
+        """A namespace's annotations; None for one that the watch has not shown."""
+        return self._collections.get(NAMESPACES, {}).get(namespace)
 
     async def _follow(
         self,
-        what: str,
+        name: str,
         path: str,
         query: dict[str, str],
         read: Callable[[dict[str, Any]], tuple[str, Any]],
     ) -> None:
-        """Keep `_known[what]`: what `read` makes of each object, by its key."""
-        found: dict[str, Any] = {}
+        """Keep `_collections[name]`: `read` gives each object's key and value."""
+        values: dict[str, Any] = {}
         listing = True
-        async for kind, item in collection.follow(self._api, path, query):
+        async for kind, item in collection.follow(self._kube, path, query):
             if kind == collection.LISTING:
-                found, listing = {}, True
+                values, listing = {}, True
             elif kind == collection.LISTED:
                 listing = False
             else:
                 key, value = read(item)
                 if kind == "DELETED":
-                    found.pop(key, None)
+                    values.pop(key, None)
                 else:
-                    found[key] = value
+                    values[key] = value
             if not listing:
-                self._known[what] = found
+                self._collections[name] = values
                 self._changed.set()
 
     async def _write(self) -> None:
-        default = annotated.Capture(self._policy.capture == "enabled", self._policy.maxSize)
+        default = dump_annotations.Rules(self._policy.capture == "enabled", self._policy.maxSize)
         while True:
             await self._changed.wait()
             await asyncio.sleep(SETTLE_S)
             self._changed.clear()
-            if not {NAMESPACES, PODS} <= set(self._known):
-                continue  # half of what there is must not replace what the last agent knew
-            there = self._known[NAMESPACES]
-            found, wrong = rules.decide(
+            if not {NAMESPACES, PODS} <= set(self._collections):
+                continue  # half of the rules must not replace the last agent's
+            namespaces = self._collections[NAMESPACES]
+            tenants, problems = rules.decide(
                 default,
-                {name: said for name, said in there.items() if said},
-                list(self._known[PODS].values()),
+                {name: own for name, own in namespaces.items() if own},
+                list(self._collections[PODS].values()),
                 self._reached(),
             )
-            encrypt_to = rules.sealed_to(self.tenants.encryptTo, there)
-            self.tenants = dataclasses.replace(found, encryptTo=encrypt_to)
-            where = (self._host_dir, self._policy, self._node, self.tenants)
+            encrypt_to = rules.sealed_to(self.tenants.encryptTo, namespaces)
+            self.tenants = dataclasses.replace(tenants, encryptTo=encrypt_to)
+            snapshot = (self._host_dir, self._policy, self._node, self.tenants)
             try:
-                await aiokit.call(policy_file.write, *where)
+                await aiokit.call(policy_file.write, *snapshot)
             except errors.CoredumpdError as error:
                 _log.error("the handler obeys an old policy: %s", error)
-            self._complain(wrong)
+            self._queue(problems)
             self._log_namespaces(default)
 
     def _reached(self) -> Iterable[str]:
-        """Namespaces whose quota is reached; as the last snapshot has it until it is known."""
-        if QUOTAS in self._known:
-            return frozenset[str]().union(*self._known[QUOTAS].values())
+        """Namespaces whose quota is reached; the last snapshot's until the notice is read."""
+        if QUOTAS in self._collections:
+            return frozenset[str]().union(*self._collections[QUOTAS].values())
         last = self.tenants.namespaces
         return [name for name, rules in last.items() if rules.get("quotaReached")]
 
-    def _complain(self, wrong: list[tuple[rules.Pod, str]]) -> None:
-        """Once about each, and again when it went and came back."""
-        for pod, problem in wrong:
-            if (pod.uid, problem) not in self._told and not self._untold.full():
-                self._told.add((pod.uid, problem))
-                self._untold.put_nowait((pod, problem))
-        self._told &= {(pod.uid, problem) for pod, problem in wrong}
+    def _queue(self, problems: list[tuple[rules.Pod, str]]) -> None:
+        """Announce each problem once, and again if it went away and came back."""
+        for pod, problem in problems:
+            if (pod.uid, problem) not in self._announced and not self._problems.full():
+                self._announced.add((pod.uid, problem))
+                self._problems.put_nowait((pod, problem))
+        self._announced &= {(pod.uid, problem) for pod, problem in problems}
 
-    def _log_namespaces(self, default: annotated.Capture) -> None:
+    def _log_namespaces(self, default: dump_annotations.Rules) -> None:
         """Only a log line: every node would send the same Event."""
-        wrong = {
+        problems = {
             (name, problem)
-            for name, said in self._known[NAMESPACES].items()
-            for problem in annotated.of_namespace(said, default)[1]
+            for name, own in self._collections[NAMESPACES].items()
+            for problem in dump_annotations.of_namespace(own, default)[1]
         }
-        for name, problem in sorted(wrong - self._logged):
+        for name, problem in sorted(problems - self._logged):
             _log.warning("namespace %s: %s", name, problem)
-        self._logged = wrong
+        self._logged = problems
 
-    async def _tell(self) -> None:
+    async def _announce(self) -> None:
         while True:
-            pod, problem = await self._untold.get()
+            pod, problem = await self._problems.get()
             _log.warning("pod %s/%s: %s", pod.namespace, pod.name, problem)
-            await self._events.pod(pod.namespace, pod.name, pod.uid, events.POLICY, problem)
+            await self._events.pod(pod.namespace, pod.name, pod.uid, event_reasons.POLICY, problem)
 
 
-def _namespace(found: dict[str, Any]) -> tuple[str, Any]:
-    return found["metadata"]["name"], annotated.ours(found["metadata"]) or _NOTHING
+def _namespace(document: dict[str, Any]) -> tuple[str, Any]:
+    return document["metadata"]["name"], dump_annotations.ours(
+        document["metadata"]
+    ) or _NO_ANNOTATIONS
 
 
-def _reached(found: dict[str, Any]) -> tuple[str, Any]:
-    return found["metadata"]["name"], quota_notice.reached(found)
+def _reached(document: dict[str, Any]) -> tuple[str, Any]:
+    return document["metadata"]["name"], quota_notice.reached(document)
 
 
-def _pod(found: dict[str, Any]) -> tuple[str, Any]:
-    meta = found["metadata"]
-    uids = frozenset(kube_pods.uids(found))
-    said = annotated.ours(meta)
-    return meta["uid"], rules.Pod(meta["namespace"], meta["name"], meta["uid"], uids, said)
+def _pod(document: dict[str, Any]) -> tuple[str, Any]:
+    meta = document["metadata"]
+    uids = frozenset(pods.uids(document))
+    own = dump_annotations.ours(meta)
+    return meta["uid"], rules.Pod(meta["namespace"], meta["name"], meta["uid"], uids, own)

@@ -4,39 +4,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from coredumpd.formats import annotations as annotated
+from coredumpd.formats import annotations as dump_annotations
 
 GIB = 1024**3
-DEFAULT = annotated.Capture(enabled=True, maxSize=8 * GIB)
+DEFAULT = dump_annotations.Rules(enabled=True, maxSize=8 * GIB)
 anything = some.dictionaries(
     some.sampled_from(["capture", "max-size", "quota", "retention", "maxsize"]) | some.text(),
     some.sampled_from(["enabled", "disabled", "1Gi", "64Gi", "24h"]) | some.text(),
 )
-captures = some.builds(annotated.Capture, some.booleans(), some.integers(0, 2**40))
+rules = some.builds(dump_annotations.Rules, some.booleans(), some.integers(0, 2**40))
 
 
 def test_a_namespace_overrides_the_cluster_in_both_directions() -> None:
     said = {"capture": "enabled", "max-size": "64Gi"}
-    off = annotated.Capture(enabled=False, maxSize=8 * GIB)
-    assert annotated.of_namespace(said, off) == (annotated.Capture(True, 64 * GIB), [])
-    assert not annotated.of_namespace({"capture": "disabled"}, DEFAULT)[0].enabled
+    off = dump_annotations.Rules(enabled=False, maxSize=8 * GIB)
+    assert dump_annotations.of_namespace(said, off) == (dump_annotations.Rules(True, 64 * GIB), [])
+    assert not dump_annotations.of_namespace({"capture": "disabled"}, DEFAULT)[0].enabled
 
 
 def test_a_pod_restricts() -> None:
-    found, problems = annotated.of_pod({"capture": "disabled", "max-size": "1Gi"}, DEFAULT)
-    assert (found, problems) == (annotated.Capture(False, GIB), [])
+    found, problems = dump_annotations.of_pod({"capture": "disabled", "max-size": "1Gi"}, DEFAULT)
+    assert (found, problems) == (dump_annotations.Rules(False, GIB), [])
 
 
-@given(anything, captures)
+@given(anything, rules)
 def test_no_pod_ever_widens_what_holds_in_its_namespace(said, outer):
-    found, _ = annotated.of_pod(said, outer)
+    found, _ = dump_annotations.of_pod(said, outer)
     assert found.enabled <= outer.enabled
     assert found.maxSize <= outer.maxSize
 
 
 def test_a_pod_that_tries_to_widen_is_told_what_stands() -> None:
-    outer = annotated.Capture(enabled=False, maxSize=GIB)
-    _, problems = annotated.of_pod({"capture": "enabled", "max-size": "2Gi"}, outer)
+    outer = dump_annotations.Rules(enabled=False, maxSize=GIB)
+    _, problems = dump_annotations.of_pod({"capture": "enabled", "max-size": "2Gi"}, outer)
     assert problems == [
         "annotation coredump.fujitsu.com/capture: 'enabled': a pod may only restrict what holds in"
         " its namespace; disabled stands",
@@ -45,7 +45,7 @@ def test_a_pod_that_tries_to_widen_is_told_what_stands() -> None:
     ]
 
 
-@pytest.mark.parametrize("decide", [annotated.of_namespace, annotated.of_pod])
+@pytest.mark.parametrize("decide", [dump_annotations.of_namespace, dump_annotations.of_pod])
 @pytest.mark.parametrize(
     ("name", "value", "stands"),
     [
@@ -61,29 +61,37 @@ def test_a_typo_is_named_with_its_rule_and_what_stands_instead(decide, name, val
     found, (problem,) = decide({name: value}, DEFAULT)
     assert problem.startswith(f"annotation coredump.fujitsu.com/{name}: {value!r}: ")
     assert problem.endswith(stands)
-    assert found == annotated.Capture("disabled" not in stands, 8 * GIB)
+    assert found == dump_annotations.Rules("disabled" not in stands, 8 * GIB)
 
 
 def test_quota_and_retention_are_a_namespaces_alone() -> None:
-    assert annotated.of_namespace({"quota": "1Gi", "retention": "1h"}, DEFAULT) == (DEFAULT, [])
-    _, problems = annotated.of_pod({"quota": "1Gi", "retention": "1h"}, DEFAULT)
+    assert dump_annotations.of_namespace({"quota": "1Gi", "retention": "1h"}, DEFAULT) == (
+        DEFAULT,
+        [],
+    )
+    _, problems = dump_annotations.of_pod({"quota": "1Gi", "retention": "1h"}, DEFAULT)
     assert [problem.rpartition(";")[2] for problem in problems] == [" it is ignored"] * 2
 
 
 def test_a_wrong_quota_or_retention_keeps_the_default_and_says_so() -> None:
-    default = annotated.Retention(quota=10 * GIB, keep_s=86400)
-    found, problems = annotated.retention_of({"quota": "lots", "retention": "1 week"}, default)
+    default = dump_annotations.Retention(quota=10 * GIB, keep_s=86400)
+    found, problems = dump_annotations.retention_of(
+        {"quota": "lots", "retention": "1 week"}, default
+    )
     assert found == default
     assert [problem.rpartition("; ")[2] for problem in problems] == ["10Gi stands", "1d stands"]
     good = {"quota": "1Gi", "retention": "168h"}
-    assert annotated.retention_of(good, default) == (annotated.Retention(GIB, 604800), [])
+    assert dump_annotations.retention_of(good, default) == (
+        dump_annotations.Retention(GIB, 604800),
+        [],
+    )
 
 
 @given(anything)
 def test_what_cannot_be_obeyed_is_never_passed_over(said):
-    _, problems = annotated.of_namespace(said, DEFAULT)
+    _, problems = dump_annotations.of_namespace(said, DEFAULT)
     for name, value in said.items():
-        known = name in annotated.OF_NAMESPACES
+        known = name in dump_annotations.OF_NAMESPACES
         bad = name == "capture" and value not in ("enabled", "disabled")
         if not known or bad:
             assert any(f"/{name}: " in problem for problem in problems)
@@ -91,21 +99,21 @@ def test_what_cannot_be_obeyed_is_never_passed_over(said):
 
 def test_only_our_annotations_are_ours() -> None:
     metadata = {"annotations": {"coredump.fujitsu.com/capture": "disabled", "other": "x"}}
-    assert annotated.ours(metadata) == {"capture": "disabled"}
-    assert annotated.ours({}) == annotated.ours({"annotations": None}) == {}
+    assert dump_annotations.ours(metadata) == {"capture": "disabled"}
+    assert dump_annotations.ours({}) == dump_annotations.ours({"annotations": None}) == {}
 
 
 def test_a_namespace_may_name_who_can_open_its_cores_and_a_pod_may_not() -> None:
     said = {"encrypt-to": "coredump-recipients"}
-    assert annotated.of_namespace(said, DEFAULT) == (DEFAULT, [])
-    _, problems = annotated.of_pod(said, DEFAULT)
+    assert dump_annotations.of_namespace(said, DEFAULT) == (DEFAULT, [])
+    _, problems = dump_annotations.of_pod(said, DEFAULT)
     assert len(problems) == 1
     assert "is no annotation of a pod" in problems[0]
 
 
 @pytest.mark.parametrize("text", ["", "Keys", "a b", "../x", "enabled/yes", "x" * 300])
 def test_a_name_that_no_config_map_has_is_told_and_still_wants_sealing(text: str) -> None:
-    _, problems = annotated.of_namespace({"encrypt-to": text}, DEFAULT)
-    assert problems == [annotated.no_config_map(text)]
+    _, problems = dump_annotations.of_namespace({"encrypt-to": text}, DEFAULT)
+    assert problems == [dump_annotations.no_config_map(text)]
     assert problems[0] is not None
     assert problems[0].endswith("no dump leaves its node")

@@ -55,7 +55,7 @@ def node(tmp_path: Path) -> tuple[guard.Guard, Path]:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("0\n")
-    made = sysctls.Kernel(tmp_path, OURS, 16, None, proc_sys=tmp_path)
+    made = sysctls.CoreSysctls(tmp_path, OURS, 16, None, proc_sys=tmp_path)
     return guard.Guard(made, metrics.Metrics(), events.Events(None, "node1")), tmp_path
 
 
@@ -90,16 +90,16 @@ def test_a_fight_is_told_and_left_alone(node, caplog) -> None:
     assert caplog.text.count("something else keeps changing the core settings") == 1
 
 
-def test_an_api_that_hangs_does_not_delay_the_next_correction(node, monkeypatch) -> None:
+def test_an_api_that_hangs_does_not_delay_the_next_correction(node) -> None:
     keeper, proc_sys = node
-    monkeypatch.setattr(guard, "CHECK_EVERY_S", 0.01)
 
     class Hanging:
         async def request(self, *args: object, **named: object) -> tuple[int, object]:
             await asyncio.sleep(3600)
             return 200, None
 
-    keeper._events = events.Events(Hanging(), "node1")
+    writer = events.Events(Hanging(), "node1")
+    keeper = guard.Guard(keeper._sysctls, metrics.Metrics(), writer, check_every_s=0.01)
 
     async def drift_twice() -> None:
         task = asyncio.create_task(keeper.run())

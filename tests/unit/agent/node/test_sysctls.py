@@ -17,7 +17,7 @@ class Node:
         self.host_dir = directory / "host"
         (self.host_dir / "state").mkdir(parents=True, exist_ok=True)
         self.line = f"|{self.host_dir}/current/coredumpd handle %P"
-        self.kernel = sysctls.Kernel(
+        self.kernel = sysctls.CoreSysctls(
             self.host_dir, self.line, 16, suid_dumpable, proc_sys=self.proc_sys
         )
 

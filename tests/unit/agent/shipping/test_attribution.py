@@ -39,10 +39,9 @@ class Api:
 
 def attribute(answer: Any, **changes: Any) -> dict[str, Any]:
     """The record as it is in the end: patience is tested by itself."""
-    attributor = attribution.Attributor(None if answer is None else Api(answer), "node1")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attribution, "UNNAMED_PATIENCE_S", 0.0)
-        return asyncio.run(attributor.attribute(dumps.crash(**changes))).raw
+    kube = None if answer is None else Api(answer)
+    attributor = attribution.Attributor(kube, "node1", unnamed_patience_s=0.0)
+    return asyncio.run(attributor.attribute(dumps.crash(**changes))).raw
 
 
 UNNAMED = {"namespace": None, "podName": None, "container": None}

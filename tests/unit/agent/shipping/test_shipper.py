@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 import pytest
 from support import dumps
 
-from coredumpd import errors
-from coredumpd.agent.shipping import attribution, shipper
+from coredumpd import aiokit, errors
+from coredumpd.agent.shipping import attribution, delivery, shipper
 from coredumpd.formats import crash_loop, layout, names
 from coredumpd.formats import record as records
 from coredumpd.spool import entries
@@ -20,7 +20,7 @@ from coredumpd.store import engines as stores
 DEADLINE_S = 20
 
 
-class Observer:
+class Reporter:
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
 
@@ -30,13 +30,13 @@ class Observer:
     async def refused(self, crash: records.CrashRecord) -> None:
         self.told.append(("refused", crash.id))
 
-    def counted(self, crashes: int) -> None:
+    def folded(self, crashes: int) -> None:
         self.told.append(("counted", str(crashes)))
 
     async def failed(self, id: str, error: errors.CoredumpdError) -> None:
         self.told.append(("failed", id))
 
-    async def set_aside(self, id: str, error: errors.CoredumpdError) -> None:
+    async def set_aside(self, id: str) -> None:
         self.told.append(("aside", id))
 
 
@@ -47,9 +47,10 @@ class Node:
         (directory / "store").mkdir()
         self.spool = entries.Spool(str(directory / "spool"))
         self.store = stores.open_store(f"file://{directory}/store")
-        self.observer = Observer()
+        self.reporter = Reporter()
         self.refuse: Callable[[layout.DumpKey], bool] = lambda key: False
         self.role: shipper.Shipper | None = None
+        self.scan_interval_s = 10.0
 
     def commit(self, key: layout.DumpKey, crash: records.CrashRecord, core: BinaryIO) -> None:
         if self.refuse(key):
@@ -61,7 +62,11 @@ class Node:
     ) -> None:
         async def ship() -> None:
             attributor = attribution.Attributor(None, "node1")
-            role = shipper.Shipper(self.spool, self, attributor, self.observer, parallel=2)
+            deliveries = delivery.Delivery(self, delivery.Preparation(attributor), self.reporter)
+            options = shipper.Options(
+                parallel=2, scan_interval_s=self.scan_interval_s, backoff_s_min=0.01
+            )
+            role = shipper.Shipper(self.spool, deliveries, self.reporter, options)
             self.role = role
             task = asyncio.create_task(role.run())
             try:
@@ -78,15 +83,14 @@ class Node:
         asyncio.run(ship())
 
     def shipped(self) -> list[str]:
-        return [id for what, id in self.observer.told if what == "shipped"]
+        return [id for what, id in self.reporter.told if what == "shipped"]
 
     def put(self, id: str, **changes: Any) -> Path:
         return dumps.spooled(Path(self.spool.path), id, **changes)
 
 
 @pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
-    monkeypatch.setattr(shipper, "BACKOFF_S_MIN", 0.01)
+def node(tmp_path: Path) -> Node:
     return Node(tmp_path)
 
 
@@ -100,10 +104,8 @@ def test_what_is_in_the_spool_reaches_the_store_and_leaves_the_spool(node: Node)
     assert node.spool.entries() == []
 
 
-def test_a_new_entry_is_noticed_without_waiting_for_a_scan(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shipper, "SCAN_INTERVAL_S", 3600)
+def test_a_new_entry_is_noticed_without_waiting_for_a_scan(node: Node) -> None:
+    node.scan_interval_s = 3600
 
     async def later() -> None:
         await asyncio.sleep(0.2)  # the first scan is over; only inotify can tell now
@@ -131,9 +133,46 @@ def test_a_container_whose_dump_fails_does_not_hold_up_another(node: Node) -> No
 
 def test_a_store_that_is_away_loses_nothing_and_is_tried_again(node: Node) -> None:
     node.put("a-1")
-    node.refuse = lambda key: len(node.observer.told) < 5
+    node.refuse = lambda key: len(node.reporter.told) < 5
     node.run(lambda: node.shipped() == ["a-1"])
-    assert node.observer.told[:5] == [("failed", "a-1")] * 5
+    assert node.reporter.told[:5] == [("failed", "a-1")] * 5
+
+
+def test_an_entry_that_fails_is_known_to_fail_until_it_is_shipped(node: Node) -> None:
+    node.put("a-1")
+    failing: list[float] = []
+
+    def away(key: layout.DumpKey) -> bool:
+        assert node.role is not None
+        failing.append(node.role.failing_s)
+        return len(failing) < 4
+
+    node.refuse = away
+    node.run(lambda: node.shipped() == ["a-1"] and not (node.role and node.role.waiting))
+    assert node.role is not None
+    assert failing[0] == 0.0
+    assert 0.0 < failing[1] < failing[2] < failing[3]
+    assert node.role.failing_s == 0.0
+    assert node.role.last_error == "the store is away"
+
+
+def test_a_folded_entry_that_had_failed_does_not_leave_shipping_stuck(node: Node) -> None:
+    away = True
+    node.refuse = lambda key: away
+
+    async def crash() -> None:
+        nonlocal away
+        for number in range(30):
+            node.put(crash_id(number), containerID=f"{number:064x}")
+        async with asyncio.timeout(DEADLINE_S):
+            while len(node.spool.entries()) > 10:
+                await asyncio.sleep(0.01)
+        away = False
+
+    node.scan_interval_s = 0.05
+    node.run(lambda: sum(loop_of(node)) == 30 and not (node.role and node.role.waiting), crash)
+    assert node.role is not None
+    assert node.role.failing_s == 0.0
 
 
 def test_how_long_a_commit_takes_no_byte_is_known_while_it_hangs_and_not_after(node: Node) -> None:
@@ -158,8 +197,8 @@ def test_an_entry_that_is_no_dump_is_set_aside_and_the_others_go_on(node: Node) 
     (node.put("a-1") / "meta.json").write_text("{}")
     (node.put("b-2") / "core.gz").write_bytes(b"cut")
     node.put("c-3")
-    node.run(lambda: len(node.observer.told) == 3)
-    assert sorted(node.observer.told) == [("aside", "a-1"), ("aside", "b-2"), ("shipped", "c-3")]
+    node.run(lambda: len(node.reporter.told) == 3)
+    assert sorted(node.reporter.told) == [("aside", "a-1"), ("aside", "b-2"), ("shipped", "c-3")]
     assert (Path(node.spool.path) / "b-2.bad/core.gz").read_bytes() == b"cut"
 
 
@@ -172,17 +211,16 @@ def test_a_dump_that_is_in_the_store_already_is_only_freed(node: Node) -> None:
     assert node.spool.entries() == []
 
 
-def test_pauses_double_up_to_a_minute_and_are_jittered() -> None:
-    assert shipper.backoff(1, 0.0) == 0.5
-    assert shipper.backoff(4, 0.0) == 4.0
-    assert shipper.backoff(1000, 0.0) == 60.0
-    assert shipper.backoff(1000, 1.0) == 30.0
+def test_pauses_between_tries_double_up_to_a_minute() -> None:
+    options = shipper.Options(parallel=1)
+    backoff = aiokit.Backoff(options.backoff_s_min, options.backoff_s_max, jitter=0.0)
+    assert [backoff.next() for _ in range(9)] == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
 
 
 def test_what_is_shipped_while_the_spool_is_listed_is_not_taken_for_new(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shipper, "SCAN_INTERVAL_S", 0.05)
+    node.scan_interval_s = 0.05
     node.put("a-1")
     stale = node.spool.entries()  # a listing that is older than what becomes of it
     listing = node.spool.entries
@@ -190,7 +228,7 @@ def test_what_is_shipped_while_the_spool_is_listed_is_not_taken_for_new(
     node.run(lambda: node.shipped() == ["a-1"])
     node.put("b-2")
     node.run(lambda: node.shipped() == ["a-1", "b-2"])
-    assert [what for what, _ in node.observer.told] == ["shipped", "shipped"]
+    assert [what for what, _ in node.reporter.told] == ["shipped", "shipped"]
 
 
 def test_a_store_that_finds_nothing_at_all_is_tried_again(node: Node) -> None:
@@ -205,7 +243,7 @@ def test_a_store_that_finds_nothing_at_all_is_tried_again(node: Node) -> None:
     node.commit = commit  # type: ignore[method-assign]
     node.put("a-1")
     node.run(lambda: node.shipped() == ["a-1"])
-    assert [what for what, _ in node.observer.told] == ["failed"] * 3 + ["shipped"]
+    assert [what for what, _ in node.reporter.told] == ["failed"] * 3 + ["shipped"]
 
 
 def test_what_cannot_even_be_set_aside_does_not_end_shipping(
@@ -260,7 +298,7 @@ def test_while_the_store_is_away_a_loop_does_not_fill_the_spool(node: Node) -> N
 
 
 def test_a_fold_that_fails_loses_nothing(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipper, "SCAN_INTERVAL_S", 0.05)
+    node.scan_interval_s = 0.05
     adding = node.spool.add
     tries = iter([True, True, True])
 

@@ -6,7 +6,7 @@ from coredumpd.agent.shipping import stuck
 
 
 class World:
-    """What the watcher looks at, and whom it tells."""
+    """The state that the monitor watches, and the Events it writes."""
 
     waiting = 7
     last_error = "the store is away"
@@ -15,17 +15,14 @@ class World:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
-        self.watcher = stuck.Watcher(self, self, self, 60)
-
-    def stuck_s(self) -> float:
-        return self.failing_s
+        self.monitor = stuck.Monitor(self, self, 60)
 
     async def node(self, reason: str, message: str) -> None:
         self.told.append((reason, message))
 
     def check(self, now_s: float) -> None:
         async def look() -> None:
-            self.watcher.check(now_s)
+            self.monitor.check(now_s)
             await asyncio.sleep(0)
 
         asyncio.run(look())
@@ -35,7 +32,7 @@ def test_a_dump_that_fails_for_less_than_the_limit_is_no_problem() -> None:
     world = World()
     world.failing_s = 60.0
     world.check(1)
-    assert world.watcher.problem() is None
+    assert world.monitor.problem() is None
     assert world.told == []
 
 
@@ -52,7 +49,8 @@ def test_a_dump_that_fails_for_longer_is_told_once_with_its_error_and_so_is_the_
         ("CoreDumpsStuck", f"{problem}; 7 dumps wait in the spool"),
         (
             "CoreDumpsResumed",
-            "dumps reach the store again, 30 s after it was told; 7 dumps wait in the spool",
+            "dumps reach the store again, 30 s after the outage was reported;"
+            " 7 dumps wait in the spool",
         ),
     ]
 
@@ -60,7 +58,7 @@ def test_a_dump_that_fails_for_longer_is_told_once_with_its_error_and_so_is_the_
 def test_a_commit_that_hangs_is_a_problem_though_nothing_has_failed() -> None:
     world = World()
     world.silent_s = 61.0
-    assert world.watcher.problem() == (
+    assert world.monitor.problem() == (
         "shipping is stuck: a commit has taken no byte for 61 s: the store hangs"
     )
     world.check(1)

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from coredumpd.agent import events as eventss
-from coredumpd.agent import metrics
+from coredumpd.agent import events, metrics
 from coredumpd.agent.skipped import accounting, kernel_lines, ledger
-from coredumpd.agent.skipped.connector import Told
+from coredumpd.agent.skipped.connector import Event
 
 
 class FakeSpool:
@@ -22,26 +21,26 @@ class FakeSpool:
 class FakeConnector:
     """Tells of `events` once."""
 
-    def __init__(self, events: list[Told], lost: bool = False) -> None:
+    def __init__(self, events: list[Event], lost: bool = False) -> None:
         self._events = events
         self._lost = lost
 
-    def read(self) -> tuple[list[Told], bool]:
+    def read(self) -> tuple[list[Event], bool]:
         return self._events, self._lost
 
 
 def made() -> Any:
-    return accounting.Watcher(metrics.Metrics(), eventss.Events(None, None), FakeSpool())  # type: ignore[arg-type]
+    return accounting.Accountant(metrics.Metrics(), events.Events(None, None), FakeSpool())  # type: ignore[arg-type]
 
 
-def heard(told: list[Told], lost: bool = False) -> ledger.Ledger:
+def heard(told: list[Event], lost: bool = False) -> ledger.Ledger:
     book = ledger.Ledger()
-    made()._hear(FakeConnector(told, lost), book)
+    made()._receive(FakeConnector(told, lost), book)
     return book
 
 
 def test_a_crash_whose_capture_lies_in_the_spool_waits_for_no_word() -> None:
-    told = [Told(ended, pid, pid, False) for ended in (False, True) for pid in (7, 8)]
+    told = [Event(ended, pid, pid, False) for ended in (False, True) for pid in (7, 8)]
     assert heard(told).ended == [7]
 
 
@@ -49,21 +48,23 @@ def test_when_events_were_lost_processes_that_are_gone_have_ended(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     gone = 2**22 + 1  # above PID_MAX_LIMIT
-    begun = [Told(False, pid, pid, False) for pid in (gone, os.getpid())]
+    begun = [Event(False, pid, pid, False) for pid in (gone, os.getpid())]
     book = heard(begun, lost=True)
     assert (book.ended, book.open) == ([gone], [os.getpid()])
     assert "events of the kernel's connector were lost" in caplog.text
     now = time.monotonic()
-    book.said(kernel_lines.Said(kernel_lines.POLICY, kernel_lines.HANDLER, pid=9), now)
+    book.read_line(kernel_lines.Said(kernel_lines.POLICY, kernel_lines.HANDLER, pid=9), now)
     assert kernel_lines.POLICY in book.settle(now + ledger.UNCLAIMED_S)
 
 
 def test_a_crash_that_is_told_after_its_handlers_words_counts_by_them() -> None:
     watcher, book = made(), ledger.Ledger()
-    book.said(kernel_lines.Said(kernel_lines.FAILED, kernel_lines.HANDLER, pid=7), time.monotonic())
-    assert watcher._untold == {}
-    watcher._hear(FakeConnector([Told(False, 7, 7, False)]), book)
-    assert watcher._untold == {kernel_lines.FAILED: 1}
+    book.read_line(
+        kernel_lines.Said(kernel_lines.FAILED, kernel_lines.HANDLER, pid=7), time.monotonic()
+    )
+    assert watcher._unreported == {}
+    watcher._receive(FakeConnector([Event(False, 7, 7, False)]), book)
+    assert watcher._unreported == {kernel_lines.FAILED: 1}
 
 
 def test_without_a_connector_every_line_of_the_log_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,4 +77,4 @@ def test_without_a_connector_every_line_of_the_log_counts(monkeypatch: pytest.Mo
     ]
     monkeypatch.setattr(kernel_lines, "read", lambda kmsg: lines)
     watcher._read(-1)
-    assert watcher._untold == {kernel_lines.PIPE_LIMIT: 15}
+    assert watcher._unreported == {kernel_lines.PIPE_LIMIT: 15}

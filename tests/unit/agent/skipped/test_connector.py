@@ -16,7 +16,7 @@ from support import installed, waiting
 
 from coredumpd import errors
 from coredumpd.agent.skipped import connector
-from coredumpd.agent.skipped.connector import Told
+from coredumpd.agent.skipped.connector import Event
 
 
 def message(what: int, *words: int) -> bytes:
@@ -27,15 +27,15 @@ def message(what: int, *words: int) -> bytes:
 @pytest.mark.parametrize(
     ("datagram", "expected"),
     [
-        (message(0x40000000, 8, 7, 1, 1), Told(False, 7, 8, False)),
-        (message(0x80000000, 8, 7, 11, 17), Told(True, 7, 8, False)),
-        (message(0x80000000, 8, 7, 139, 17), Told(True, 7, 8, True)),
+        (message(0x40000000, 8, 7, 1, 1), Event(False, 7, 8, False)),
+        (message(0x80000000, 8, 7, 11, 17), Event(True, 7, 8, False)),
+        (message(0x80000000, 8, 7, 139, 17), Event(True, 7, 8, True)),
         (message(2, 7, 7), None),
         (b"", None),
     ],
 )
 def test_a_message_tells_of_a_dump_begun_or_of_an_end(
-    datagram: bytes, expected: Told | None
+    datagram: bytes, expected: Event | None
 ) -> None:
     assert connector.judge(datagram) == expected
 
@@ -64,14 +64,14 @@ def test_the_kernel_tells_of_a_crash_and_of_nothing_else_that_goes_on(
     script = "import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (1, 1)); os.abort()"
     crash = subprocess.Popen([sys.executable, "-c", script])
     crash.wait()
-    seen: list[Told] = []
+    seen: list[Event] = []
 
     def both() -> bool:
         seen.extend(told.read()[0])
-        return Told(True, crash.pid, crash.pid, False) in seen
+        return Event(True, crash.pid, crash.pid, False) in seen
 
     waiting.until("the end of the process", both, 10, 0.01)
-    assert Told(False, crash.pid, crash.pid, False) in seen
+    assert Event(False, crash.pid, crash.pid, False) in seen
     assert told.read()[1] is False
 
 
@@ -90,7 +90,7 @@ def test_from_another_network_the_hosts_is_entered(told: connector.Connector) ->
 def test_a_place_where_the_kernel_does_not_answer_is_told() -> None:
     script = (
         "from coredumpd import errors; from coredumpd.agent.skipped import connector\n"
-        "try: connector.Connector()\n"
+        "try: connector.Connector(0.2)\n"
         "except errors.Unavailable as error: print(error)"
     )
     command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", script]
@@ -113,6 +113,6 @@ def test_the_answer_to_another_subscriber_is_not_taken_for_ones_own(
     second = connector.Connector()
     try:
         with pytest.raises(errors.Unavailable, match="does not answer"):
-            connector._await_answer(told._socket, 1 << 30)
+            connector._await_answer(told._socket, 1 << 30, 0.2)
     finally:
         second.close()

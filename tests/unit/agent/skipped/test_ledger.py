@@ -33,7 +33,7 @@ def test_a_crash_that_a_handler_named_is_not_skipped_unless_the_handler_said_so(
     ):
         crashed(book, pid)
         expected = None if reason == kernel_lines.STORED else reason
-        assert book.said(Said(reason, HANDLER, pid=pid), 0.1) == expected
+        assert book.read_line(Said(reason, HANDLER, pid=pid), 0.1) == expected
     assert book.settle(LATER) == []
     assert not book.busy
 
@@ -41,8 +41,8 @@ def test_a_crash_that_a_handler_named_is_not_skipped_unless_the_handler_said_so(
 def test_a_crash_over_the_limit_counts_once_however_often_it_is_told() -> None:
     book = ledger.Ledger()
     crashed(book, 1)
-    assert book.said(OVER_LIMIT, 0.1) is None
-    assert book.said(Said(kernel_lines.PIPE_LIMIT, KEPT_BACK, 14), 0.1) is None
+    assert book.read_line(OVER_LIMIT, 0.1) is None
+    assert book.read_line(Said(kernel_lines.PIPE_LIMIT, KEPT_BACK, 14), 0.1) is None
     assert book.settle(LATER) == [kernel_lines.PIPE_LIMIT]
     assert book.settle(PATIENCE) == []
     assert not book.busy
@@ -53,14 +53,14 @@ def test_lines_that_the_kernel_keeps_back_are_made_up_for() -> None:
     for pid in range(50):
         crashed(book, pid, pid / 50)
         if pid < ledger.RATELIMIT_LINES:
-            book.said(OVER_LIMIT, pid / 50)
+            book.read_line(OVER_LIMIT, pid / 50)
     assert book.settle(1 + LATER) == [kernel_lines.PIPE_LIMIT] * 50
 
 
 def test_a_crash_without_any_word_is_not_dumped_when_no_lines_are_kept_back() -> None:
     book = ledger.Ledger()
     for _ in range(ledger.RATELIMIT_LINES):
-        book.said(OVER_LIMIT, 0.0)
+        book.read_line(OVER_LIMIT, 0.0)
     book.settle(PATIENCE)
     crashed(book, 1, PATIENCE)
     assert book.settle(PATIENCE + LATER) == [kernel_lines.NOT_DUMPED]
@@ -76,7 +76,7 @@ def test_a_core_that_was_taken_while_lines_were_lost_is_believed_to_be_stored() 
     book = ledger.Ledger()
     crashed(book, 1, dumped=True)
     crashed(book, 2, dumped=False)
-    book.said(Said(kernel_lines.LOST_LINES, KERNEL, 0), 0.1)
+    book.read_line(Said(kernel_lines.LOST_LINES, KERNEL, 0), 0.1)
     assert book.settle(LATER) == [kernel_lines.NOT_DUMPED]
 
 
@@ -112,7 +112,7 @@ def test_two_threads_that_crash_at_once_are_one_crash() -> None:
 
 def test_a_line_of_a_crash_that_the_connector_did_not_tell_counts_by_itself() -> None:
     book = ledger.Ledger()
-    book.said(OVER_LIMIT, 0.0)
+    book.read_line(OVER_LIMIT, 0.0)
     assert book.settle(LATER) == []
     assert book.settle(PATIENCE) == [kernel_lines.PIPE_LIMIT]
 
@@ -121,7 +121,7 @@ def test_a_line_of_a_crash_that_the_connector_did_not_tell_counts_by_itself() ->
 def test_a_handler_that_is_run_by_hand_without_a_crash_counts_for_nothing(reason: str) -> None:
     book = ledger.Ledger()
     crashed(book, 1)
-    assert book.said(Said(reason, HANDLER, pid=2), 0.1) is None
+    assert book.read_line(Said(reason, HANDLER, pid=2), 0.1) is None
     assert book.settle(LATER) == [kernel_lines.NOT_DUMPED]
     assert book.settle(PATIENCE) == []
     assert not book.busy
@@ -130,7 +130,7 @@ def test_a_handler_that_is_run_by_hand_without_a_crash_counts_for_nothing(reason
 @pytest.mark.parametrize("reason", [kernel_lines.STORED, kernel_lines.POLICY, kernel_lines.FAILED])
 def test_a_handler_whose_words_overtake_the_connector_counts_with_the_crash(reason: str) -> None:
     book = ledger.Ledger()
-    assert book.said(Said(reason, HANDLER, pid=1), 0.0) is None
+    assert book.read_line(Said(reason, HANDLER, pid=1), 0.0) is None
     assert book.begun(1, 1, 0.1) == (None if reason == kernel_lines.STORED else reason)
     book.gone(1, 1, True, 0.1)
     assert book.settle(PATIENCE) == []
@@ -140,9 +140,9 @@ def test_a_handler_whose_words_overtake_the_connector_counts_with_the_crash(reas
 def test_when_the_connector_has_lost_events_a_handler_is_believed_without() -> None:
     book = ledger.Ledger()
     for pid, reason in ((1, kernel_lines.STORED), (2, kernel_lines.FAILED)):
-        book.said(Said(reason, HANDLER, pid=pid), 0.0)
+        book.read_line(Said(reason, HANDLER, pid=pid), 0.0)
     book.lost(0.1)
-    book.said(Said(kernel_lines.POLICY, HANDLER, pid=3), 0.2)
+    book.read_line(Said(kernel_lines.POLICY, HANDLER, pid=3), 0.2)
     assert book.settle(PATIENCE) == [kernel_lines.FAILED, kernel_lines.POLICY]
     assert not book.busy
 
@@ -150,7 +150,7 @@ def test_when_the_connector_has_lost_events_a_handler_is_believed_without() -> N
 def test_a_handler_that_cannot_say_whose_crash_failed_counts_it_once() -> None:
     book = ledger.Ledger()
     crashed(book, 1)
-    assert book.said(Said(kernel_lines.FAILED, HANDLER), 0.1) == kernel_lines.FAILED
+    assert book.read_line(Said(kernel_lines.FAILED, HANDLER), 0.1) == kernel_lines.FAILED
     assert book.settle(LATER) == []
     assert book.settle(PATIENCE) == []
 
@@ -201,9 +201,9 @@ def test_of_any_storm_every_crash_is_accounted_for(
         events += [(begun_s, begun), (end_s + connector_lag_s, gone)]
         if crash.fate in (kernel_lines.STORED, kernel_lines.POLICY, kernel_lines.FAILED):
             said = Said(crash.fate, HANDLER, pid=crash.pid)
-            events.append((end_s + log_lag_s, functools.partial(book.said, said)))
+            events.append((end_s + log_lag_s, functools.partial(book.read_line, said)))
     for at_s in printed(sorted(c.at_s for c in storm if c.fate == kernel_lines.PIPE_LIMIT)):
-        events.append((at_s + log_lag_s, functools.partial(book.said, OVER_LIMIT)))
+        events.append((at_s + log_lag_s, functools.partial(book.read_line, OVER_LIMIT)))
     counted: collections.Counter[str] = collections.Counter()
     now = 0.0
     for now, event in sorted(events, key=lambda event: event[0]):
@@ -239,5 +239,5 @@ def test_of_a_burst_over_the_limit_all_are_said_to_be_over_the_limit(count: int)
     for pid, now in enumerate(times):
         crashed(book, pid, now)
     for now in printed(times):
-        book.said(OVER_LIMIT, now)
+        book.read_line(OVER_LIMIT, now)
     assert book.settle(1 + LATER) == [kernel_lines.PIPE_LIMIT] * count
