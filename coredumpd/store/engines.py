@@ -17,7 +17,7 @@ def open_target(
         return open_store(url, bucket)
     from coredumpd.store import uploading
 
-    return uploading.RemoteStore(url, upload)
+    return uploading.UploadTarget(url, upload)
 
 
 def open_store(url: str, bucket: sections.BucketSettings | None = None) -> interface.Store:

@@ -1,8 +1,10 @@
-"""A store behind a coredumpd server, over HTTPS: for clusters without shared storage.
+"""A coredumpd server as the place where an agent ships its dumps: where there is no shared storage.
 
-`PUT /agent/v1/dumps/<namespace>/<podUID>/<container>/<id>`; the body is the record's length (four
-bytes, big endian), the record, then core.gz. The server commits it to its own store as every store
-commits, and answers with the CRC-32 of what it has; `GET` tells what is there.
+The server commits each dump to its own store as every store commits; formats/upload.py has what is
+sent and answered. One dump is one connection, by http.client: urllib3, which objects/etcd uses,
+reads the answer of a server that refuses early after a broken pipe, but not after the SSLEOFError
+that the same refusal is under TLS; and connections that are kept are worth little to an agent that
+sends gigabytes over each.
 """
 
 from __future__ import annotations
@@ -17,16 +19,14 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from coredumpd import errors
-from coredumpd.formats import layout
+from coredumpd.formats import layout, upload
 from coredumpd.formats import record as records
 from coredumpd.settings import sections
 
-PATH = "/agent/v1/dumps"
-LENGTH_BYTES = 4
 TIMEOUT_S = 60.0  # of one send or receive; the server reads back what it wrote before it answers
 ANSWER_BYTES_MAX = 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
-# What no second try makes better; all else is worth one.
+# Errors that trying again cannot repair, by the reason in the answer; all others are tried again.
 _FINAL: dict[str, type[errors.CoredumpdError]] = {
     "AlreadyExists": errors.AlreadyExists,
     "Invalid": errors.Invalid,
@@ -34,89 +34,87 @@ _FINAL: dict[str, type[errors.CoredumpdError]] = {
 }
 
 
-class RemoteStore:
+class UploadTarget:
     """See `store.Target`."""
 
-    def __init__(self, url: str, wanted: sections.UploadSettings) -> None:
+    def __init__(self, url: str, settings: sections.UploadSettings) -> None:
         self.url = url
-        self._wanted = wanted
+        self._settings = settings
         parts = urllib.parse.urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 443
 
     def __repr__(self) -> str:
-        return f"RemoteStore({self.url!r})"
+        return f"UploadTarget({self.url!r})"
 
-    def commit(self, key: layout.DumpKey, entry: records.CrashRecord, core: BinaryIO) -> None:
+    def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None:
         """See `store.Store.commit`. Sends nothing when the server has the dump already."""
-        path = f"{PATH}/{key}"
-        there = self._ask("GET", path)
-        if there is None:
-            sent = _Body(entry, core)
-            answer = self._ask("PUT", path, sent)
-            if answer is None or answer.get("storedCrc32") != f"{sent.crc:08x}":
+        path = upload.path(key)
+        present = self._ask("GET", path)
+        if present is None:
+            body = _Body(record, core)
+            answer = self._ask("PUT", path, body)
+            if answer is None or answer.stored_crc32 != f"{body.crc:08x}":
                 raise errors.StorageError(
-                    f"{self.url}: {key}: the server has other bytes than sent"
+                    f"{self.url}: {key}: the server has other bytes than were sent"
                 )
-            return
-        ours = entry.raw["core"]
-        if not records.same_core(there, ours):
+        elif not present.has_core_of(record):
             raise errors.AlreadyExists(f"the store holds another dump under {key}")
 
-    def _ask(self, method: str, path: str, body: _Body | None = None) -> dict[str, Any] | None:
-        """The answer's document; None for 404."""
+    def _ask(self, method: str, path: str, body: _Body | None = None) -> upload.Answer | None:
+        """The server's answer; None when it has no such dump."""
         try:
             with contextlib.closing(self._connection()) as connection:
                 status, data = _exchange(connection, method, path, self._headers(), body)
         except (OSError, http.client.HTTPException) as error:
-            why = str(error) or type(error).__name__
-            raise errors.StorageError(f"{self.url}: {method} {path}: {why}") from error
+            problem = str(error) or type(error).__name__
+            raise errors.StorageError(f"{self.url}: {method} {path}: {problem}") from error
         try:
             document = json.loads(data)
-        except ValueError:  # an error page of something in between
+        except ValueError:  # the error page of a proxy
             document = None
         if not isinstance(document, dict):
             raise errors.StorageError(f"{self.url}: {method} {path}: answered {status}, not JSON")
         if 200 <= status < 300:
-            return document
+            return _parsed(document, f"{self.url}: {method} {path}")
         if status == 404 and document.get("reason") == "NotFound" and method == "GET":
             return None
         kind = _FINAL.get(str(document.get("reason")), errors.StorageError)
         raise kind(f"{self.url}: {status}: {document.get('message')}")
 
     def _connection(self) -> http.client.HTTPSConnection:
-        """A new one each time: certificate and token are read as they are now."""
+        """A new connection each time: the CA certificates may have been renewed."""
         try:
-            context = ssl.create_default_context(cafile=self._wanted.caFile)
+            context = ssl.create_default_context(cafile=self._settings.caFile)
         except (OSError, ssl.SSLError) as error:
-            raise errors.StorageError(f"upload.caFile {self._wanted.caFile}: {error}") from error
+            raise errors.StorageError(f"upload.caFile {self._settings.caFile}: {error}") from error
         return http.client.HTTPSConnection(
             self._host, self._port, timeout=TIMEOUT_S, context=context
         )
 
     def _headers(self) -> dict[str, str]:
         try:
-            with open(self._wanted.tokenFile, encoding="ascii") as file:
+            with open(self._settings.tokenFile, encoding="ascii") as file:
                 return {"Authorization": f"Bearer {file.read().strip()}"}
         except (OSError, ValueError) as error:
             raise errors.StorageError(
-                f"upload.tokenFile {self._wanted.tokenFile}: {error}"
+                f"upload.tokenFile {self._settings.tokenFile}: {error}"
             ) from error
 
 
 class _Body:
-    """Record and core, framed, with the CRC-32 of the core as it passes."""
+    """Record and core as one body. Counts the CRC-32 of the core while it is sent."""
 
-    def __init__(self, entry: records.CrashRecord, core: BinaryIO) -> None:
-        self._entry = entry
+    def __init__(self, record: records.CrashRecord, core: BinaryIO) -> None:
+        self._record = record
         self._core = core
-        self._meta = entry.encode()
-        self.size = LENGTH_BYTES + len(self._meta) + entry.raw["core"]["storedSize"]
+        self._head = upload.head(record)
+        self.size = len(self._head) + record.stored_size
         self.crc = 0
 
     def __iter__(self) -> Iterator[bytes]:
         """Chunks. Raises BadRecord for a core that is not as long as its record says."""
-        yield len(self._meta).to_bytes(LENGTH_BYTES, "big") + self._meta
-        left = self._entry.raw["core"]["storedSize"]
+        yield self._head
+        left = self._record.stored_size
         while chunk := self._core.read(_CHUNK_BYTES):
             left -= len(chunk)
             if left < 0:
@@ -124,8 +122,15 @@ class _Body:
             self.crc = zlib.crc32(chunk, self.crc)
             yield chunk
         if left:
-            rule = f"core.storedSize says {self._entry.raw['core']['storedSize']}"
-            raise errors.BadRecord(f"{self._entry.id}: the core is of another length; {rule}")
+            rule = f"core.storedSize says {self._record.stored_size}"
+            raise errors.BadRecord(f"{self._record.id}: the core is of another length; {rule}")
+
+
+def _parsed(document: dict[str, Any], request: str) -> upload.Answer:
+    try:
+        return upload.parse_answer(document)
+    except ValueError as error:
+        raise errors.StorageError(f"{request}: {error}") from error
 
 
 def _exchange(
@@ -138,12 +143,12 @@ def _exchange(
     if body is not None:
         headers = headers | {
             "Content-Length": str(body.size),
-            "Content-Type": "application/octet-stream",
+            "Content-Type": upload.CONTENT_TYPE,
         }
     try:
         connection.request(method, path, None if body is None else iter(body), headers)
     except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
-        # A server that refuses early stops to read; its answer may be here all the same.
+        # A server that refuses before the end of the body stops reading; its answer may have come.
         if connection.sock is None:
             raise
     response = connection.getresponse()

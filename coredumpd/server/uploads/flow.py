@@ -8,31 +8,34 @@ import contextlib
 import io
 
 _PIECES_WAITING_MAX = 4
-_READ_S_MAX = 120.0  # an agent that sends nothing for so long has gone
+READ_TIMEOUT_S = 120.0  # an agent that sends nothing for this long has disconnected
 
 
 class Flow(io.RawIOBase):
-    """What the loop receives and a thread reads: a file, once, from its start."""
+    """A file that the event loop fills and one thread reads, once and from its start."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, read_timeout_s: float = READ_TIMEOUT_S
+    ) -> None:
         super().__init__()
         self._loop = loop
+        self._read_timeout_s = read_timeout_s
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(_PIECES_WAITING_MAX)
         self._rest = b""
         self._over = False
         self._broken = False
 
     async def put(self, piece: bytes) -> None:
-        """Waits while the thread has enough to do."""
+        """Append a piece; waits while the thread has pieces enough to read."""
         if piece:
             await self._pieces.put(piece)
 
     async def end(self) -> None:
-        """There is no more."""
+        """The body is complete: the reader sees the end of the file."""
         await self._pieces.put(b"")
 
     def cut(self) -> None:
-        """There will be no more, though there should. On the loop."""
+        """The body ended too early: the reader gets an OSError. Call it on the loop."""
         self._broken = True
         with contextlib.suppress(asyncio.QueueFull):  # then the reader finds `_broken` set
             self._pieces.put_nowait(None)
@@ -42,11 +45,11 @@ class Flow(io.RawIOBase):
         return 0
 
     def seek(self, offset: int, whence: int = 0) -> int:  # noqa: ARG002
-        """What has flowed by does not come back: the agent sends it again."""
+        """Always OSError: bytes that were read are gone, the agent has to send them again."""
         raise OSError("an upload cannot be read twice")
 
     def read(self, size: int = -1) -> bytes:
-        """In a thread. Raises OSError when the agent has gone."""
+        """Call it in a thread. Raises OSError when the agent has disconnected."""
         if not self._rest and not self._over:
             self._rest = self._next()
         piece, self._rest = (
@@ -56,14 +59,14 @@ class Flow(io.RawIOBase):
 
     def _next(self) -> bytes:
         if self._broken:
-            raise OSError("the agent has gone in the middle of its dump")
-        asked = asyncio.run_coroutine_threadsafe(self._pieces.get(), self._loop)
+            raise OSError("the agent disconnected before the end of its dump")
+        next_piece = asyncio.run_coroutine_threadsafe(self._pieces.get(), self._loop)
         try:
-            piece = asked.result(_READ_S_MAX)
+            piece = next_piece.result(self._read_timeout_s)
         except concurrent.futures.TimeoutError:
-            asked.cancel()
+            next_piece.cancel()
             piece = None
         if piece is None:
-            raise OSError("the agent has gone in the middle of its dump")
+            raise OSError("the agent disconnected before the end of its dump")
         self._over = not piece
         return piece

@@ -1,7 +1,10 @@
-"""Dumps from agents, for a store that only this server can reach: the other end of `store.remote`.
+"""Receives dumps from agents, for a store that only this server can reach; formats/upload.py.
 
-One identity may: the agent's service account, known by TokenReview, allowed by RBAC, and named in
-the settings. A body is never in memory as a whole: it flows, with back pressure, into the commit.
+Only the agent's service account may send: TokenReview authenticates it, RBAC allows it, and the
+settings name it. A body is never in memory as a whole: it flows, with back pressure, into the
+commit.
+
+Tested in: tests/integration/agent/test_upload.py
 """
 
 from __future__ import annotations
@@ -15,33 +18,32 @@ from typing import Any, BinaryIO, Protocol, cast
 from coredumpd import errors
 from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, handler
-from coredumpd.formats import layout
+from coredumpd.formats import layout, upload
 from coredumpd.formats import record as records
 from coredumpd.server.uploads import flow
-from coredumpd.store import uploading
 
-AT_ONCE_MAX = 8  # more are told to come back later; each is a thread and some MiB
+AT_ONCE_MAX = 8  # more are answered 503; each takes a thread and some MiB
 BODY_BYTES_MAX = 1 << 40
 BODY_S_MAX = 6 * 3600.0
 _PIECE_BYTES = 1024 * 1024
 
 
 class Store(Protocol):
-    """The part of `store.Store` that is needed here."""
+    """The part of `store.Store` that receiving needs."""
 
-    def commit(self, key: layout.DumpKey, entry: records.CrashRecord, core: BinaryIO) -> None: ...
+    def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None: ...
     def read_record(self, key: layout.DumpKey) -> records.CrashRecord: ...
 
 
 @dataclasses.dataclass
 class Uploads:
-    """Who may send dumps, and where they go."""
+    """The store that dumps are committed to, and the only account that may send them."""
 
     store: Store
     account: str  # system:serviceaccount:NAMESPACE:NAME
 
     def __post_init__(self) -> None:
-        """Its own threads: a slow agent must not stand in the way of downloads."""
+        """Commits have threads of their own: a slow agent must not delay downloads."""
         self.threads = concurrent.futures.ThreadPoolExecutor(AT_ONCE_MAX, "intake")
         self.busy = 0
 
@@ -51,7 +53,7 @@ class Uploads:
 
 
 class Intake(handler.Handler):
-    """GET: what is there. PUT: a new dump."""
+    """GET answers the core that the store has under a key, PUT commits a new dump."""
 
     audited = True
     body_bytes_max = BODY_BYTES_MAX
@@ -68,14 +70,12 @@ class Intake(handler.Handler):
         super().initialize(rights)
 
     async def admit(self) -> None:
-        """The usual checks, then: is it the agent, and is there room?"""
+        """As every handler; then refuse anyone but the agent, and more than AT_ONCE_MAX bodies."""
         await super().admit()
         if self.caller is None or self.caller.user != self.uploads.account:
-            who = self.caller.user if self.caller else "nobody"
-            raise errors.Forbidden(f"{who} may not send dumps: only {self.uploads.account} may")
-        self.key = layout.DumpKey(
-            *(self.path_kwargs[name] for name in ("namespace", "pod_uid", "container", "id"))
-        )
+            user = self.caller.user if self.caller else "nobody"
+            raise errors.Forbidden(f"{user} may not send dumps: only {self.uploads.account} may")
+        self.key = upload.parse_key(self.path_kwargs)
         if self.request.method != "PUT":
             return
         if self.uploads.busy >= AT_ONCE_MAX:
@@ -89,7 +89,7 @@ class Intake(handler.Handler):
     async def data_received(self, chunk: bytes) -> None:  # type: ignore[override]
         """Tornado's; it reads on only when this returns."""
         if self._refused is not None or (self._commit is not None and self._commit.done()):
-            return  # the rest of what is not wanted; the answer follows it
+            return  # discard the rest of the body; the answer follows it
         self._waiting += chunk
         try:
             if self._flow is None:
@@ -100,18 +100,18 @@ class Intake(handler.Handler):
             self._refused = error
 
     async def get(self, **_: str) -> None:
-        """`core` of the record that is there. Raises NotFound."""
-        crash = await self.uploads.run(self.uploads.store.read_record, self.key)
-        self.answer(crash.raw["core"])
+        """Answer the `core` of the record in the store. Raises NotFound."""
+        record = await self.uploads.run(self.uploads.store.read_record, self.key)
+        self.answer(upload.answer(record))
 
     async def put(self, **_: str) -> None:
-        """The end of the body: wait for the commit, and tell what is there now."""
+        """The body is complete: wait for the commit, then answer the `core` that was stored."""
         try:
             await self._finish_commit()
-        except errors.BadRecord as error:  # a record of the agent's making, not of our store's
+        except errors.BadRecord as error:  # the agent's record, not one of our store
             raise errors.Invalid(error.message, error.causes) from error
-        crash = await self.uploads.run(self.uploads.store.read_record, self.key)
-        self.answer(crash.raw["core"], 201)
+        record = await self.uploads.run(self.uploads.store.read_record, self.key)
+        self.answer(upload.answer(record), 201)
 
     async def _finish_commit(self) -> None:
         if self._refused is not None:
@@ -124,26 +124,21 @@ class Intake(handler.Handler):
 
     def _begin(self) -> None:
         """Start the commit as soon as the record is whole. Raises BadRecord, Invalid."""
-        head = uploading.LENGTH_BYTES
-        if len(self._waiting) < head:
+        parsed = upload.parse_head(self._waiting)
+        if parsed is None:
             return
-        length = int.from_bytes(self._waiting[:head], "big")
-        if length > records.RECORD_BYTES_MAX:
-            raise errors.BadRecord(f"meta.json: {length} bytes; at most {records.RECORD_BYTES_MAX}")
-        if len(self._waiting) < head + length:
-            return
-        entry = records.CrashRecord.parse(bytes(self._waiting[head : head + length]))
-        if entry.key() != self.key:
-            raise errors.BadRecord(f"the record is of {entry.key()}, it was sent as {self.key}")
-        del self._waiting[: head + length]
+        record, length = parsed
+        if record.key() != self.key:
+            raise errors.BadRecord(f"the record is of {record.key()}, it was sent as {self.key}")
+        del self._waiting[:length]
         self._flow = flow.Flow(asyncio.get_running_loop())
         commit = self.uploads.run(
-            self.uploads.store.commit, self.key, entry, cast(BinaryIO, self._flow)
+            self.uploads.store.commit, self.key, record, cast(BinaryIO, self._flow)
         )
         self._commit = asyncio.create_task(commit, name=f"intake {self.key}")
 
     async def _pass_on(self) -> None:
-        """Hand over what is waiting, unless the commit is over before the body is."""
+        """Hand the bytes received to the commit, unless it has ended before the body."""
         assert self._flow is not None  # noqa: S101 (for mypy)
         assert self._commit is not None  # noqa: S101 (for mypy)
         piece = bytes(self._waiting)
@@ -154,7 +149,7 @@ class Intake(handler.Handler):
             passed.cancel()
 
     def on_connection_close(self) -> None:
-        """Tornado's: the agent has left in the middle; the commit fails and leaves nothing."""
+        """Tornado's: the agent has disconnected; the commit fails and leaves nothing."""
         if self._flow is not None:
             self._flow.cut()
         super().on_connection_close()
@@ -166,21 +161,18 @@ class Intake(handler.Handler):
         if self._flow is not None:
             self._flow.cut()
         if self._commit is not None:
-            self._commit.add_done_callback(_heard)
+            self._commit.add_done_callback(_ignore_result)
         super()._end()
 
 
-def _heard(task: asyncio.Task[Any]) -> None:
-    """The result of a commit whose agent has left: it is told to nobody."""
+def _ignore_result(task: asyncio.Task[Any]) -> None:
+    """Take the result of a commit whose agent has disconnected: nobody is left to answer."""
     with contextlib.suppress(asyncio.CancelledError, Exception):  # the audit line says "aborted"
         task.result()
 
 
 def routes(uploads: Uploads | None) -> list[application.Route]:
-    """What this module serves; nothing where no agent may send."""
+    """The routes of this module; none where no agent may send."""
     if uploads is None:
         return []
-    part = "/".join(f"(?P<{name}>[^/]+)" for name in ("namespace", "pod_uid", "container", "id"))
-    return [
-        application.Route(f"{uploading.PATH}/{part}", Intake, rights.Path(), {"uploads": uploads})
-    ]
+    return [application.Route(upload.ROUTE, Intake, rights.Path(), {"uploads": uploads})]
