@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import processes, report, synthetic
+from coredumpd.formats import layout
 
 SIZES = (10_000, 100_000, 1_000_000)
 # RGW on two cores takes 500 to 900 dumps a second, and its OSD 30 kB of memory for each: a million
@@ -228,7 +229,7 @@ def child(url: str, operation: str, endpoint: str = "") -> dict[str, Any]:
 
 
 def _namespace(where: Any) -> None:
-    assert sum(1 for _ in where.list("team-000000")) == synthetic.PER_NAMESPACE
+    assert sum(1 for _ in where.list(layout.Prefix("team-000000"))) == synthetic.PER_NAMESPACE
 
 
 def _accounting(where: Any) -> None:
@@ -261,7 +262,7 @@ def main(url: str, operation: str, endpoint: str) -> None:
     from coredumpd.store import engines as stores
 
     where = stores.open_store(url, sections.BucketSettings(endpoint=endpoint or None))
-    next(iter(where.files("team-000000")), None)  # imports and the first connection
+    next(iter(where.files(layout.Prefix("team-000000"))), None)  # imports and the first connection
     before = processes.peak_bytes(os.getpid()) // processes.KIB
     rounds = ROUNDS if operation == "namespace" else 1
     began_cpu_s = time.process_time()

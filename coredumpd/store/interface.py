@@ -12,6 +12,8 @@ from typing import BinaryIO, NamedTuple, Protocol
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
 
+EVERYTHING = layout.Prefix()
+
 
 class File(NamedTuple):
     """One file or object of a store, whether it belongs to a dump or not."""
@@ -39,29 +41,18 @@ class Store(Protocol):
     All raise StorageError when the medium fails, which makes trying again later worthwhile.
     """
 
-    def commit(self, key: layout.DumpKey, entry: records.CrashRecord, core: BinaryIO) -> None:
+    def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None:
         """Keep `core` (gzip members, read from where it stands) under `key`, verified by reading.
 
         May be called twice: a dump already there with the same size and CRC is success, another
         one is AlreadyExists. A core that is not `core.storedSize` long is BadRecord.
         """
 
-    def list(
-        self,
-        namespace: str | None = None,
-        pod_uid: str | None = None,
-        container: str | None = None,
-    ) -> Iterator[layout.DumpKey]:
-        """Keys below the prefix, sorted as text; each argument needs those before it.
-
-        Garbage is skipped.
-        """
+    def list(self, prefix: layout.Prefix = EVERYTHING) -> Iterator[layout.DumpKey]:
+        """Keys below `prefix`, sorted as text. Files that belong to no dump are skipped."""
 
     def scan(
-        self,
-        namespace: str | None = None,
-        pod_uid: str | None = None,
-        container: str | None = None,
+        self, prefix: layout.Prefix = EVERYTHING
     ) -> Iterator[tuple[layout.DumpKey, records.CrashRecord]]:
         """As `list`, with each dump's record; one that cannot be read is logged and skipped."""
 
@@ -83,13 +74,8 @@ class Store(Protocol):
     def delete(self, key: layout.DumpKey) -> None:
         """Remove the dump and its bytes. Raises NotFound."""
 
-    def files(
-        self,
-        namespace: str | None = None,
-        pod_uid: str | None = None,
-        container: str | None = None,
-    ) -> Iterator[File]:
-        """Every file below the prefix, sorted as text; those of one dump stand together."""
+    def files(self, prefix: layout.Prefix = EVERYTHING) -> Iterator[File]:
+        """Every file below `prefix`, sorted as text; those of one dump stand together."""
 
     def open_file(self, path: str) -> Core:
         """The file at `path`, as `files` names it. Raises NotFound."""
@@ -101,5 +87,5 @@ class Store(Protocol):
 class Target(Protocol):
     """Where dumps can be shipped to: a store, or a server that has one."""
 
-    def commit(self, key: layout.DumpKey, entry: records.CrashRecord, core: BinaryIO) -> None:
+    def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None:
         """See `Store.commit`."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 
 from coredumpd import errors, parallel, units
+from coredumpd.formats import layout
 from coredumpd.formats import record as records
 from coredumpd.store import interface
 from coredumpd.storetool import reader, survey, verify
@@ -25,7 +26,7 @@ def run(where: interface.Store, chosen: argparse.Namespace, *, repairing: bool) 
     progress = show.Progress("checked")
     look = functools.partial(_look, where, chosen, time.time())
     dumps = size = found = open_findings = 0
-    places = survey.places(where.files(chosen.namespace))
+    places = survey.places(where.files(layout.Prefix(chosen.namespace)))
     try:
         for place, findings in parallel.each(look, places, chosen.parallel):
             if place.is_dump:

@@ -64,14 +64,14 @@ def run(source: interface.Store, target: interface.Store, chosen: argparse.Names
 
 def _dumps(where: interface.Store, namespace: str | None) -> Iterator[str]:
     """Paths of what is a dump by its files, each ending in "/": so they sort as files do."""
-    for place in survey.places(where.files(namespace)):
+    for place in survey.places(where.files(layout.Prefix(namespace))):
         if place.is_dump:
             yield f"{place.path}/"
 
 
 def _copy_notes(source: interface.Store, target: interface.Store, namespace: str | None) -> None:
     """What is noted about pods: when they were deleted, for one. Their dumps are there by now."""
-    for place in survey.places(source.files(namespace)):
+    for place in survey.places(source.files(layout.Prefix(namespace))):
         if place.note is not None and (data := source.read_note(*place.note)) is not None:
             target.write_note(*place.note, data)
 

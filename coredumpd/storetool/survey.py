@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from coredumpd import errors
 from coredumpd.formats import layout
-from coredumpd.store import interface, prefix
+from coredumpd.store import interface
 
 CORE, META = "core.gz", "meta.json"
 # A name of the directory engine that is no dump's: `.<id>.<nonce>.<why>`.
@@ -45,9 +45,9 @@ class Place:
     def note(self) -> tuple[str, str, str] | None:
         """Namespace, pod uid and name, if it is a note about a pod."""
         names = self.path.split("/")
-        if len(names) != 3 or not names[2].startswith(prefix.NOTE):
+        if len(names) != 3 or not names[2].startswith(layout.NOTE):
             return None
-        return names[0], names[1], names[2].removeprefix(prefix.NOTE)
+        return names[0], names[1], names[2].removeprefix(layout.NOTE)
 
     @property
     def is_dump(self) -> bool:

@@ -29,7 +29,7 @@ def count(
     """The shares, largest first, then bytes and number of files that belong to no dump."""
     shares: dict[tuple[str, ...], Share] = {}
     other_bytes = other_files = 0
-    for place in survey.places(where.files(namespace)):
+    for place in survey.places(where.files(layout.Prefix(namespace))):
         if place.note is not None:
             continue
         if place.key is None or not place.is_dump:

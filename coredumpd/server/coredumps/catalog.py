@@ -173,6 +173,6 @@ class Catalog:
 def _keys(store: inventory.Store, namespace: str | None) -> dict[str, dict[str, Known]]:
     """Blocks. Where two dumps of a namespace share an id, the first by key has the name."""
     found: dict[str, dict[str, Known]] = {}
-    for key in store.list(namespace):
+    for key in store.list(layout.Prefix(namespace)):
         found.setdefault(key.namespace, {}).setdefault(key.id, Known(key, 0))
     return found

@@ -18,6 +18,7 @@ from coredumpd.archive import plan as archives
 from coredumpd.archive import stream
 from coredumpd.formats import layout, record
 from coredumpd.server.dumps import record_cache
+from coredumpd.store import interface
 
 THREADS = 16
 DUMPS_MAX = 10_000  # in one archive; a pod that has more is downloaded by container or id
@@ -27,11 +28,9 @@ _T = TypeVar("_T")
 class Store(Protocol):
     """The part of `store.Store` that the server uses."""
 
-    def list(
-        self, namespace: str | None = None, pod_uid: str | None = None, container: str | None = None
-    ) -> Iterator[layout.DumpKey]: ...
+    def list(self, prefix: layout.Prefix = interface.EVERYTHING) -> Iterator[layout.DumpKey]: ...
     def scan(
-        self, namespace: str | None = None, pod_uid: str | None = None, container: str | None = None
+        self, prefix: layout.Prefix = interface.EVERYTHING
     ) -> Iterator[tuple[layout.DumpKey, record.CrashRecord]]: ...
     def read_record(self, key: layout.DumpKey) -> record.CrashRecord: ...
     def open_core(self, key: layout.DumpKey) -> stream.Core: ...
@@ -81,7 +80,7 @@ class Inventory:
 
     async def check(self) -> None:
         """Raises StorageError while the store cannot be listed."""
-        await self.run(lambda: next(iter(self.store.list("kube-system")), None))
+        await self.run(lambda: next(iter(self.store.list(layout.Prefix("kube-system"))), None))
 
     def plan(self, found: Found) -> archives.Plan:
         """The archive of these dumps. Blocks: measures each core."""
@@ -110,7 +109,7 @@ class Inventory:
             return file.read_at(0, size_max)
 
     def _of_pod_keys(self, pod: Pod, container: str | None) -> Found:
-        keys = list(self.store.list(pod.namespace, pod.uid, container))
+        keys = list(self.store.list(layout.Prefix(pod.namespace, pod.uid, container)))
         return list(self._records.read(keys).items())
 
     def _measured(self, found: Found) -> Iterable[archives.Dump]:
@@ -131,7 +130,7 @@ class Inventory:
 
     def _uid_of(self, namespace: str, name: str) -> str | None:
         newest, uid = -1, None
-        for key, crash in self.store.scan(namespace):
+        for key, crash in self.store.scan(layout.Prefix(namespace)):
             if crash.raw.get("podName") == name and crash.time_s > newest:
                 newest, uid = crash.time_s, key.pod_uid
         return uid

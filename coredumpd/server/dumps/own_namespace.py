@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from coredumpd import errors
-from coredumpd.apiserver.auth import interface
+from coredumpd.apiserver.auth import interface as auth
 from coredumpd.formats import layout, names
 from coredumpd.formats import record as records
 from coredumpd.server.dumps import ownership
+from coredumpd.store import interface
 
 CACHE_S = 5.0
 CACHED_MAX = 1024
@@ -49,7 +50,7 @@ class Namespace:
 class Namespaces:
     """Asks kube-apiserver; made on the event loop, called from the store's threads."""
 
-    def __init__(self, kube: interface.Kube) -> None:
+    def __init__(self, kube: auth.Kube) -> None:
         self._kube = kube
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
@@ -100,11 +101,9 @@ class OwnStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def list(
-        self, namespace: str | None = None, pod_uid: str | None = None, container: str | None = None
-    ) -> Iterator[layout.DumpKey]:
+    def list(self, prefix: layout.Prefix = interface.EVERYTHING) -> Iterator[layout.DumpKey]:
         """See `store.Store.list`. Reads a record only where the time in the key does not decide."""
-        for key in self._engine.list(namespace, pod_uid, container):
+        for key in self._engine.list(prefix):
             if self._is_surely_shown(key):
                 yield key
                 continue
@@ -115,10 +114,10 @@ class OwnStore:
             yield key
 
     def scan(
-        self, namespace: str | None = None, pod_uid: str | None = None, container: str | None = None
+        self, prefix: layout.Prefix = interface.EVERYTHING
     ) -> Iterator[tuple[layout.DumpKey, records.CrashRecord]]:
         """See `store.Store.scan`."""
-        for key, crash in self._engine.scan(namespace, pod_uid, container):
+        for key, crash in self._engine.scan(prefix):
             if self._shows(key, crash):
                 yield key, crash
 

@@ -27,7 +27,6 @@ from coredumpd import errors
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
 from coredumpd.store import interface
-from coredumpd.store import prefix as keys
 from coredumpd.store.bucket import clouds, sending
 from coredumpd.store.bucket import core as window
 
@@ -73,16 +72,10 @@ class BucketStore:
                 message = f"{self.name}: {key}: the core was deleted or replaced meanwhile"
                 raise errors.StorageError(message) from error
 
-    def list(
-        self,
-        namespace: str | None = None,
-        pod_uid: str | None = None,
-        container: str | None = None,
-    ) -> Iterator[layout.DumpKey]:
+    def list(self, prefix: layout.Prefix = interface.EVERYTHING) -> Iterator[layout.DumpKey]:
         """See `store.Store.list`: one flat listing, a thousand objects an answer."""
-        prefix = "/".join(keys.prefix(namespace, pod_uid, container)) or None
         with clouds.translated(self.name, None):
-            for page in obstore.list(self._small, prefix, chunk_size=_LIST_PAGE):
+            for page in obstore.list(self._small, str(prefix) or None, chunk_size=_LIST_PAGE):
                 for item in page:
                     names = item["path"].split("/")
                     if len(names) != 5 or names[4] != META:
@@ -93,17 +86,14 @@ class BucketStore:
                         _log.warning("not a dump, skipped: %s/%s: %s", self.name, names, error)
 
     def scan(
-        self,
-        namespace: str | None = None,
-        pod_uid: str | None = None,
-        container: str | None = None,
+        self, prefix: layout.Prefix = interface.EVERYTHING
     ) -> Iterator[tuple[layout.DumpKey, records.CrashRecord]]:
         """See `store.Store.scan`: in order, though several records are read at once."""
         with futures.ThreadPoolExecutor(_READERS, "store-scan") as pool:
             reading: collections.deque[
                 tuple[layout.DumpKey, futures.Future[records.CrashRecord | None]]
             ] = collections.deque()
-            for key in self.list(namespace, pod_uid, container):
+            for key in self.list(prefix):
                 reading.append((key, pool.submit(self._read_or_skip, key)))
                 if len(reading) > 2 * _READERS:
                     yield from _settled(*reading.popleft())
@@ -119,7 +109,7 @@ class BucketStore:
                 if not clouds.missing(error):
                     raise
                 return None
-            return bytes(answer.bytes())[: keys.NOTE_BYTES_MAX]
+            return bytes(answer.bytes())[: layout.NOTE_BYTES_MAX]
 
     def write_note(self, namespace: str, pod_uid: str, name: str, data: bytes) -> None:
         """See `store.Store.write_note`."""
@@ -155,16 +145,10 @@ class BucketStore:
             for page in obstore.list(self._small, str(key), chunk_size=_LIST_PAGE):
                 obstore.delete(self._small, [item["path"] for item in page])
 
-    def files(
-        self,
-        namespace: str | None = None,
-        pod_uid: str | None = None,
-        container: str | None = None,
-    ) -> Iterator[interface.File]:
+    def files(self, prefix: layout.Prefix = interface.EVERYTHING) -> Iterator[interface.File]:
         """See `store.Store.files`."""
-        prefix = "/".join(keys.prefix(namespace, pod_uid, container)) or None
         with clouds.translated(self.name, None):
-            for page in obstore.list(self._small, prefix, chunk_size=_LIST_PAGE):
+            for page in obstore.list(self._small, str(prefix) or None, chunk_size=_LIST_PAGE):
                 for item in page:
                     modified = item["last_modified"].timestamp()
                     yield interface.File(item["path"], item["size"], modified)
@@ -172,12 +156,12 @@ class BucketStore:
     def open_file(self, path: str) -> window.WindowedCore:
         """See `store.Store.open_file`."""
         with clouds.translated(self.name, path):
-            return window.WindowedCore(self.name, self._bulk, "/".join(keys.names(path)))
+            return window.WindowedCore(self.name, self._bulk, "/".join(layout.split(path)))
 
     def discard(self, path: str) -> None:
         """See `store.Store.discard`."""
         with clouds.translated(self.name, path):
-            obstore.delete(self._small, "/".join(keys.names(path)))
+            obstore.delete(self._small, "/".join(layout.split(path)))
 
     def _read_or_skip(self, key: layout.DumpKey) -> records.CrashRecord | None:
         try:
@@ -247,7 +231,7 @@ class BucketStore:
 
 
 def _note(namespace: str, pod_uid: str, name: str) -> str:
-    return "/".join((*keys.prefix(namespace, pod_uid, None), f"{keys.NOTE}{name}"))
+    return f"{layout.Prefix(namespace, pod_uid)}/{layout.NOTE}{name}"
 
 
 def _settled(

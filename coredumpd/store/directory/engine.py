@@ -18,7 +18,6 @@ from coredumpd import errors
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
 from coredumpd.store import interface
-from coredumpd.store import prefix as keys
 from coredumpd.store.directory import dump as dumpfiles
 from coredumpd.store.directory import listing, tree
 
@@ -54,31 +53,22 @@ class DirectoryStore:
                 else:
                     return
 
-    def list(
-        self,
-        namespace: str | None = None,
-        pod_uid: str | None = None,
-        container: str | None = None,
-    ) -> Iterator[layout.DumpKey]:
+    def list(self, prefix: layout.Prefix = interface.EVERYTHING) -> Iterator[layout.DumpKey]:
         """See `store.Store.list`."""
-        prefix = keys.prefix(namespace, pod_uid, container)
         with self._translated(None):
             with tree.directory(self.root):
                 pass  # a root that is gone is an error, a prefix that is not there is empty
-            for path in self._walk(prefix):
+            for path in self._walk(prefix.parts):
                 try:
                     yield layout.DumpKey(*path)
                 except errors.Invalid as error:
                     _log.warning("not a dump, skipped: %s/%s: %s", self.root, path, error)
 
     def scan(
-        self,
-        namespace: str | None = None,
-        pod_uid: str | None = None,
-        container: str | None = None,
+        self, prefix: layout.Prefix = interface.EVERYTHING
     ) -> Iterator[tuple[layout.DumpKey, records.CrashRecord]]:
         """See `store.Store.scan`."""
-        for key in self.list(namespace, pod_uid, container):
+        for key in self.list(prefix):
             try:
                 yield key, self.read_record(key)
             except errors.NotFound:
@@ -88,36 +78,36 @@ class DirectoryStore:
 
     def read_note(self, namespace: str, pod_uid: str, name: str) -> bytes | None:
         """See `store.Store.read_note`."""
-        where = keys.prefix(namespace, pod_uid, None)
+        pod_path = layout.Prefix(namespace, pod_uid).parts
         try:
             with (
                 self._translated(None, missing=False),
-                tree.directory(self.root, *where) as pod,
-                open(tree.open_file(f"{keys.NOTE}{name}", pod), "rb") as file,
+                tree.directory(self.root, *pod_path) as pod,
+                open(tree.open_file(f"{layout.NOTE}{name}", pod), "rb") as file,
             ):
-                return file.read(keys.NOTE_BYTES_MAX)
+                return file.read(layout.NOTE_BYTES_MAX)
         except FileNotFoundError:
             return None
 
     def write_note(self, namespace: str, pod_uid: str, name: str, data: bytes) -> None:
         """See `store.Store.write_note`."""
-        where = keys.prefix(namespace, pod_uid, None)
-        new = f"{keys.NOTE}{name}.{os.urandom(4).hex()}"
-        with self._translated(None), tree.made_directory(self.root, *where) as pod:
+        pod_path = layout.Prefix(namespace, pod_uid).parts
+        new = f"{layout.NOTE}{name}.{os.urandom(4).hex()}"
+        with self._translated(None), tree.made_directory(self.root, *pod_path) as pod:
             dumpfiles.write_file(new, pod, data)
-            os.rename(new, f"{keys.NOTE}{name}", src_dir_fd=pod, dst_dir_fd=pod)
+            os.rename(new, f"{layout.NOTE}{name}", src_dir_fd=pod, dst_dir_fd=pod)
             os.fsync(pod)
 
     def delete_note(self, namespace: str, pod_uid: str, name: str) -> None:
         """See `store.Store.delete_note`."""
-        where = keys.prefix(namespace, pod_uid, None)
+        pod_path = layout.Prefix(namespace, pod_uid).parts
         with (
             contextlib.suppress(FileNotFoundError),  # deleted before
             self._translated(None, missing=False),
-            tree.directory(self.root, *where) as pod,
+            tree.directory(self.root, *pod_path) as pod,
         ):
-            os.unlink(f"{keys.NOTE}{name}", dir_fd=pod)
-        self._remove_empty(where)
+            os.unlink(f"{layout.NOTE}{name}", dir_fd=pod)
+        self._remove_empty(pod_path)
 
     def read_record(self, key: layout.DumpKey) -> records.CrashRecord:
         """See `store.Store.read_record`."""
@@ -151,29 +141,23 @@ class DirectoryStore:
             except OSError:
                 return  # not empty, as usual; an empty one left behind is harmless
 
-    def files(
-        self,
-        namespace: str | None = None,
-        pod_uid: str | None = None,
-        container: str | None = None,
-    ) -> Iterator[interface.File]:
+    def files(self, prefix: layout.Prefix = interface.EVERYTHING) -> Iterator[interface.File]:
         """See `store.Store.files`."""
-        prefix = keys.prefix(namespace, pod_uid, container)
         with self._translated(None):
             with tree.directory(self.root):
                 pass  # as in `list`
-            yield from listing.walk(self.root, prefix)
+            yield from listing.walk(self.root, prefix.parts)
 
     def open_file(self, path: str) -> dumpfiles.CoreFile:
         """See `store.Store.open_file`."""
-        *above, name = keys.names(path)
+        *above, name = layout.split(path)
         with self._translated(path), tree.directory(self.root, *above) as parent:
             return dumpfiles.CoreFile(tree.open_file(name, parent), path)
 
     def discard(self, path: str) -> None:
         """See `store.Store.discard`."""
         with self._translated(path):
-            listing.discard(self.root, keys.names(path))
+            listing.discard(self.root, layout.split(path))
 
     def _write(
         self, parent: int, key: layout.DumpKey, entry: records.CrashRecord, core: BinaryIO

@@ -100,11 +100,12 @@ def test_listing_is_by_prefix_and_sorted(store):
                 placed.append(key)
     assert list(store.list()) == sorted(placed, key=str)
     in_a = [key for key in sorted(placed, key=str) if key.namespace == "team-a"]
-    assert list(store.list("team-a")) == in_a
-    assert list(store.list("team-a", dumps.POD_UID)) == in_a
-    assert list(store.list("team-a", dumps.POD_UID, "web")) == in_a[2:]
-    assert list(store.list("team-c")) == []
-    assert [key for key, _ in store.scan("team-a", dumps.POD_UID, "web")] == in_a[2:]
+    assert list(store.list(layout.Prefix("team-a"))) == in_a
+    assert list(store.list(layout.Prefix("team-a", dumps.POD_UID))) == in_a
+    assert list(store.list(layout.Prefix("team-a", dumps.POD_UID, "web"))) == in_a[2:]
+    assert list(store.list(layout.Prefix("team-c"))) == []
+    of_web = layout.Prefix("team-a", dumps.POD_UID, "web")
+    assert [key for key, _ in store.scan(of_web)] == in_a[2:]
 
 
 def test_listing_is_sorted_as_text_where_a_name_begins_another(store):
@@ -140,18 +141,18 @@ def test_a_core_longer_than_its_record_is_refused_and_leaves_nothing(store):
 def test_a_namespace_that_is_a_prefix_of_another_sees_only_its_own(store):
     for namespace in ("team", "team-a"):
         store.commit(*dumps.make(namespace=namespace))
-    assert [key.namespace for key in store.list("team")] == ["team"]
+    assert [key.namespace for key in store.list(layout.Prefix("team"))] == ["team"]
 
 
 @pytest.mark.parametrize("hostile", ["..", "a/b", ".", "", "UPPER", "a\0b"])
 def test_a_prefix_that_is_no_name_is_refused(store, hostile):
     with pytest.raises(errors.Invalid, match="namespace"):
-        list(store.list(hostile))
+        list(store.list(layout.Prefix(hostile)))
 
 
 def test_a_prefix_with_a_gap_is_refused(store):
     with pytest.raises(errors.BadRequest):
-        list(store.list(None, dumps.POD_UID))
+        list(store.list(layout.Prefix(None, dumps.POD_UID)))
 
 
 def test_a_deleted_dump_is_gone_and_its_neighbours_stay(store):
@@ -181,7 +182,7 @@ def test_a_host_crash_lives_under_its_node(store):
     key = layout.DumpKey("_host", "node1.example", "sshd", "sshd-20260921t141320z-1-0001")
     _, entry, core = dumps.make()
     store.commit(key, entry, core)
-    assert list(store.list("_host")) == [key]
+    assert list(store.list(layout.Prefix("_host"))) == [key]
 
 
 def test_fields_this_version_does_not_know_survive(store):
@@ -219,7 +220,7 @@ def test_files_names_every_file_of_every_dump_in_order(store):
     ]
     assert found[0].size == len(first[2].getvalue())
     assert found[0].modified_s > 1_500_000_000
-    assert list(store.files("team-b")) == found[2:]
+    assert list(store.files(layout.Prefix("team-b"))) == found[2:]
 
 
 def test_any_file_is_opened_by_its_path(store):

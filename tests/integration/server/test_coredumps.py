@@ -9,6 +9,8 @@ import tarfile
 import pytest
 from support import dumps, keys, sealed, servers, waiting
 
+from coredumpd.formats import layout
+
 URL = servers.BASE + "/namespaces/team-b/coredumps"
 EVERYWHERE = servers.BASE + "/coredumps"
 WIDE = "application/json;as=Table;v=v1;g=meta.k8s.io"
@@ -152,9 +154,9 @@ def test_deleting_one_deletes_the_bytes(world, client, crash):
     wrong = {"preconditions": {"uid": "other"}}
     assert client.ask("DELETE", f"{URL}/{key.id}", wrong).code == 409
     assert client.ask("DELETE", f"{URL}/{key.id}?dryRun=All").code == 200
-    assert list(world.store.list("team-b")) == [key]
+    assert list(world.store.list(layout.Prefix("team-b"))) == [key]
     assert client.ask("DELETE", f"{URL}/{key.id}").code == 200
-    assert list(world.store.list("team-b")) == []
+    assert list(world.store.list(layout.Prefix("team-b"))) == []
     assert client.ask("GET", f"{URL}/{key.id}").code == 404
 
 
@@ -163,7 +165,7 @@ def test_a_collection_is_deleted_by_label(world, client, crash):
     crash(exe="drop", pid=2)
     listed(client, 2)
     client.ask("DELETE", f"{URL}?labelSelector=coredump.fujitsu.com/exe%3Ddrop")
-    assert list(world.store.list("team-b")) == [kept]
+    assert list(world.store.list(layout.Prefix("team-b"))) == [kept]
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", ""), ("PUT", "/x"), ("PATCH", "/x")])

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import pytest
 from support import dumps, servers
 
+from coredumpd.formats import layout
+
 URL = servers.BASE + "/namespaces/team-a/coredumpendpoints"
 
 
@@ -50,7 +52,7 @@ def test_a_container_is_chosen(world, stored, url):
 
 
 def test_one_dump_is_chosen_by_id(world, stored, url):
-    key = next(world.store.list("team-a", dumps.POD_UID, "side"))
+    key = next(world.store.list(layout.Prefix("team-a", dumps.POD_UID, "side")))
     assert list(cores(world.proxied().ask("GET", f"{url}/dump?id={key.id}").body)) == ["side"]
     assert world.proxied().ask("GET", f"{url}/dump?id=other").code == 404
 
@@ -161,7 +163,7 @@ def test_a_dump_deleted_while_it_is_read_is_sent_whole_and_the_next_is_cut(world
         connection.request("GET", f"{place}/web-0/dump", headers=client.headers)
         answer = connection.getresponse()
         received = answer.read(100_000)
-        for key in list(world.store.list("team-b", uid)):
+        for key in list(world.store.list(layout.Prefix("team-b", uid))):
             world.store.delete(key)
         with pytest.raises(http.client.IncompleteRead) as cut:
             answer.read()

@@ -62,9 +62,9 @@ def test_a_new_namespace_never_shows_the_dumps_of_the_old_one(world: World) -> N
         world.put(3, time_s=AFTER),
         world.put(4, time_s=BEFORE, namespaceUID="new"),  # a node whose clock is late
     ]
-    found = world.ask(lambda own: [key for key, _ in own.scan("team-a")])
+    found = world.ask(lambda own: [key for key, _ in own.scan(layout.Prefix("team-a"))])
     assert sorted(found, key=str) == sorted(ours, key=str)
-    assert world.ask(lambda own: list(own.list("team-a"))) == sorted(ours, key=str)
+    assert world.ask(lambda own: list(own.list(layout.Prefix("team-a")))) == sorted(ours, key=str)
     for key in (by_time, by_uid):
         for call in ("read_record", "open_core", "delete"):
             with pytest.raises(errors.NotFound):
@@ -97,5 +97,7 @@ def test_host_crashes_are_of_no_namespace(world: World) -> None:
     _, crash, core = dumps.make(time_s=BEFORE)
     key = layout.DumpKey("_host", "node1", "sshd", crash.id)
     world.engine.commit(key, crash, core)
-    assert [key for key, _ in world.ask(lambda own: list(own.scan("_host")))] == [key]
+    assert [key for key, _ in world.ask(lambda own: list(own.scan(layout.Prefix("_host"))))] == [
+        key
+    ]
     assert world.api.asked == 0
