@@ -1,7 +1,7 @@
-"""The contract of a store: dumps read and written by DumpKey, whatever lies underneath.
+"""The contract of a store: dumps are written and read by DumpKey, in whatever medium.
 
 Every call blocks; daemons make it in a thread. The store is the only truth about dumps: there is
-no index beside it, and nothing in it is visible before it is whole.
+no index beside it, and no dump in it is visible before it is complete.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, Protocol
 
+from coredumpd import errors
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
 
@@ -18,7 +19,7 @@ EVERYTHING = layout.Prefix()
 class File(NamedTuple):
     """One file or object of a store, whether it belongs to a dump or not."""
 
-    path: str  # below the root, joined by "/"; an empty directory's ends in "/"
+    path: str  # below the root, joined by "/"; that of an empty directory ends in "/"
     size: int  # bytes
     modified_s: float  # since 1970
 
@@ -32,20 +33,21 @@ class Core(Protocol):
         """Up to `size` bytes from `offset`; fewer only at the end. Raises StorageError."""
 
     def close(self) -> None:
-        """Free what is held. May be called twice."""
+        """Free the descriptor or the buffers. May be called twice."""
 
 
 class Store(Protocol):
     """One store of dumps. Calls may come from several threads at once.
 
-    All raise StorageError when the medium fails, which makes trying again later worthwhile.
+    All raise StorageError when the medium fails; trying again later may succeed.
     """
 
     def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None:
-        """Keep `core` (gzip members, read from where it stands) under `key`, verified by reading.
+        """Keep `core` (gzip members, from its current position) under `key`, verified by reading.
 
-        May be called twice: a dump already there with the same size and CRC is success, another
-        one is AlreadyExists. A core that is not `core.storedSize` long is BadRecord.
+        May be called twice: succeeds if the store has a dump of the same size and CRC. Raises
+        AlreadyExists if it has another one, BadRecord for a core that is not `core.storedSize`
+        long.
         """
 
     def list(self, prefix: layout.Prefix = EVERYTHING) -> Iterator[layout.DumpKey]:
@@ -57,25 +59,25 @@ class Store(Protocol):
         """As `list`, with each dump's record; one that cannot be read is logged and skipped."""
 
     def read_note(self, namespace: str, pod_uid: str, name: str) -> bytes | None:
-        """What was noted about a pod, beside its dumps; None if nothing was."""
+        """The pod's note of this name, None if there is none. Notes lie beside the pod's dumps."""
 
     def write_note(self, namespace: str, pod_uid: str, name: str, data: bytes) -> None:
-        """Note something about a pod that has dumps; replaces. No listing shows it."""
+        """Write or replace a note about a pod that has dumps. `list` and `scan` do not show it."""
 
     def delete_note(self, namespace: str, pod_uid: str, name: str) -> None:
-        """Forget what was noted. May be called twice."""
+        """Remove the note. May be called twice."""
 
     def read_record(self, key: layout.DumpKey) -> records.CrashRecord:
-        """Raises NotFound, or BadRecord when what is there is not a record."""
+        """The record of the dump. Raises NotFound, or BadRecord when its meta.json is no record."""
 
     def open_core(self, key: layout.DumpKey) -> Core:
-        """Raises NotFound."""
+        """The core.gz of the dump. Raises NotFound."""
 
     def delete(self, key: layout.DumpKey) -> None:
         """Remove the dump and its bytes. Raises NotFound."""
 
     def files(self, prefix: layout.Prefix = EVERYTHING) -> Iterator[File]:
-        """Every file below `prefix`, sorted as text; those of one dump stand together."""
+        """Every file below `prefix`, sorted as text, which keeps the files of a dump together."""
 
     def open_file(self, path: str) -> Core:
         """The file at `path`, as `files` names it. Raises NotFound."""
@@ -85,7 +87,15 @@ class Store(Protocol):
 
 
 class Target(Protocol):
-    """Where dumps can be shipped to: a store, or a server that has one."""
+    """A place to ship dumps to: a store, or a server that has one."""
 
     def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None:
         """See `Store.commit`."""
+
+
+def check_same(
+    key: layout.DumpKey, stored_record: records.CrashRecord, record: records.CrashRecord
+) -> None:
+    """Raises AlreadyExists unless the dump stored under `key` has the core of `record`."""
+    if not records.same_core(stored_record.raw["core"], record.raw["core"]):
+        raise errors.AlreadyExists(f"the store holds another dump under {key}")

@@ -1,13 +1,13 @@
-"""A store in a bucket: S3 and what speaks it, GCS, Azure.
+"""A store in a bucket: S3 and compatible services, GCS, Azure.
 
 The keys are a directory store's paths: `<prefix>/<namespace>/<podUID>/<container>/<id>/` with
-`core.gz` and `meta.json`. A dump is there when its meta.json is: that object is written last, on
-the condition that there is none, and deleted first. A core without one is nobody's dump; it is
-overwritten by the next try, or found by `coredumpd store check`.
+`core.gz` and `meta.json`. A dump exists when its meta.json does: that object is written last, on
+the condition that there is none, and deleted first. A core without a meta.json belongs to no dump;
+the next try overwrites it, or `coredumpd store check` finds it.
 
 A multipart upload cannot be conditional. So two different dumps sent under one key at the same
-moment could mix; a key holds second, pid and a nonce, and every core is verified again once its
-record is there.
+moment could mix. A key holds second, pid and a nonce, which makes that improbable, and every core
+is verified again after its record was written.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ from coredumpd.formats import layout
 from coredumpd.formats import record as records
 from coredumpd.store import interface
 from coredumpd.store.bucket import clouds, sending
-from coredumpd.store.bucket import core as window
+from coredumpd.store.bucket import core as cores
 
-CORE, META = "core.gz", "meta.json"
 _LIST_PAGE = 1000  # what one answer of S3 holds at most
 _READERS = 16  # records read at once by a scan: a bucket answers in milliseconds, but many at once
 _log = logging.getLogger(__name__)
@@ -47,28 +46,27 @@ class BucketStore:
     def __repr__(self) -> str:
         return f"BucketStore({self.name!r})"
 
-    def commit(self, key: layout.DumpKey, entry: records.CrashRecord, core: BinaryIO) -> None:
+    def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None:
         """See `store.Store.commit`."""
         with clouds.translated(self.name, key):
-            if self._has_same(key, entry):
+            if self._has_same(key, record):
                 return
-            sent = sending.Sending(core, entry)
+            sent = sending.CoreUpload(core, record)
             obstore.put(
                 self._bulk,
-                f"{key}/{CORE}",
+                key.path(layout.CORE),
                 sent.whole() if sent.size <= sent.part_bytes else iter(sent),
                 use_multipart=sent.size > sent.part_bytes,
                 chunk_size=sent.part_bytes,
-                max_concurrency=sending._PARTS_AT_ONCE,
+                max_concurrency=sending.PARTS_AT_ONCE,
             )
             etag = self._verify(key, sent)
-            stored = {**entry.raw["core"], "storedCrc32": f"{sent.crc:08x}"}
-            if not self._publish(key, entry, records.CrashRecord({**entry.raw, "core": stored})):
+            if not self._publish(key, record.with_core(storedCrc32=f"{sent.crc:08x}")):
                 return
             try:
                 self._verify(key, sent, etag)
             except (FileNotFoundError, errors.StorageError) as error:
-                obstore.delete(self._small, f"{key}/{META}")
+                obstore.delete(self._small, key.path(layout.META))
                 message = f"{self.name}: {key}: the core was deleted or replaced meanwhile"
                 raise errors.StorageError(message) from error
 
@@ -78,7 +76,7 @@ class BucketStore:
             for page in obstore.list(self._small, str(prefix) or None, chunk_size=_LIST_PAGE):
                 for item in page:
                     names = item["path"].split("/")
-                    if len(names) != 5 or names[4] != META:
+                    if len(names) != 5 or names[4] != layout.META:
                         continue
                     try:
                         yield layout.DumpKey(*names[:4])
@@ -131,17 +129,18 @@ class BucketStore:
         with clouds.translated(self.name, key):
             return self._read_record(key)
 
-    def open_core(self, key: layout.DumpKey) -> window.WindowedCore:
+    def open_core(self, key: layout.DumpKey) -> cores.WindowedCore:
         """See `store.Store.open_core`. The first bytes come with the answer."""
         with clouds.translated(self.name, key):
             self._read_record(key)  # a core without its record is no dump
-            return window.WindowedCore(self.name, self._bulk, f"{key}/{CORE}")
+            return cores.WindowedCore(self.name, self._bulk, key.path(layout.CORE))
 
     def delete(self, key: layout.DumpKey) -> None:
         """See `store.Store.delete`: the record, and with it the dump, then the bytes."""
         with clouds.translated(self.name, key):
-            obstore.head(self._small, f"{key}/{META}")  # S3 deletes what is not there with success
-            obstore.delete(self._small, f"{key}/{META}")
+            # Raises NotFound, which S3 does not for the deletion of a missing object.
+            obstore.head(self._small, key.path(layout.META))
+            obstore.delete(self._small, key.path(layout.META))
             for page in obstore.list(self._small, str(key), chunk_size=_LIST_PAGE):
                 obstore.delete(self._small, [item["path"] for item in page])
 
@@ -153,10 +152,10 @@ class BucketStore:
                     modified = item["last_modified"].timestamp()
                     yield interface.File(item["path"], item["size"], modified)
 
-    def open_file(self, path: str) -> window.WindowedCore:
+    def open_file(self, path: str) -> cores.WindowedCore:
         """See `store.Store.open_file`."""
         with clouds.translated(self.name, path):
-            return window.WindowedCore(self.name, self._bulk, "/".join(layout.split(path)))
+            return cores.WindowedCore(self.name, self._bulk, "/".join(layout.split(path)))
 
     def discard(self, path: str) -> None:
         """See `store.Store.discard`."""
@@ -173,42 +172,42 @@ class BucketStore:
             return None
 
     def _read_record(self, key: layout.DumpKey) -> records.CrashRecord:
-        answer = obstore.get(self._small, f"{key}/{META}")
+        answer = obstore.get(self._small, key.path(layout.META))
         if answer.meta["size"] > records.RECORD_BYTES_MAX:
             raise errors.BadRecord(f"{key}: meta.json is larger than {records.RECORD_BYTES_MAX}")
         return records.CrashRecord.parse(bytes(answer.bytes()))
 
-    def _has_same(self, key: layout.DumpKey, entry: records.CrashRecord) -> bool:
-        """Is this very dump there? Raises AlreadyExists if another one has its key."""
+    def _has_same(self, key: layout.DumpKey, record: records.CrashRecord) -> bool:
+        """Is this dump in the store? Raises AlreadyExists if another dump has its key."""
         try:
-            there = self._read_record(key).raw["core"]
+            stored_record = self._read_record(key)
         except FileNotFoundError as error:
             if not clouds.missing(error):
                 raise
             return False
         except errors.BadRecord as error:
-            aside = f"{META}.{os.urandom(4).hex()}.bad"
+            aside = f"{layout.META}.{os.urandom(4).hex()}{layout.BAD}"
             _log.warning("%s has no record, moved aside as %s: %s", key, aside, error)
-            obstore.rename(self._small, f"{key}/{META}", f"{key}/{aside}")
+            obstore.rename(self._small, key.path(layout.META), key.path(aside))
             return False
-        ours = entry.raw["core"]
-        if records.same_core(there, ours):
-            return True
-        raise errors.AlreadyExists(f"the store holds another dump under {key}")
+        interface.check_same(key, stored_record, record)
+        return True
 
     def _verify(
-        self, key: layout.DumpKey, sent: sending.Sending, known: str | None = None
+        self, key: layout.DumpKey, sent: sending.CoreUpload, known_etag: str | None = None
     ) -> str | None:
-        """The store has the bytes we sent; returns their ETag. Raises StorageError if it has not.
+        """Check that the store has the bytes we sent; returns their ETag. Raises StorageError.
 
-        By the ETag, if that is their MD5 or the one `known` from verifying before; else by reading.
+        The ETag proves it if it is their MD5, or `known_etag` of an earlier check; else they are
+        read back.
         """
-        meta = obstore.head(self._small, f"{key}/{CORE}")
+        meta = obstore.head(self._small, key.path(layout.CORE))
         etag = meta["e_tag"]
-        if meta["size"] == sent.size and etag and (etag == known or etag.strip('"') == sent.etag):
+        proofs = (known_etag, sent.etag, f'"{sent.etag}"')
+        if meta["size"] == sent.size and etag and etag in proofs:
             return etag
         size = crc = 0
-        for chunk in obstore.get(self._bulk, f"{key}/{CORE}").stream(sending._READ_BYTES):
+        for chunk in obstore.get(self._bulk, key.path(layout.CORE)).stream(sending.READ_BYTES):
             size, crc = size + len(chunk), zlib.crc32(chunk, crc)
         if (size, crc) != (sent.size, sent.crc):
             raise errors.StorageError(
@@ -217,14 +216,12 @@ class BucketStore:
             )
         return etag
 
-    def _publish(
-        self, key: layout.DumpKey, entry: records.CrashRecord, stored: records.CrashRecord
-    ) -> bool:
-        """Put the record if there is none; False if this dump's is there already."""
+    def _publish(self, key: layout.DumpKey, record: records.CrashRecord) -> bool:
+        """Put the record if the key has none; False if it has this dump's already."""
         try:
-            obstore.put(self._small, f"{key}/{META}", stored.encode(), mode="create")
+            obstore.put(self._small, key.path(layout.META), record.encode(), mode="create")
         except exceptions.AlreadyExistsError:
-            if not self._has_same(key, entry):
+            if not self._has_same(key, record):
                 raise
             return False
         return True
@@ -237,6 +234,6 @@ def _note(namespace: str, pod_uid: str, name: str) -> str:
 def _settled(
     key: layout.DumpKey, reading: futures.Future[records.CrashRecord | None]
 ) -> Iterator[tuple[layout.DumpKey, records.CrashRecord]]:
-    entry = reading.result()
-    if entry is not None:
-        yield key, entry
+    record = reading.result()
+    if record is not None:
+        yield key, record

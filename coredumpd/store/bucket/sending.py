@@ -1,4 +1,4 @@
-"""A core on its way into a bucket: read in parts, checksums counted."""
+"""The upload of one core to a bucket: in parts, with the checksums that prove it."""
 
 from __future__ import annotations
 
@@ -10,55 +10,74 @@ from typing import BinaryIO
 from coredumpd import errors
 from coredumpd.formats import record as records
 
-# S3 takes parts from 5 MiB and at most 10000 of them (its limits page); each is in memory twice.
-_PART_BYTES_MIN, _PARTS_MAX, _PARTS_AT_ONCE = 5 * 1024 * 1024, 9000, 2
+# S3 accepts parts of 5 MiB or more and at most 10000 of them
+# (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html); each is in memory twice.
+_PART_BYTES_MIN, _PARTS_MAX = 5 * 1024 * 1024, 9000
+PARTS_AT_ONCE = 2
+READ_BYTES = 1024 * 1024
 
 
-_READ_BYTES = 1024 * 1024
+class CoreUpload:
+    """The chunks of a core; once they are read, their CRC-32 and the ETag that S3 gives them.
 
-
-class Sending:
-    """A core on its way: its CRC-32, and the ETag that S3 gives such an upload.
-
-    MD5 of the bytes, or of the parts' MD5s with their count; other stores and KMS differ.
+    The ETag is the MD5 of the bytes, or of the parts' MD5s with their count; other stores, and S3
+    with KMS, give other ETags.
     """
 
-    def __init__(self, core: BinaryIO, entry: records.CrashRecord) -> None:
-        self.size: int = entry.raw["core"]["storedSize"]
+    def __init__(self, core: BinaryIO, record: records.CrashRecord) -> None:
+        self.size = record.stored_size
         share = -(-self.size // _PARTS_MAX)
-        self.part_bytes = max(_PART_BYTES_MIN, -(-share // _READ_BYTES) * _READ_BYTES)
+        self.part_bytes = max(_PART_BYTES_MIN, -(-share // READ_BYTES) * READ_BYTES)
         self.crc = 0
         self.etag = ""
         self._core = core
-        self._id = entry.id
+        self._id = record.id
 
     def whole(self) -> bytes:
-        """All of it. Raises BadRecord when it is not `size` bytes."""
+        """The whole core. Raises BadRecord when it is not `size` bytes."""
         return b"".join(self)
 
     def __iter__(self) -> Iterator[bytes]:
         """Chunks. Raises BadRecord before the last byte is sent when they are not `size` bytes."""
-        seen, digests = 0, []
-        part = hashlib.md5(usedforsecurity=False)
-        while chunk := self._core.read(_READ_BYTES):
+        digests = _PartDigests(self.part_bytes)
+        seen = 0
+        while chunk := self._core.read(READ_BYTES):
             seen += len(chunk)
             if seen > self.size:
                 break
             self.crc = zlib.crc32(chunk, self.crc)
-            left = self.part_bytes - (seen - len(chunk)) % self.part_bytes
-            part.update(chunk[:left])
-            if len(chunk) >= left:
-                digests.append(part.digest())
-                part = hashlib.md5(chunk[left:], usedforsecurity=False)
+            digests.update(chunk)
             yield chunk
         if seen != self.size:
             more = " or more" if seen > self.size else ""
             rule = f"core.storedSize says {self.size}"
             raise errors.BadRecord(f"{self._id}: the core is {seen} bytes{more}; {rule}")
-        if self.size <= self.part_bytes:
-            self.etag = digests[0].hex() if digests else part.hexdigest()
-            return
-        if self.size % self.part_bytes:
-            digests.append(part.digest())
+        self.etag = digests.etag(multipart=self.size > self.part_bytes)
+
+
+class _PartDigests:
+    """MD5 of each part of `part_bytes`; chunks are no longer than a part."""
+
+    def __init__(self, part_bytes: int) -> None:
+        self._part_bytes = part_bytes
+        self._complete: list[bytes] = []
+        self._part = hashlib.md5(usedforsecurity=False)
+        self._part_seen = 0
+
+    def update(self, chunk: bytes) -> None:
+        """The next bytes."""
+        left = self._part_bytes - self._part_seen
+        self._part.update(chunk[:left])
+        self._part_seen += len(chunk)
+        if self._part_seen >= self._part_bytes:
+            self._complete.append(self._part.digest())
+            self._part = hashlib.md5(chunk[left:], usedforsecurity=False)
+            self._part_seen -= self._part_bytes
+
+    def etag(self, *, multipart: bool) -> str:
+        """The ETag that S3 gives the bytes so far, sent as parts or as one."""
+        digests = self._complete + ([self._part.digest()] if self._part_seen else [])
+        if not multipart:
+            return (digests[0] if digests else self._part.digest()).hex()
         whole = hashlib.md5(b"".join(digests), usedforsecurity=False)
-        self.etag = f"{whole.hexdigest()}-{len(digests)}"
+        return f"{whole.hexdigest()}-{len(digests)}"

@@ -1,4 +1,4 @@
-"""The two files of a dump in a directory store: written so that they last, read at any offset."""
+"""The two files of a dump in a directory store: written durably, read at any offset."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import zlib
 from typing import BinaryIO
 
 from coredumpd import errors
+from coredumpd.formats import layout
 from coredumpd.formats import record as records
 from coredumpd.store.directory import tree
 
-CORE, META = "core.gz", "meta.json"
 _CHUNK_BYTES = 1024 * 1024
 
 
@@ -37,33 +37,33 @@ class CoreFile:
 
 
 def read_record(dump: int) -> records.CrashRecord:
-    """The record in an open dump's directory. Raises BadRecord, or OSError."""
-    with open(tree.open_file(META, dump), "rb") as file:
+    """The record in `dump`, a descriptor of its directory. Raises BadRecord, or OSError."""
+    with open(tree.open_file(layout.META, dump), "rb") as file:
         return records.CrashRecord.parse(file.read(records.RECORD_BYTES_MAX + 1))
 
 
 def write_file(name: str, parent: int, data: bytes) -> None:
-    """A new file, whole and on the medium."""
+    """Create a file with `data` and fsync(2) it."""
     with open(tree.create_file(name, parent), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
-def copy_verified(core: BinaryIO, dump: int, entry: records.CrashRecord) -> int:
+def copy_verified(core: BinaryIO, dump: int, record: records.CrashRecord) -> int:
     """Copy to core.gz, fsync, drop the page cache, read back; returns the CRC-32 of the bytes."""
     size = crc = 0
-    with open(tree.create_file(CORE, dump), "w+b", buffering=0) as file:
+    with open(tree.create_file(layout.CORE, dump), "w+b", buffering=0) as file:
         while chunk := core.read(_CHUNK_BYTES):
             size, crc = size + len(chunk), zlib.crc32(chunk, crc)
             view = memoryview(chunk)
             while view:
                 view = view[file.write(view) :]
-        if size != entry.raw["core"]["storedSize"]:
-            rule = f"core.storedSize says {entry.raw['core']['storedSize']}"
-            raise errors.BadRecord(f"{entry.id}: the core is {size} bytes; {rule}")
+        if size != record.stored_size:
+            rule = f"core.storedSize says {record.stored_size}"
+            raise errors.BadRecord(f"{record.id}: the core is {size} bytes; {rule}")
         os.fsync(file.fileno())
-        # What we read must come from the medium; a dump also has no business in the node's cache.
+        # So that the bytes read back come from the medium; the node has no other use for its cache.
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         file.seek(0)
         back_size = back_crc = 0
@@ -71,7 +71,7 @@ def copy_verified(core: BinaryIO, dump: int, entry: records.CrashRecord) -> int:
             back_size, back_crc = back_size + len(chunk), zlib.crc32(chunk, back_crc)
     if (back_size, back_crc) != (size, crc):
         raise errors.StorageError(
-            f"{entry.id}: wrote {size} bytes with CRC {crc:08x},"
+            f"{record.id}: wrote {size} bytes with CRC {crc:08x},"
             f" read back {back_size} with {back_crc:08x}"
         )
     return crc

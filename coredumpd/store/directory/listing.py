@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from coredumpd.store import interface
 from coredumpd.store.directory import tree
 
-_DEPTH_MAX = 16  # a dump's files are five names deep; whoever nests further only hides from us
+_DEPTH_MAX = 16  # the files of a dump are five names deep; deeper directories are left out
 _log = logging.getLogger(__name__)
 
 
 def walk(root: str, names: Sequence[str]) -> Iterator[interface.File]:
     """Every file below root/names…, sorted as text; an empty directory as a path ending in "/".
 
-    A directory that cannot be read is logged. Nothing there is nothing found.
+    A directory that cannot be read is logged; a missing one has no files.
     """
     try:
         with tree.directory(root, *names) as directory:
@@ -26,19 +26,19 @@ def walk(root: str, names: Sequence[str]) -> Iterator[interface.File]:
 
 
 def _below(directory: int, path: str, depth: int) -> Iterator[interface.File]:
-    """As `walk`, of an open directory at `path`; one open per directory, one stat per file."""
+    """As `walk`, below the open `directory` at `path`: one open a directory, one stat a file."""
     try:
-        with os.scandir(directory) as entries:
-            found = [
-                (f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name)
-                for entry in entries
+        with os.scandir(directory) as children:
+            names = [
+                (f"{child.name}/" if child.is_dir(follow_symlinks=False) else child.name)
+                for child in children
             ]
     except OSError as error:
         _log.warning("unreadable, skipped: %s: %s", path, error)
         return
-    if not found and path:
+    if not names and path:
         yield interface.File(path, 0, os.fstat(directory).st_mtime)
-    for name in sorted(found):
+    for name in sorted(names):
         try:
             if not name.endswith("/"):
                 status = os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -46,20 +46,20 @@ def _below(directory: int, path: str, depth: int) -> Iterator[interface.File]:
                 continue
             if depth >= _DEPTH_MAX:
                 continue
-            child = os.open(name[:-1], tree.DIRECTORY, dir_fd=directory)
+            below = os.open(name[:-1], tree.DIRECTORY, dir_fd=directory)
         except FileNotFoundError:
             continue  # removed since its parent was read
         except OSError as error:
             _log.warning("unreadable, skipped: %s: %s", path + name, error)
             continue
         try:
-            yield from _below(child, path + name, depth + 1)
+            yield from _below(below, path + name, depth + 1)
         finally:
-            os.close(child)
+            os.close(below)
 
 
 def discard(root: str, names: Sequence[str]) -> None:
-    """Remove one file or empty directory, then the directories that become empty by it."""
+    """Remove one file or empty directory, then each parent that is empty after that."""
     *above, last = names
     with tree.directory(root, *above) as parent:
         try:

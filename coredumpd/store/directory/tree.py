@@ -1,7 +1,7 @@
 """Files below a root, reached step by step through directory descriptors.
 
-A store is shared: whoever can write to it can plant a symlink. So no path is ever resolved by the
-kernel as a whole; each name is opened with O_NOFOLLOW relative to its parent, which is what
+A store is shared: everyone who can write to it can plant a symlink. So the kernel never resolves a
+path as a whole; each name is opened with O_NOFOLLOW relative to its parent, which is what
 openat2(2) RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS does, on every kernel and every filesystem.
 """
 
@@ -32,7 +32,7 @@ def directory(root: str, *names: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def made_directory(root: str, *names: str) -> Iterator[int]:
-    """As `directory`, making what is missing; each new name is on disk before the next."""
+    """As `directory`, but makes missing directories; each is on disk before the next is made."""
     current = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in names:
@@ -69,8 +69,8 @@ def create_file(name: str, parent: int) -> int:
 
 def names(directory: int) -> list[str]:
     """Names of the directories in `directory`, sorted; symlinks are not directories."""
-    with os.scandir(directory) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    with os.scandir(directory) as children:
+        return sorted(child.name for child in children if child.is_dir(follow_symlinks=False))
 
 
 def remove(name: str, parent: int) -> None:

@@ -16,8 +16,8 @@ from coredumpd.formats import record as records
 
 
 def test_a_committed_dump_is_listed_and_read_back(store):
-    key, entry, core = dumps.make(b"memory" * 1000)
-    store.commit(key, entry, core)
+    key, record, core = dumps.make(b"memory" * 1000)
+    store.commit(key, record, core)
     assert list(store.list()) == [key]
     opened = store.open_core(key)
     try:
@@ -26,7 +26,7 @@ def test_a_committed_dump_is_listed_and_read_back(store):
         opened.close()
     there = store.read_record(key).raw
     assert there["core"].pop("storedCrc32")
-    assert there == entry.raw
+    assert there == record.raw
 
 
 def test_a_new_store_is_empty(store):
@@ -35,9 +35,9 @@ def test_a_new_store_is_empty(store):
 
 
 def test_a_core_is_read_from_any_offset(store):
-    key, entry, core = dumps.make(bytes(range(256)) * 40)
+    key, record, core = dumps.make(bytes(range(256)) * 40)
     stored = core.getvalue()
-    store.commit(key, entry, core)
+    store.commit(key, record, core)
     opened = store.open_core(key)
     assert opened.size == len(stored)
     assert opened.read_at(5, 7) == stored[5:12]
@@ -49,37 +49,37 @@ def test_a_core_is_read_from_any_offset(store):
 
 
 def test_committing_the_same_dump_again_is_success(store):
-    key, entry, core = dumps.make()
-    store.commit(key, entry, core)
+    key, record, core = dumps.make()
+    store.commit(key, record, core)
     core.seek(0)
-    store.commit(key, entry, core)
+    store.commit(key, record, core)
     assert list(store.list()) == [key]
 
 
 def test_committing_another_dump_under_the_same_key_is_refused(store):
-    key, entry, core = dumps.make(b"one")
-    store.commit(key, entry, core)
+    key, record, core = dumps.make(b"one")
+    store.commit(key, record, core)
     _, other, other_core = dumps.make(b"another")
-    other.raw["id"] = entry.id
-    with pytest.raises(errors.AlreadyExists, match=entry.id):
+    other.raw["id"] = record.id
+    with pytest.raises(errors.AlreadyExists, match=record.id):
         store.commit(key, other, other_core)
     assert store.read_record(key).raw["core"]["size"] == 3
 
 
 def test_a_core_shorter_than_its_record_is_refused_and_leaves_nothing(store):
-    key, entry, core = dumps.make(b"x" * 5000)
+    key, record, core = dumps.make(b"x" * 5000)
     with pytest.raises(errors.BadRecord, match="storedSize"):
-        store.commit(key, entry, io.BytesIO(core.getvalue()[:-1]))
+        store.commit(key, record, io.BytesIO(core.getvalue()[:-1]))
     assert list(store.list()) == []
-    store.commit(key, entry, core)
+    store.commit(key, record, core)
     assert list(store.list()) == [key]
 
 
 def test_commit_reads_the_core_from_where_it_stands(store):
-    key, entry, core = dumps.make(b"y" * 100)
+    key, record, core = dumps.make(b"y" * 100)
     prefixed = io.BytesIO(b"prefix" + core.getvalue())
     prefixed.seek(6)
-    store.commit(key, entry, prefixed)
+    store.commit(key, record, prefixed)
     opened = store.open_core(key)
     assert gzip.decompress(opened.read_at(0, opened.size)) == b"y" * 100
     opened.close()
@@ -90,13 +90,13 @@ def test_listing_is_by_prefix_and_sorted(store):
     for namespace in ("team-b", "team-a"):
         for container in ("web", "app"):
             for pid in (2, 1):
-                key, entry, core = dumps.make(
+                key, record, core = dumps.make(
                     f"{namespace}{container}{pid}".encode(),
                     namespace=namespace,
                     container=container,
                     pid=pid,
                 )
-                store.commit(key, entry, core)
+                store.commit(key, record, core)
                 placed.append(key)
     assert list(store.list()) == sorted(placed, key=str)
     in_a = [key for key in sorted(placed, key=str) if key.namespace == "team-a"]
@@ -119,8 +119,8 @@ def test_listing_is_sorted_as_text_where_a_name_begins_another(store):
 
 def test_a_large_core_is_read_back_whole_in_small_and_large_steps(store):
     content = random.Random(7).randbytes(11_000_000)  # two parts and a bit, in a bucket
-    key, entry, core = dumps.make(content)
-    store.commit(key, entry, core)
+    key, record, core = dumps.make(content)
+    store.commit(key, record, core)
     opened = store.open_core(key)
     for step in (300_000, 5_000_000, opened.size):
         read = b"".join(opened.read_at(at, step) for at in range(0, opened.size, step))
@@ -130,9 +130,9 @@ def test_a_large_core_is_read_back_whole_in_small_and_large_steps(store):
 
 
 def test_a_core_longer_than_its_record_is_refused_and_leaves_nothing(store):
-    key, entry, core = dumps.make(random.Random(8).randbytes(6_000_000))
+    key, record, core = dumps.make(random.Random(8).randbytes(6_000_000))
     with pytest.raises(errors.BadRecord, match="storedSize"):
-        store.commit(key, entry, io.BytesIO(core.getvalue() + b"more"))
+        store.commit(key, record, io.BytesIO(core.getvalue() + b"more"))
     assert list(store.list()) == []
     with pytest.raises(errors.NotFound):
         store.open_core(key)
@@ -170,24 +170,24 @@ def test_a_deleted_dump_is_gone_and_its_neighbours_stay(store):
 
 
 def test_a_deleted_dump_can_come_back(store):
-    key, entry, core = dumps.make()
-    store.commit(key, entry, core)
+    key, record, core = dumps.make()
+    store.commit(key, record, core)
     store.delete(key)
     core.seek(0)
-    store.commit(key, entry, core)
+    store.commit(key, record, core)
     assert list(store.list()) == [key]
 
 
 def test_a_host_crash_lives_under_its_node(store):
     key = layout.DumpKey("_host", "node1.example", "sshd", "sshd-20260921t141320z-1-0001")
-    _, entry, core = dumps.make()
-    store.commit(key, entry, core)
+    _, record, core = dumps.make()
+    store.commit(key, record, core)
     assert list(store.list(layout.Prefix("_host"))) == [key]
 
 
 def test_fields_this_version_does_not_know_survive(store):
-    key, entry, core = dumps.make(futureField={"a": [1, None]})
-    store.commit(key, entry, core)
+    key, record, core = dumps.make(futureField={"a": [1, None]})
+    store.commit(key, record, core)
     assert store.read_record(key).raw["futureField"] == {"a": [1, None]}
 
 
@@ -224,8 +224,8 @@ def test_files_names_every_file_of_every_dump_in_order(store):
 
 
 def test_any_file_is_opened_by_its_path(store):
-    key, entry, core = dumps.make()
-    store.commit(key, entry, core)
+    key, record, core = dumps.make()
+    store.commit(key, record, core)
     opened = store.open_file(f"{key}/meta.json")
     assert records.CrashRecord.parse(opened.read_at(0, opened.size)).id == key.id
     opened.close()
@@ -234,8 +234,8 @@ def test_any_file_is_opened_by_its_path(store):
 
 
 def test_one_file_is_discarded_and_the_others_stay(store):
-    key, entry, core = dumps.make()
-    store.commit(key, entry, core)
+    key, record, core = dumps.make()
+    store.commit(key, record, core)
     store.discard(f"{key}/meta.json")
     assert [file.path for file in store.files()] == [f"{key}/core.gz"]
     store.discard(f"{key}/core.gz")
@@ -250,8 +250,8 @@ def test_a_path_that_leaves_the_root_is_refused(store, path):
 
 
 def test_a_note_about_a_pod_is_kept_replaced_and_in_no_listing(store):
-    key, entry, core = dumps.make()
-    store.commit(key, entry, core)
+    key, record, core = dumps.make()
+    store.commit(key, record, core)
     place = (key.namespace, key.pod_uid)
     assert store.read_note(*place, "deleted") is None
     store.write_note(*place, "deleted", b"first")

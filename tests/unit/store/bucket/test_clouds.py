@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from coredumpd import errors
@@ -97,14 +94,3 @@ def test_a_signature_in_a_query_never_reaches_a_message():
     with pytest.raises(errors.StorageError) as caught, clouds.translated("az://c", None):
         raise error
     assert "s3cret" not in str(caught.value)
-
-
-def test_a_directory_store_imports_no_object_store_client():
-    script = (
-        "import sys; from coredumpd.store import engines; engines.open_store('file:///tmp');"
-        "print('obstore' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "False"

@@ -7,7 +7,7 @@ import pytest
 from obstore import store as obstores
 
 from coredumpd import errors
-from coredumpd.store.bucket import core as window
+from coredumpd.store.bucket import core as cores
 
 DATA = random.Random(3).randbytes(10_000_000)
 
@@ -21,7 +21,7 @@ def objects():
 
 @pytest.fixture
 def core(objects):
-    made = window.WindowedCore("memory://", objects, "core")
+    made = cores.WindowedCore("memory://", objects, "core")
     yield made
     made.close()
 
@@ -41,7 +41,7 @@ def test_reading_on_finds_the_next_window_already_asked_for(core, monkeypatch):
         asked.append(options["options"]["range"])
         return get(*arguments, **options)
 
-    monkeypatch.setattr(window.obstore, "get", counted)
+    monkeypatch.setattr(cores.obstore, "get", counted)
     step = 64 * 1024
     assert b"".join(core.read_at(at, step) for at in range(0, len(DATA), step)) == DATA
     assert asked[0] == (0, 256 * 1024)

@@ -19,8 +19,8 @@ def place(tmp_path):
 def test_a_copy_answers_the_crc_of_the_stored_bytes(place, tmp_path):
     import zlib
 
-    _, entry, core = dumps.make(b"x" * 3_000_000)
-    assert dump.copy_verified(core, place, entry) == zlib.crc32(core.getvalue())
+    _, record, core = dumps.make(b"x" * 3_000_000)
+    assert dump.copy_verified(core, place, record) == zlib.crc32(core.getvalue())
     assert (tmp_path / "core.gz").read_bytes() == core.getvalue()
 
 

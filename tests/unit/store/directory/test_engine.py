@@ -7,7 +7,6 @@ from support import dumps
 
 from coredumpd import errors
 from coredumpd.formats import layout
-from coredumpd.store import engines as stores
 from coredumpd.store.directory import engine
 
 
@@ -23,15 +22,9 @@ def store(root):
     return engine.DirectoryStore(str(root))
 
 
-@pytest.mark.parametrize("url", ["file://host/dir", "ftp:///x", "/plain", "file:relative", ""])
-def test_a_url_that_no_engine_takes_is_refused(url):
-    with pytest.raises(errors.SettingsError, match="file:///DIRECTORY"):
-        stores.open_store(url)
-
-
 def test_the_layout_is_namespace_uid_container_id(store, root):
-    key, entry, core = dumps.make()
-    store.commit(key, entry, core)
+    key, record, core = dumps.make()
+    store.commit(key, record, core)
     found = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
     assert found == [f"{key}/core.gz", f"{key}/meta.json"]
 
@@ -47,7 +40,7 @@ def test_a_missing_root_is_an_error_not_an_empty_store(tmp_path):
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_a_planted_symlink_is_never_followed(store, root, tmp_path, depth):
-    key, entry, core = dumps.make()
+    key, record, core = dumps.make()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     names = str(key).split("/")
@@ -55,14 +48,14 @@ def test_a_planted_symlink_is_never_followed(store, root, tmp_path, depth):
     link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(elsewhere)
     with pytest.raises(errors.StorageError):
-        store.commit(key, entry, core)
+        store.commit(key, record, core)
     assert list(elsewhere.iterdir()) == []
     assert list(store.list()) == []
 
 
 def test_a_dump_that_is_a_symlink_is_neither_read_nor_listed_nor_deleted(store, root, tmp_path):
-    key, entry, core = dumps.make()
-    store.commit(key, entry, core)
+    key, record, core = dumps.make()
+    store.commit(key, record, core)
     real = root / str(key)
     moved = tmp_path / "moved"
     real.rename(moved)
@@ -72,7 +65,7 @@ def test_a_dump_that_is_a_symlink_is_neither_read_nor_listed_nor_deleted(store, 
         with pytest.raises(errors.StorageError):
             call(key)
     with pytest.raises(errors.StorageError):
-        store.commit(key, entry, core)
+        store.commit(key, record, core)
     with pytest.raises(errors.StorageError):
         store.delete(key)
     assert sorted(path.name for path in moved.iterdir()) == ["core.gz", "meta.json"]
@@ -80,8 +73,8 @@ def test_a_dump_that_is_a_symlink_is_neither_read_nor_listed_nor_deleted(store, 
 
 @pytest.mark.parametrize("name", ["core.gz", "meta.json"])
 def test_a_file_that_is_a_symlink_or_a_fifo_is_refused(store, root, name):
-    key, entry, core = dumps.make()
-    store.commit(key, entry, core)
+    key, record, core = dumps.make()
+    store.commit(key, record, core)
     path = root / str(key) / name
     read = store.open_core if name == "core.gz" else store.read_record
     path.unlink()
@@ -95,8 +88,8 @@ def test_a_file_that_is_a_symlink_or_a_fifo_is_refused(store, root, name):
 
 
 def test_garbage_is_skipped_with_a_log_line(store, root, caplog):
-    key, entry, core = dumps.make()
-    store.commit(key, entry, core)
+    key, record, core = dumps.make()
+    store.commit(key, record, core)
     (root / "lost+found").mkdir()
     (root / "lost+found" / "x" / "y" / "z").mkdir(parents=True)
     (root / "a-file").write_bytes(b"?")
@@ -109,61 +102,16 @@ def test_garbage_is_skipped_with_a_log_line(store, root, caplog):
     assert f"unreadable dump skipped: {bad[0]}" in caplog.text
 
 
-def test_a_part_is_invisible_and_the_next_commit_removes_it(store, root):
-    key, entry, core = dumps.make()
-    parent = root / key.namespace / key.pod_uid / key.container
-    part = parent / f".{key.id}.deadbeef.part"
-    part.mkdir(parents=True)
-    (part / "core.gz").write_bytes(b"half")
-    assert list(store.list()) == []
-    store.commit(key, entry, core)
-    assert [path.name for path in parent.iterdir()] == [key.id]
-
-
-def test_a_torn_dump_is_moved_aside_and_committed_again(store, root, caplog):
-    key, entry, core = dumps.make()
-    torn = root / str(key)
-    torn.mkdir(parents=True)
-    (torn / "meta.json").write_bytes(b"")
-    store.commit(key, entry, core)
-    assert store.read_record(key).id == key.id
-    assert [path.suffix for path in torn.parent.iterdir() if path.name.startswith(".")] == [".bad"]
-    assert "moved aside" in caplog.text
-
-
 def test_deleting_the_last_dump_removes_the_empty_directories(store, root):
-    key, entry, core = dumps.make()
-    store.commit(key, entry, core)
+    key, record, core = dumps.make()
+    store.commit(key, record, core)
     store.delete(key)
     assert list(root.iterdir()) == []
 
 
-def test_what_was_written_is_read_back_and_compared(store, monkeypatch):
-    def rot(descriptor, *_):
-        os.pwrite(descriptor, b"rot", 3)
-
-    monkeypatch.setattr(engine.os, "posix_fadvise", rot)
-    with pytest.raises(errors.StorageError, match="read back"):
-        store.commit(*dumps.make(b"written"))
-    assert list(store.list()) == []
-
-
-def test_a_full_disk_is_a_storage_error_that_leaves_no_part(store, root, monkeypatch):
-    def full(fd):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(engine.os, "fsync", full)
-    key, entry, core = dumps.make()
-    (root / key.namespace / key.pod_uid / key.container).mkdir(parents=True)
-    with pytest.raises(errors.StorageError, match="No space left"):
-        store.commit(key, entry, core)
-    monkeypatch.undo()
-    assert [path for path in root.rglob("*") if path.is_file()] == []
-
-
 def test_an_open_core_survives_its_deletion(store):
-    key, entry, core = dumps.make(b"still here")
-    store.commit(key, entry, core)
+    key, record, core = dumps.make(b"still here")
+    store.commit(key, record, core)
     opened = store.open_core(key)
     store.delete(key)
     assert opened.read_at(0, opened.size) == core.getvalue()
