@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from support import corepattern, installed
+from support.node import corepattern, installed
 
 from bench import processes, report, systemd_peer
 from coredumpd.formats import core_pattern

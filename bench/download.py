@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from isal import isal_zlib
-from support import dumps, servers, waiting
+from support import dumps, waiting
+from support.server import servers
 
 from bench import processes, report
 from coredumpd.formats import record as records

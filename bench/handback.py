@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-from support import agents, corepattern, crashers, pods
+from support import crashers
+from support.node import agents, corepattern, pods
 
 from bench import report
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from support import installed
+from support.node import installed
 
 from bench import report
 

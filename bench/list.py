@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from support import dumps, servers
+from support import dumps
+from support.server import servers
 
 from bench import processes, report
 from coredumpd.formats import names

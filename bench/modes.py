@@ -18,7 +18,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from support import capturing, corepattern, crashers, installed, pods
+from support import crashers
+from support.node import capturing, corepattern, installed, pods
 
 from bench import report
 

@@ -87,7 +87,7 @@ def _directory(directory: Path) -> Iterator[report.Line]:
 
 def _bucket() -> Iterator[report.Line]:
     from obstore import store as obstores
-    from support import ceph
+    from support.storage import ceph
 
     why = ceph.missing()
     if why is not None:

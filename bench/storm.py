@@ -22,7 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-from support import agents, capturing, corepattern, crashers, pods, waiting
+from support import crashers, waiting
+from support.node import agents, capturing, corepattern, pods
 
 from bench import report
 from coredumpd.agent.skipped import kernel_lines, ledger

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-from support import pki, servers
+from support import pki
+from support.server import servers
 
 from bench import report
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.support import corepattern
+from tests.support.node import corepattern
 
 
 @pytest.mark.parametrize(

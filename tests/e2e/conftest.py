@@ -16,7 +16,7 @@ from tests.e2e import controllers
 from tests.e2e import target as targets
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.target import Target
-from tests.support import corepattern
+from tests.support.node import corepattern
 from tests.support.waiting import until
 
 NAMESPACE, SERVICE = "coredumpd", "coredumpd-api"

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e import conftest
 from tests.e2e.kubectl import Kubectl
 from tests.e2e.target import Target
-from tests.support import corepattern
+from tests.support.node import corepattern
 from tests.support.waiting import until
 
 

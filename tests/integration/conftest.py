@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support import ceph, installed, meddler
+from support.node import installed
+from support.storage import ceph, meddler
 
 from coredumpd.settings import sections
 

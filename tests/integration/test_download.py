@@ -16,7 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import agents, crashers, cutting, dumps, keys, sealed, servers, waiting
+from support import crashers, dumps, keys, sealed, waiting
+from support.node import agents
+from support.server import servers
+from support.storage import cutting
 
 from coredumpd.store import engines as stores
 

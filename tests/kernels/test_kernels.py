@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import installed, vm
+from support.node import installed, vm
 
 from coredumpd.formats import core_pattern
 

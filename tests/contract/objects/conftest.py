@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from support import etcd
+from support.storage import etcd
 
 from coredumpd.objects import engines, interface
 

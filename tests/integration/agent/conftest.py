@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import agents, fakekube, pods, uploads
+from support.kube import fakekube
+from support.node import agents, pods
+from support.server import uploads
 
 
 @pytest.fixture

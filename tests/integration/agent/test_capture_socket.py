@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import agents, capturing, corepattern, crashers, pods, waiting
+from support import crashers, waiting
+from support.node import agents, capturing, corepattern, pods
 
 PATTERN = corepattern.SYSCTLS[0]
 DEADLINE_S = 30.0

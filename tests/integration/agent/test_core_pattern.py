@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import corepattern, crashers, pods, waiting
+from support import crashers, waiting
+from support.node import corepattern, pods
 
 PATTERN, LIMIT, _ = corepattern.SYSCTLS
 POD = "/api/v1/namespaces/coredumpd/pods/agent-1"

@@ -11,7 +11,8 @@ import string
 
 import pytest
 from prometheus_client import parser
-from support import capturing, corepattern, crashers, kernellog, waiting
+from support import crashers, waiting
+from support.node import capturing, corepattern, kernellog
 
 pytestmark = capturing.needs_core_pattern
 

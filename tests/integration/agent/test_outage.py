@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import agents, meddler, mounts, outage, waiting
+from support import waiting
+from support.node import agents, mounts, outage
+from support.storage import meddler
 
 from coredumpd.settings import sections
 from coredumpd.store import engines as stores

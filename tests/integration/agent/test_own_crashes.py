@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support import agents, capturing, corepattern, crashers, installed, pods, waiting
+from support import crashers, waiting
+from support.node import agents, capturing, corepattern, installed, pods
 
 PATTERN = corepattern.SYSCTLS[0]
 pytestmark = capturing.needs_core_pattern

@@ -12,7 +12,9 @@ import zlib
 from pathlib import Path
 
 import pytest
-from support import agents, capturing, corepattern, crashers, dumps, keys, pods, servers, waiting
+from support import crashers, dumps, keys, waiting
+from support.node import agents, capturing, corepattern, pods
+from support.server import servers
 
 from coredumpd import sealing
 

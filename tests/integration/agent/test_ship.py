@@ -9,7 +9,8 @@ import signal
 import subprocess
 
 import pytest
-from support import agents, dumps, waiting
+from support import dumps, waiting
+from support.node import agents
 
 
 @pytest.fixture

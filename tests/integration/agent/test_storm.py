@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import agents, capturing, corepattern, crashers, installed, pods, waiting
+from support import crashers, waiting
+from support.node import agents, capturing, corepattern, installed, pods
 
 CRASHES, LIMIT = 40, 2  # more over the limit than the 10 of which the kernel prints a line
 MORE = 8  # with 10 lines of the kernel in 5 s, the last crash would count for one it kept back

@@ -7,7 +7,8 @@ import os
 import ssl
 
 import pytest
-from support import dumps, pki, servers, waiting
+from support import dumps, pki, waiting
+from support.server import servers
 
 from coredumpd import errors
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import crashers, installed, pods
+from support import crashers
+from support.node import installed, pods
 
 
 @pytest.fixture(scope="session")

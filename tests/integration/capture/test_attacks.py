@@ -21,7 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import capturing, corepattern, cores, installed, pods
+from support import cores
+from support.node import capturing, corepattern, installed, pods
 
 from coredumpd.formats import names
 from coredumpd.spool import recovery

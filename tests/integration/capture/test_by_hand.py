@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from support import cores, installed, pods
+from support import cores
+from support.node import installed, pods
 
 RESIDENT_KIB_MAX = 40 * 1024
 

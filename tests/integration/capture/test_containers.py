@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support import capturing, installed, pods
+from support.node import capturing, installed, pods
 
 from coredumpd.spool import copier
 

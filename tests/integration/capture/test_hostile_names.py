@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import capturing, installed, pods
+from support.node import capturing, installed, pods
 
 from coredumpd.formats import record as records
 

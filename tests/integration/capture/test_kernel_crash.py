@@ -8,7 +8,8 @@ import zlib
 from pathlib import Path
 
 import pytest
-from support import capturing, crashers, installed, pods
+from support import crashers
+from support.node import capturing, installed, pods
 
 from coredumpd.formats import record as records
 

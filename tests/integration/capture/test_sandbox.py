@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import capturing, cores, installed, kernellog, oldkernel, pods, waiting
+from support import cores, waiting
+from support.node import capturing, installed, kernellog, oldkernel, pods
 
 DEADLINE_S = 30.0
 _SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import capturing, corepattern, installed, pods, waiting
+from support import waiting
+from support.node import capturing, corepattern, installed, pods
 
 from coredumpd.formats import core_pattern as pattern
 

@@ -8,7 +8,8 @@ import shutil
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from support import etcd, pki, waiting
+from support import pki, waiting
+from support.storage import etcd
 
 from coredumpd import errors
 

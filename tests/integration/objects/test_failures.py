@@ -8,7 +8,8 @@ import threading
 import time
 
 import pytest
-from support import cutting, waiting
+from support import waiting
+from support.storage import cutting
 
 from coredumpd import errors
 from coredumpd.objects.etcd import engine as etcd

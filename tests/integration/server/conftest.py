@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from support import controlplane, dumps, installed, pki, servers, watches
+from support import dumps, pki
+from support.kube import controlplane
+from support.node import installed
+from support.server import servers, watches
 
 from coredumpd.store import engines as stores
 from coredumpd.store import interface

@@ -13,7 +13,8 @@ import threading
 import asyncinotify
 import psutil
 import pytest
-from support import dumps, servers, waiting
+from support import dumps, waiting
+from support.server import servers
 
 HEADERS = {"X-Remote-User": "mallory"}
 NAMES = (

@@ -9,7 +9,9 @@ import time
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from support import controlplane, pki, servers, waiting
+from support import pki, waiting
+from support.kube import controlplane
+from support.server import servers
 
 URL = servers.BASE + "/namespaces/team-a/coredumpendpoints"
 NAMED = {"X_Remote_User": "admin", "X_Remote_Group": "system:masters"}

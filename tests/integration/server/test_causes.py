@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from support import dumps, servers
+from support import dumps
+from support.server import servers
 
 NAMESPACE = servers.BASE + "/namespaces/team-a"
 ENDPOINTS = NAMESPACE + "/coredumpendpoints"

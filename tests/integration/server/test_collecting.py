@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support import controlplane, dumps, pki, servers, waiting
+from support import dumps, pki, waiting
+from support.kube import controlplane
+from support.server import servers
 
 from coredumpd.formats import quota_notice
 from coredumpd.store import engines as stores

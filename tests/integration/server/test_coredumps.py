@@ -7,7 +7,8 @@ import json
 import tarfile
 
 import pytest
-from support import dumps, keys, sealed, servers, waiting
+from support import dumps, keys, sealed, waiting
+from support.server import servers
 
 from coredumpd.formats import layout
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support import servers
+from support.server import servers
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
 

@@ -10,7 +10,8 @@ import tarfile
 from collections.abc import Iterator
 
 import pytest
-from support import dumps, servers
+from support import dumps
+from support.server import servers
 
 from coredumpd.formats import layout
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support import dumps, servers
+from support import dumps
+from support.server import servers
 
 URL = servers.BASE + "/namespaces/team-a/coredumpendpoints"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support import dumps, installed, pki, servers, waiting
+from support import dumps, pki, waiting
+from support.node import installed
+from support.server import servers
 
 from coredumpd.store import engines as stores
 

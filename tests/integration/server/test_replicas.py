@@ -9,7 +9,10 @@ import json
 import psutil
 import pytest
 import yaml
-from support import controlplane, dumps, etcd, pki, servers, waiting
+from support import dumps, pki, waiting
+from support.kube import controlplane
+from support.server import servers
+from support.storage import etcd
 
 from coredumpd.store import engines as stores
 

@@ -10,7 +10,8 @@ import requests
 import schemathesis
 from schemathesis import checks
 from schemathesis.config import SchemathesisConfig
-from support import dumps, servers
+from support import dumps
+from support.server import servers
 
 from coredumpd.apiserver.rest import openapi
 from coredumpd.server import kinds, schemas

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 
 import pytest
-from support import servers, waiting
+from support import waiting
+from support.server import servers
 
 URL = servers.BASE + "/namespaces/team-b/coredumpendpoints"
 MERGE = {"Content-Type": "application/merge-patch+json"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from support import servers
+from support.server import servers
 
 URL = servers.BASE + "/namespaces/team-b/coredumpendpoints"
 MERGE = {"Content-Type": "application/merge-patch+json"}

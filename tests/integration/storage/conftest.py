@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import azurite, gluster
+from support.storage import azurite, gluster
 
 from coredumpd.settings import sections
 from coredumpd.store import engines as stores

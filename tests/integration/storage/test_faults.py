@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import ceph, dumps, waiting
+from support import dumps, waiting
+from support.storage import ceph
 
 from coredumpd import errors
 from coredumpd.settings import sections

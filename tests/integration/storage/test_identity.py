@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import ceph, dumps, pki, sts
+from support import dumps, pki
+from support.storage import ceph, sts
 
 from coredumpd import errors
 from coredumpd.settings import sections

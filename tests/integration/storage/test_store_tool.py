@@ -9,7 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import agents, ceph, dumps, meddler, waiting
+from support import dumps, waiting
+from support.node import agents
+from support.storage import ceph, meddler
 
 from coredumpd.settings import sections
 from coredumpd.store import engines as stores

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
-from support import dumps, kubeevents
+from support import dumps
+from support.kube import kubeevents
 
 from coredumpd.agent import events
 from coredumpd.formats import crash_loop

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from support import installed
+from support.node import installed
 
 from coredumpd.formats import event_reasons
 

@@ -6,7 +6,7 @@ import json
 import socket
 
 import pytest
-from support import fakekube
+from support.kube import fakekube
 
 from coredumpd import errors
 from coredumpd.kube import client

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from support import kubeevents
+from support.kube import kubeevents
 
 from coredumpd import errors
 from coredumpd.kube import events

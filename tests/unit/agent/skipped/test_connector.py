@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import installed, waiting
+from support import waiting
+from support.node import installed
 
 from coredumpd import errors
 from coredumpd.agent.skipped import connector

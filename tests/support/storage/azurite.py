@@ -15,7 +15,9 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
-from support import ceph, installed, waiting
+from support import waiting
+from support.node import installed
+from support.storage import ceph
 
 VERSION = "3.35.0"  # the last that Debian's node runs
 PROGRAM = installed.ROOT / ".cache/azurite/node_modules/.bin/azurite-blob"

@@ -9,7 +9,9 @@ import yaml
 from coredumpd.settings import file, sections
 from coredumpd.store import engines as stores
 from coredumpd.store import interface
-from support import controlplane, pki, servers
+from support import pki
+from support.kube import controlplane
+from support.server import servers
 
 ACCOUNT = "system:serviceaccount:coredumpd:coredumpd-agent"
 

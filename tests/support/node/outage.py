@@ -20,7 +20,9 @@ from typing import NamedTuple
 
 from coredumpd.formats import layout, names
 from coredumpd.store import interface
-from support import agents, cores, fakekube, installed, pods, waiting
+from support import cores, waiting
+from support.kube import fakekube
+from support.node import agents, installed, pods
 
 CORE_BYTES = 400_000
 SPOOL_BYTES_MAX = 6 * CORE_BYTES

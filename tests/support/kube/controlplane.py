@@ -10,7 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
-from support import fakekube, pki
+from support import pki
+from support.kube import fakekube
 
 TRUST = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
 SAR = "/apis/authorization.k8s.io/v1/subjectaccessreviews"

@@ -18,7 +18,8 @@ from coredumpd.agent.skipped import connector
 from coredumpd.formats import core_pattern
 from coredumpd.formats import host_dir as host_dirs
 from coredumpd.formats import record as records
-from support import corepattern, installed, pods, waiting
+from support import waiting
+from support.node import corepattern, installed, pods
 
 MODES = ("pipe", "socket")
 _CORE_MODES = Path("/proc/sys/kernel/core_modes")

@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from support import installed
+from support.node import installed
 
 CACHE = installed.ROOT / ".cache" / "kernels"
 USERLAND = "bookworm"

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from support import servers, waiting
+from support import waiting
+from support.server import servers
 
 _WAIT_S = 30.0
 

@@ -18,7 +18,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from support import installed, waiting
+from support import waiting
+from support.node import installed
 
 BASE = "/apis/coredump.fujitsu.com/v1alpha1"
 START_DEADLINE_S = 60

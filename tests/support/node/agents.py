@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from support import installed, waiting
+from support import waiting
+from support.node import installed
 
 DEADLINE_S = 60.0
 

@@ -1,0 +1,1 @@
+"""A node: its kernel, filesystems and containers, the handler and the agent."""

@@ -1,0 +1,1 @@
+"""`coredumpd server` as a process, and its clients."""
