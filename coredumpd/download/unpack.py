@@ -6,17 +6,15 @@ The archive's names are not believed, only recognised: whatever it holds, `meta.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from typing import Protocol
 
 from coredumpd import errors
+from coredumpd.gzipio import reader
 
 META, CORE, SEALED = "meta.json", "core", "core.gz.age"
 _BLOCK = 512
 _PAX_BYTES_MAX = 64 * 1024
-_CHUNK_BYTES = 1024 * 1024
-_GZIP = 16 + zlib.MAX_WBITS  # a gzip header is expected
 
 
 class Sink(Protocol):
@@ -30,30 +28,20 @@ class Gunzip:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._member = zlib.decompressobj(_GZIP)
-        self._begun = False
+        self._reader = reader.Reader()
 
     @property
     def whole(self) -> bool:
-        """Has everything that was begun come to its end?"""
-        return not self._begun
+        """Has every member that has begun also ended?"""
+        return not self._reader.cut
 
     def write(self, data: bytes) -> None:
-        """The next bytes. Raises StorageError for what is not gzip, and what the sink raises."""
-        # Output that waits inside comes with the next bytes: a member's trailer at the latest.
-        while data:
-            self._begun = True
-            try:
-                out = self._member.decompress(data, _CHUNK_BYTES)
-            except zlib.error as error:
-                raise errors.StorageError(f"what came is no gzip: {error}") from error
-            self._sink.write(out)
-            if self._member.eof:
-                data = self._member.unused_data
-                self._member = zlib.decompressobj(_GZIP)
-                self._begun = False
-            else:
-                data = self._member.unconsumed_tail
+        """The next bytes. Raises StorageError for bytes that are not gzip, and as the sink does."""
+        try:
+            for piece in self._reader.feed(data):
+                self._sink.write(piece)
+        except reader.DamagedError as error:
+            raise errors.StorageError(f"what came is no gzip: {error}") from error
 
 
 class Unpacker:

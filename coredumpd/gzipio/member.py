@@ -2,7 +2,7 @@
 
 Members concatenate, so a capture that must end early, a disk that fills, a handler that is killed,
 leaves whole members behind: cut the file after the last one and it is valid. And since none needs
-what was before it, two threads can make them (`stream.py`).
+what was before it, two threads can make them (spool/copier.py).
 
 ISA-L (`isal`) is the one third-party import of the crash path.
 """

@@ -9,11 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from isal import isal_zlib
-
 from coredumpd import durable, errors
 from coredumpd.formats import record as records
-from coredumpd.gzipio import member
+from coredumpd.gzipio import member, reader
 from coredumpd.spool import capture as writer
 
 REASON = "the handler was killed"
@@ -64,13 +62,15 @@ def _recover(spool: int, id: str) -> tuple[str, str]:
 
 
 def _mend(core: int) -> member.Result:
-    """Make the file a sequence of whole gzip members; what they hold."""
-    result = member.Result()
-    while (reader := _Reader(core, result.stored_size)).read():
-        result.add(reader.size, reader.stored_size, reader.crc32)
+    """Make the file a sequence of whole gzip members; returns what they hold."""
+    members = reader.Reader()
+    for _ in _content(members, core, 0):
+        pass
+    result = members.whole
     # Where the last whole member ends, a cut one may begin.
     tail = [
-        (len(chunk), *member.made(chunk)) for chunk in _Reader(core, result.stored_size) if chunk
+        (len(chunk), *member.made(chunk))
+        for chunk in _content(reader.Reader(), core, result.stored_size)
     ]
     os.ftruncate(core, result.stored_size)
     os.lseek(core, result.stored_size, os.SEEK_SET)
@@ -82,38 +82,11 @@ def _mend(core: int) -> member.Result:
     return result
 
 
-class _Reader:
-    """One gzip member read from `offset`: iterate for what is readable of its input."""
-
-    def __init__(self, core: int, offset: int) -> None:
-        self._core = core
-        self._offset = offset
-        self.size = 0
-        self.stored_size = 0
-        self.crc32 = 0
-        self.whole = False
-
-    def read(self) -> bool:
-        """Count the member and take its CRC; is it whole?"""
-        for chunk in self:
-            self.size += len(chunk)
-            self.crc32 = isal_zlib.crc32(chunk, self.crc32)
-        return self.whole
-
-    def __iter__(self) -> Iterator[bytes]:
-        inflate = isal_zlib.decompressobj(member.GZIP_WINDOW)
-        position, waiting = self._offset, b""
-        while not inflate.eof:
-            data = waiting or os.pread(self._core, _READ_BYTES, position)
-            if not waiting:
-                position += len(data)
-            if not data:
-                return
-            try:
-                chunk = inflate.decompress(data, member.CHUNK_BYTES)
-            except isal_zlib.error:  # type: ignore[misc]  # its stub declares an instance
-                return  # not gzip from here on: the part before it was yielded
-            waiting = inflate.unconsumed_tail
-            yield chunk
-        self.whole = True
-        self.stored_size = position - self._offset - len(inflate.unused_data)
+def _content(members: reader.Reader, core: int, offset: int) -> Iterator[bytes]:
+    """All that can be read of the gzip members from `offset` on."""
+    try:
+        while data := os.pread(core, _READ_BYTES, offset):
+            yield from members.feed(data)
+            offset += len(data)
+    except reader.DamagedError:
+        return

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from coredumpd import errors
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
+from coredumpd.gzipio import reader
 from coredumpd.store import interface
 from coredumpd.storetool import survey
 
 _CHUNK_BYTES = 1024 * 1024
-_GZIP = 16 + zlib.MAX_WBITS  # a gzip header is expected
 
 
 def dump(
@@ -87,40 +87,33 @@ def _crcs(
 
 
 class _Decompressed:
-    """Size and CRC-32 of gzip members as they come in, whatever they expand to."""
+    """Size and CRC-32 of gzip members as they arrive, however much they expand to."""
 
     def __init__(self) -> None:
-        self.size = self.crc = 0
-        self._member = zlib.decompressobj(_GZIP)
+        self._reader = reader.Reader()
         self._problem: str | None = None
 
     def feed(self, data: bytes) -> None:
-        """The next bytes, at most `_CHUNK_BYTES` of output in memory at a time."""
-        while self._problem is None:
-            if self._member.eof:
-                if not data:
-                    return
-                self._member = zlib.decompressobj(_GZIP)
-            try:
-                out = self._member.decompress(data, _CHUNK_BYTES)
-            except zlib.error as error:
-                self._problem = f"core.gz does not decompress: {error}"
-                return
-            self.size, self.crc = self.size + len(out), zlib.crc32(out, self.crc)
-            data = self._member.unused_data if self._member.eof else self._member.unconsumed_tail
-            if not data and (self._member.eof or len(out) < _CHUNK_BYTES):
-                return
+        """The next bytes."""
+        if self._problem is not None:
+            return
+        try:
+            self._reader.count(data)
+        except reader.DamagedError as error:
+            self._problem = f"core.gz does not decompress: {error}"
 
-    def against(self, entry: records.CrashRecord) -> str | None:
-        """What does not agree with the record; None if all does."""
+    def against(self, record: records.CrashRecord) -> str | None:
+        """How the content differs from the record; None if it does not."""
         if self._problem is not None:
             return self._problem
-        if not self._member.eof and not entry.raw["core"]["truncated"].get("is"):
+        whole = self._reader.whole.members and not self._reader.cut
+        if not whole and not record.truncated:
             return "core.gz ends in the middle of a gzip member"
-        size, crc32 = entry.content
-        if (self.size, f"{self.crc:08x}") != (size, crc32):
+        size, crc32 = record.content
+        actual = f"{self._reader.crc32:08x}"
+        if (self._reader.size, actual) != (size, crc32):
             return (
-                f"decompressed it is {self.size} bytes with CRC-32 {self.crc:08x},"
+                f"decompressed it is {self._reader.size} bytes with CRC-32 {actual},"
                 f" not {size} with {crc32}"
             )
         return None

@@ -55,15 +55,6 @@ def test_a_core_that_compresses_very_well_comes_out_in_pieces():
     assert files.found["core"].getvalue() == core
 
 
-def test_output_that_needs_no_more_input_is_not_forgotten(monkeypatch):
-    monkeypatch.setattr(unpack, "_CHUNK_BYTES", 7)
-    data = archive(bytes(3000), members=1)
-    for size in (1, 2, 3, 50, len(data)):
-        files, done = unpacked([data[at : at + size] for at in range(0, len(data), size)])
-        assert done
-        assert files.found["core"].getvalue() == bytes(3000)
-
-
 def test_it_is_done_only_at_the_very_end():
     data = archive(b"core" * 1000)
     for cut in (0, 1, 600, len(data) - 1):
