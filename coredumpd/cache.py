@@ -18,7 +18,8 @@ def expiring(
     entries_max: int, lifetime_s: float, clock: Callable[[], float] = time.monotonic
 ) -> MutableMapping[Any, Any]:
     """A map that forgets an entry `lifetime_s` seconds after it was set, and the least recently
-    used one when there would be more than `entries_max`."""
+    used one when there would be more than `entries_max`.
+    """
     return cachetools.TTLCache(entries_max, lifetime_s, clock)
 
 

@@ -72,7 +72,8 @@ def of(record: records.CrashRecord) -> Crash:
 
 def same_crash(record: records.CrashRecord) -> SameCrash:
     """A key that is equal for two crashes exactly if they are the same: pod, container, program
-    and signal. It survives the container's restarts, which change the container's id only."""
+    and signal. It survives the container's restarts, which change the container's id only.
+    """
     container = record.container or record.container_id or ""
     return record.pod_uid or "", container, record.program, record.signal_number
 

@@ -45,7 +45,8 @@ def begun(
     mode: str,
 ) -> records.CrashRecord:
     """The record as far as it is known before the core is stored. `now` is seconds, epoch; `mode`
-    is `pipe` or `socket`."""
+    is `pipe` or `socket`.
+    """
     # %t has whole seconds; while that second lasts, our own clock knows the milliseconds.
     when = now if int(now) == args.time else float(args.time)
     place = crashed.place

@@ -35,7 +35,8 @@ class Page:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Event:
     """One write. `value` is the new one, or the last one of a DELETED key; `previous` is what it
-    replaced, None for ADDED."""
+    replaced, None for ADDED.
+    """
 
     kind: EventKind
     key: str
