@@ -1,4 +1,4 @@
-"""`/metrics`: what the server did, in bounded label sets; and the requests that are in progress."""
+"""`/metrics`: counters of requests with bounded label sets, and the requests in progress."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prometheus_client import exposition
 
 from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application
-from coredumpd.apiserver.http import handler as base
+from coredumpd.apiserver.http import handler as handlers
 from coredumpd.server import kinds
 
 _METHODS = ("get", "head", "post", "put", "patch", "delete")
@@ -18,7 +18,7 @@ _SECONDS = (0.005, 0.025, 0.1, 0.5, 1, 5, 15, 60, 300, 1800)
 
 
 class Metrics:
-    """The observer of all requests. Labels come from our own tables, never from a request."""
+    """Observes all requests. Labels come from our own tables, never from a request."""
 
     def __init__(self) -> None:
         self.registry = prometheus_client.CollectorRegistry()
@@ -42,15 +42,15 @@ class Metrics:
         self._active = prometheus_client.Gauge(
             "coredumpd_server_active_requests", "Requests in progress.", registry=self.registry
         )
-        self.active: set[base.Handler] = set()
+        self.active: set[handlers.Handler] = set()
 
-    def began(self, handler: base.Handler) -> None:
-        """See `base.Observer`."""
+    def began(self, handler: handlers.Handler) -> None:
+        """See `handlers.Observer`."""
         self.active.add(handler)
         self._active.set(len(self.active))
 
-    def ended(self, handler: base.Handler) -> None:
-        """See `base.Observer`."""
+    def ended(self, handler: handlers.Handler) -> None:
+        """See `handlers.Observer`."""
         self.active.discard(handler)
         self._active.set(len(self.active))
         verb, resource, subresource = _labels(handler)
@@ -68,15 +68,17 @@ class Metrics:
         return len(self.active)
 
 
-def _labels(handler: base.Handler) -> tuple[str, str, str]:
-    asked = handler.asked
-    if asked is None or asked.resource not in {kind.plural for kind in kinds.API_GROUP.kinds}:
+def _labels(handler: handlers.Handler) -> tuple[str, str, str]:
+    attributes = handler.attributes
+    if attributes is None or attributes.resource not in {
+        kind.plural for kind in kinds.API_GROUP.kinds
+    }:
         method = (handler.request.method or "").lower()
         return method if method in _METHODS else "other", "", ""
-    return asked.verb, asked.resource, asked.subresource
+    return attributes.verb, attributes.resource, attributes.subresource
 
 
-class Scrape(base.Handler):
+class Scrape(handlers.Handler):
     """`/metrics`."""
 
     def initialize(  # type: ignore[override]
@@ -94,5 +96,5 @@ class Scrape(base.Handler):
 
 
 def routes(metrics: Metrics) -> list[application.Route]:
-    """What this module serves."""
+    """The route of the metrics."""
     return [application.Route("/metrics", Scrape, rights.Path(), {"metrics": metrics})]

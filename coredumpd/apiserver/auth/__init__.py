@@ -1,1 +1,1 @@
-"""Who a caller is, and whether the cluster's own rules let it."""
+"""Authentication and authorization of callers, and the CAs that certify them."""

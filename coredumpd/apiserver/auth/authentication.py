@@ -1,7 +1,7 @@
-"""Who is asking: front proxy, client certificate or bearer token; else Unauthorized.
+"""Authentication: the front proxy, a client certificate or a bearer token; else Unauthorized.
 
-The order and the rules are those of k8s.io/apiserver's delegating authenticator. A header is only
-read after the connection has proved to be kube-apiserver's; from anyone else it is just noise.
+The order and the rules are those of k8s.io/apiserver's delegating authenticator. The headers
+that name a user are read only on a connection that has proved to be kube-apiserver's.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import datetime
 import hashlib
 import time
 import urllib.parse
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from coredumpd import errors
+from coredumpd import cache, errors
 from coredumpd.apiserver.auth import certificates, interface
-from coredumpd.apiserver.auth import trust as trusted
+from coredumpd.apiserver.auth import trust as trusts
 
 ANONYMOUS = "system:anonymous"
 AUTHENTICATED = "system:authenticated"
@@ -28,9 +27,9 @@ _TOKEN_CHARS_MAX = 16 * 1024
 
 
 class ClusterAuthenticator:
-    """The three ways of a cluster. `trust` gives the current Trust, None while never read."""
+    """The three ways of a cluster. `trust` gives the current Trust; None until it has been read."""
 
-    def __init__(self, kube: interface.Kube, trust: Callable[[], trusted.Trust | None]) -> None:
+    def __init__(self, kube: interface.Kube, trust: Callable[[], trusts.Trust | None]) -> None:
         self._trust = trust
         self._tokens = TokenReviews(kube)
 
@@ -42,19 +41,20 @@ class ClusterAuthenticator:
             trust = self._trust()
             if trust is None:
                 raise errors.Unavailable(
-                    f"whom to trust is not known yet: ConfigMap {trusted.NAMESPACE}/{trusted.NAME}"
+                    "cannot check client certificates yet: "
+                    f"ConfigMap {trusts.NAMESPACE}/{trusts.NAME} has not been read"
                 )
             caller = by_certificate(trust, headers, certificate)
             if caller is not None:
                 return caller
         token = bearer_token(headers)
         if token is None:
-            raise errors.Unauthorized("no credentials that this server believes were sent")
+            raise errors.Unauthorized("the request carries no credentials this server accepts")
         return await self._tokens.review(token)
 
 
 def by_certificate(
-    trust: trusted.Trust,
+    trust: trusts.Trust,
     headers: interface.Headers,
     certificate: bytes,
     now: datetime.datetime | None = None,
@@ -63,21 +63,21 @@ def by_certificate(
     leaf = certificates.load_der(certificate)
     if leaf is None:
         return None
-    moment = now or datetime.datetime.now(datetime.UTC)
+    now = now or datetime.datetime.now(datetime.UTC)
     name = certificates.common_name(leaf)
-    if certificates.is_client_of(leaf, trust.proxy_cas, moment) and (
+    if certificates.is_client_of(leaf, trust.proxy_cas, now) and (
         not trust.allowed_names or name in trust.allowed_names
     ):
         proxied = by_proxy_headers(trust, headers)
         if proxied is not None:
             return proxied
-    if name and certificates.is_client_of(leaf, trust.client_cas, moment):
+    if name and certificates.is_client_of(leaf, trust.client_cas, now):
         return interface.Caller(name, groups=(*certificates.organizations(leaf), AUTHENTICATED))
     return None
 
 
-def by_proxy_headers(trust: trusted.Trust, headers: interface.Headers) -> interface.Caller | None:
-    """The user that the front proxy names; None when it names none."""
+def by_proxy_headers(trust: trusts.Trust, headers: interface.Headers) -> interface.Caller | None:
+    """The user that the front proxy names; None if it names none."""
     user = _first(headers, trust.user_headers)
     if not user:
         return None
@@ -91,12 +91,12 @@ def by_proxy_headers(trust: trusted.Trust, headers: interface.Headers) -> interf
                 key = urllib.parse.unquote(name[len(prefix) :].lower())
                 extra.setdefault(key, []).append(value)
     return interface.Caller(
-        user, _first(headers, trust.uid_headers), _with_all(user, groups), _frozen(extra)
+        user, _first(headers, trust.uid_headers), _with_authenticated(user, groups), _frozen(extra)
     )
 
 
-def _with_all(user: str, groups: tuple[str, ...]) -> tuple[str, ...]:
-    """`groups` and the one that everybody who is somebody is in.
+def _with_authenticated(user: str, groups: tuple[str, ...]) -> tuple[str, ...]:
+    """`groups` and system:authenticated, which every authenticated user is in.
 
     kube-aggregator itself asks for /openapi as "system:aggregator", with no group at all; native
     servers add this one too (k8s.io/apiserver: authentication/group/authenticated_group_adder.go).
@@ -116,25 +116,28 @@ def bearer_token(headers: interface.Headers) -> str | None:
 
 
 class TokenReviews:
-    """Tokens by TokenReview, each answer kept for TOKEN_CACHE_S; failures are never kept."""
+    """Checks tokens by TokenReview. An answer is kept for `lifetime_s`, a failure to ask is not."""
 
-    def __init__(self, kube: interface.Kube, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        kube: interface.Kube,
+        clock: Callable[[], float] = time.monotonic,
+        lifetime_s: float = TOKEN_CACHE_S,
+    ) -> None:
         self._kube = kube
-        self._clock = clock
-        self._known: OrderedDict[bytes, tuple[float, interface.Caller | None]] = OrderedDict()
+        # By the tokens' hashes; (None,) for a token that is not valid.
+        self._callers = cache.expiring(_TOKENS_MAX, lifetime_s, clock)
 
     async def review(self, token: str) -> interface.Caller:
-        """Raises Unauthorized, or Unavailable when Kubernetes does not tell."""
+        """The user of a token. Raises Unauthorized; Unavailable if Kubernetes does not answer."""
         digest = hashlib.sha256(token.encode()).digest()
-        until, caller = self._known.get(digest, (0.0, None))
-        if self._clock() >= until:
-            caller = await self._ask(token)
-            self._known[digest] = (self._clock() + TOKEN_CACHE_S, caller)
-            self._known.move_to_end(digest)
-            while len(self._known) > _TOKENS_MAX:
-                self._known.popitem(last=False)
+        answer: tuple[interface.Caller | None] | None = self._callers.get(digest)
+        if answer is None:
+            answer = (await self._ask(token),)
+            self._callers[digest] = answer
+        (caller,) = answer
         if caller is None:
-            raise errors.Unauthorized("the bearer token is not valid (any more)")
+            raise errors.Unauthorized("the bearer token is invalid or expired")
         return caller
 
     async def _ask(self, token: str) -> interface.Caller | None:
@@ -153,9 +156,11 @@ class TokenReviews:
                 return None
             return _reviewed(status["user"])
         except errors.CoredumpdError as error:
-            raise errors.Unavailable(f"the token cannot be reviewed: {error}") from error
+            raise errors.Unavailable(f"cannot check the bearer token now: {error}") from error
         except (KeyError, TypeError, AttributeError) as error:
-            raise errors.Unavailable("the TokenReview's answer makes no sense") from error
+            raise errors.Unavailable(
+                "cannot check the bearer token now: Kubernetes' TokenReview is malformed"
+            ) from error
 
 
 def _reviewed(user: Mapping[str, Any]) -> interface.Caller:

@@ -1,58 +1,56 @@
-"""May they: SubjectAccessReview for every request, so RBAC, ABAC and webhooks all govern.
+"""Authorization: one SubjectAccessReview per request, so RBAC, ABAC and webhooks all decide.
 
-A yes and a no are kept for 10 s; a failure to ask is 503 and is not kept: never a yes, and
-over as soon as Kubernetes answers again.
+An answer, yes or no, is kept for 10 s. A failure to ask is 503 and is not kept: it never allows
+anything, and is over as soon as Kubernetes answers again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 
-from coredumpd import errors
+from coredumpd import cache, errors
 from coredumpd.apiserver.auth import interface
 
 CACHE_S = 10.0
 REVIEW_TIMEOUT_S = 5.0
 _DECISIONS_MAX = 10_000
+_Question = tuple[interface.Caller, interface.Attributes]
+_Decision = tuple[bool, str]  # allowed, and the reason
 
 
 class SubjectAccessReviews:
-    """Decisions by Kubernetes. One question at a time per (caller, attributes)."""
+    """Asks Kubernetes. Requests that ask the same at the same time share one review."""
 
-    def __init__(self, kube: interface.Kube, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        kube: interface.Kube,
+        clock: Callable[[], float] = time.monotonic,
+        lifetime_s: float = CACHE_S,
+    ) -> None:
         self._kube = kube
-        self._clock = clock
-        self._decisions: OrderedDict[
-            tuple[interface.Caller, interface.Attributes], tuple[float, bool, str]
-        ] = OrderedDict()
-        self._asked: dict[
-            tuple[interface.Caller, interface.Attributes], asyncio.Task[tuple[bool, str]]
-        ] = {}
+        self._decisions = cache.expiring(_DECISIONS_MAX, lifetime_s, clock)
+        self._reviews: dict[_Question, asyncio.Task[_Decision]] = {}
 
     async def check(self, caller: interface.Caller, attributes: interface.Attributes) -> None:
         """See `Authorizer`."""
-        key = (caller, attributes)
-        until, allowed, why = self._decisions.get(key, (0.0, False, ""))
-        if self._clock() >= until:
-            allowed, why = await self._decide(key)
+        question = (caller, attributes)
+        decision: _Decision | None = self._decisions.get(question)
+        allowed, reason = decision or await self._decide(question)
         if not allowed:
             sentence = attributes.sentence(caller.user)
-            raise errors.Forbidden(f"{sentence}: {why}" if why else sentence)
+            raise errors.Forbidden(f"{sentence}: {reason}" if reason else sentence)
 
-    async def _decide(self, key: tuple[interface.Caller, interface.Attributes]) -> tuple[bool, str]:
-        task = self._asked.get(key)
+    async def _decide(self, question: _Question) -> _Decision:
+        task = self._reviews.get(question)
         if task is None:
-            task = asyncio.create_task(self._ask(*key))
-            self._asked[key] = task
-            task.add_done_callback(lambda _: self._asked.pop(key, None))
+            task = asyncio.create_task(self._ask(*question), name="SubjectAccessReview")
+            self._reviews[question] = task
+            task.add_done_callback(lambda _: self._reviews.pop(question, None))
         return await asyncio.shield(task)  # a client that leaves must not fail the others
 
-    async def _ask(
-        self, caller: interface.Caller, attributes: interface.Attributes
-    ) -> tuple[bool, str]:
+    async def _ask(self, caller: interface.Caller, attributes: interface.Attributes) -> _Decision:
         path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
         try:
             _, answer = await self._kube.request(
@@ -60,23 +58,21 @@ class SubjectAccessReviews:
             )
             status = answer["status"]
             allowed = status["allowed"] is True and status.get("denied") is not True
-            why = str(status.get("reason") or "")
+            reason = str(status.get("reason") or "")
             if not allowed and status.get("evaluationError"):
-                why = why or str(status["evaluationError"])
+                reason = reason or str(status["evaluationError"])
         except errors.CoredumpdError as error:
-            raise errors.Unavailable(f"whether you may cannot be asked: {error}") from error
+            raise errors.Unavailable(f"cannot check your permissions now: {error}") from error
         except (KeyError, TypeError, AttributeError) as error:
-            raise errors.Unavailable("the SubjectAccessReview's answer makes no sense") from error
-        key = (caller, attributes)
-        self._decisions[key] = (self._clock() + CACHE_S, allowed, why)
-        self._decisions.move_to_end(key)
-        while len(self._decisions) > _DECISIONS_MAX:
-            self._decisions.popitem(last=False)
-        return allowed, why
+            raise errors.Unavailable(
+                "cannot check your permissions now: Kubernetes' SubjectAccessReview is malformed"
+            ) from error
+        self._decisions[caller, attributes] = (allowed, reason)
+        return allowed, reason
 
 
 def review(caller: interface.Caller, attributes: interface.Attributes) -> dict[str, object]:
-    """The SubjectAccessReview that asks whether `caller` may."""
+    """The SubjectAccessReview that asks whether `caller` may do this."""
     spec: dict[str, object] = {"user": caller.user, "groups": list(caller.groups)}
     if caller.uid:
         spec["uid"] = caller.uid
@@ -86,6 +82,6 @@ def review(caller: interface.Caller, attributes: interface.Attributes) -> dict[s
         spec["nonResourceAttributes"] = {"path": attributes.path, "verb": attributes.verb}
     else:
         fields = ("verb", "group", "version", "resource", "subresource", "namespace", "name")
-        asked = {field: getattr(attributes, field) for field in fields}
-        spec["resourceAttributes"] = {field: value for field, value in asked.items() if value}
+        values = {field: getattr(attributes, field) for field in fields}
+        spec["resourceAttributes"] = {field: value for field, value in values.items() if value}
     return {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}

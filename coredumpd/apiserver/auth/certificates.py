@@ -1,8 +1,8 @@
 """Certificates: who a peer is by which CA, and the self-signed pair of a standalone server.
 
 The TLS layer has already verified a client's chain against both CAs together. Which of the two it
-was decides what the client may claim, so that is established here, per request, against the CAs as
-they are now: a CA that was rotated away stops being believed on open connections too.
+was decides what the client may claim. So that is established here, for each request, against the
+current CAs: one that was rotated away is no longer trusted, on open connections either.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def load_bundle(pem: str) -> tuple[x509.Certificate, ...]:
 
 
 def load_der(der: bytes) -> x509.Certificate | None:
-    """A peer's certificate; None for what `cryptography` refuses to read."""
+    """A peer's certificate; None if `cryptography` refuses to read it."""
     try:
         return x509.load_der_x509_certificate(der)
     except ValueError:
@@ -40,7 +40,7 @@ def is_client_of(
     """Did one of `authorities` issue this certificate, is it valid now, and for clients?
 
     Directly issued only: Kubernetes' CAs issue client certificates themselves, and an intermediate
-    that is wanted can stand in the bundle.
+    can be listed in the bundle.
     """
     if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
         return False
@@ -81,8 +81,8 @@ def _is_for_clients(leaf: x509.Certificate) -> bool:
         return True  # RFC 5280 section 4.2.1.12: no restriction
     except ValueError:
         return False
-    wanted = (oid.ExtendedKeyUsageOID.CLIENT_AUTH, oid.ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
-    return any(purpose in usage for purpose in wanted)
+    purposes = (oid.ExtendedKeyUsageOID.CLIENT_AUTH, oid.ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
+    return any(purpose in usage for purpose in purposes)
 
 
 def self_signed(now: datetime.datetime) -> tuple[bytes, bytes]:

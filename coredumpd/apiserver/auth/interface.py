@@ -1,4 +1,7 @@
-"""What authentication and authorization give to handlers, and what they need of Kubernetes."""
+"""The interfaces of authentication and authorization, and the one they need of Kubernetes.
+
+Tested in: tests/unit/apiserver/auth/test_authorization.py
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,10 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from coredumpd.apiserver.auth import interface
-
 
 @dataclasses.dataclass(frozen=True)
 class Caller:
-    """Somebody who proved to be `user`. `extra` is sorted, so that equal callers are equal."""
+    """An authenticated user. `extra` is sorted, so that equal callers are equal."""
 
     user: str
     uid: str = ""
@@ -35,14 +36,17 @@ class Kube(Protocol):
 
 
 class Authenticator(Protocol):
-    """Raises Unauthorized when the request proves nobody, Unavailable when that is unknown."""
+    """Finds out which user sends a request, by its headers and TLS client certificate (DER).
+
+    Raises Unauthorized if the request proves no user, Unavailable if that cannot be checked now.
+    """
 
     async def authenticate(self, headers: Headers, certificate: bytes | None) -> Caller: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Attributes:
-    """What is asked for: a resource of ours, or a bare `path`."""
+    """The action of a request, as RBAC names it: on a resource, or on a bare `path`."""
 
     verb: str
     group: str = ""
@@ -58,15 +62,15 @@ class Attributes:
         if self.path:
             return f'forbidden: User "{user}" cannot {self.verb} path "{self.path}"'
         resource = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
-        where = f'in the namespace "{self.namespace}"' if self.namespace else "at the cluster scope"
+        scope = f'in the namespace "{self.namespace}"' if self.namespace else "at the cluster scope"
         named = f' "{self.name}"' if self.name else ""
         return (
             f'{self.resource}.{self.group}{named} is forbidden: User "{user}" cannot {self.verb} '
-            f'resource "{resource}" in API group "{self.group}" {where}'
+            f'resource "{resource}" in API group "{self.group}" {scope}'
         )
 
 
 class Authorizer(Protocol):
-    """Raises Forbidden for a no, Unavailable when nobody can tell."""
+    """Raises Forbidden if the caller may not do it, Unavailable if that cannot be checked now."""
 
-    async def check(self, caller: interface.Caller, attributes: Attributes) -> None: ...
+    async def check(self, caller: Caller, attributes: Attributes) -> None: ...

@@ -14,7 +14,7 @@ _WRITES = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delet
 
 @runtime_checkable
 class Rights(Protocol):
-    """Decides by method, path, its named parts and the query, before a body is read."""
+    """Decided by method, path, named `parts` of the path and query, before the body is read."""
 
     def attributes(
         self, method: str, path: str, parts: Mapping[str, str], query: Mapping[str, str]
@@ -74,7 +74,7 @@ class Resource:
         verb = {**_READS, **_WRITES}.get(method, method.lower())
         if not name and method in _READS:
             verb = "watch" if _is_true(query.get("watch")) else "list"
-            name = _named(query.get("fieldSelector", ""))
+            name = _selected_name(query.get("fieldSelector", ""))
         elif not name and method == "DELETE":
             verb = "deletecollection"
         return interface.Attributes(
@@ -92,8 +92,8 @@ def _is_true(text: str | None) -> bool:
     return text is not None and text not in ("false", "0", "f", "F", "False", "FALSE")
 
 
-def _named(selector: str) -> str:
-    """The name in `metadata.name=NAME`: a list or watch of one object may be allowed by name."""
+def _selected_name(selector: str) -> str:
+    """NAME of `metadata.name=NAME`, else "": RBAC can allow a list of one object by its name."""
     field, _, name = selector.partition("=")
     plain = "," not in name and not name.startswith("=")
     return name if field == "metadata.name" and plain else ""

@@ -1,4 +1,7 @@
-"""One JSON line per mutating request and per download: who did what, with what outcome."""
+"""The audit log: one JSON line per mutating request and per download.
+
+Tested in: tests/integration/server/test_lifecycle.py
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ _log = logging.getLogger("coredumpd.audit")
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class Event:
     """One audited request. `outcome` is complete, aborted or refused; `sent` counts body bytes."""
 
     audit_id: str
@@ -24,21 +27,21 @@ class Entry:
     duration_s: float
 
 
-def write(entry: Entry) -> None:
-    """Log the entry at INFO; the log's formatter escapes what callers chose."""
+def write(event: Event) -> None:
+    """Log the event at INFO; the log's formatter escapes the texts that callers chose."""
     fields: dict[str, object] = {
         "audit": True,
-        "auditID": entry.audit_id,
-        "user": entry.caller.user if entry.caller else None,
-        "groups": list(entry.caller.groups) if entry.caller else None,
-        "source": entry.source,
-        "code": entry.code,
-        "bytes": entry.sent,
-        "outcome": entry.outcome,
-        "durationMs": round(entry.duration_s * 1000),
+        "auditID": event.audit_id,
+        "user": event.caller.user if event.caller else None,
+        "groups": list(event.caller.groups) if event.caller else None,
+        "source": event.source,
+        "code": event.code,
+        "bytes": event.sent,
+        "outcome": event.outcome,
+        "durationMs": round(event.duration_s * 1000),
     }
-    if entry.attributes:
-        asked = dataclasses.asdict(entry.attributes)
-        fields |= {name: value for name, value in asked.items() if value}
-    verb = entry.attributes.verb if entry.attributes else "request"
-    _log.info("%s %s", verb, entry.outcome, extra={"fields": fields})
+    if event.attributes:
+        attributes = dataclasses.asdict(event.attributes)
+        fields |= {name: value for name, value in attributes.items() if value}
+    verb = event.attributes.verb if event.attributes else "request"
+    _log.info("%s %s", verb, event.outcome, extra={"fields": fields})

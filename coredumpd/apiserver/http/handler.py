@@ -1,7 +1,7 @@
-"""The handler every handler is: authenticated, authorised, bounded, and errors are Status objects.
+"""Base class of every handler: authenticates, authorizes, bounds, answers errors as Status.
 
-The order is fixed: who, may they, and only then the body is read. Runs on the event loop; what
-blocks belongs in a thread.
+The order is fixed: the body is read only once the caller is known and allowed. Runs on the event
+loop; calls that block belong in a thread.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """Told when requests begin and end."""
+    """Is called when requests begin and end."""
 
     def began(self, handler: Handler) -> None: ...
     def ended(self, handler: Handler) -> None: ...
@@ -36,7 +36,7 @@ class Observer(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Guard:
-    """What every handler needs to know a caller and to be observed."""
+    """The checks of callers and the observer of requests, which all handlers share."""
 
     authenticator: interface.Authenticator
     authorizer: interface.Authorizer
@@ -51,7 +51,7 @@ class Handler(web.RequestHandler):
     body_bytes_max = bodies.BODY_BYTES_MAX
 
     caller: interface.Caller | None = None
-    asked: interface.Attributes | None = None
+    attributes: interface.Attributes | None = None  # of the action that the caller asks for
     object_name = ""  # of the object that a create makes; the path does not have it
     sent_bytes = 0
     outcome = "complete"
@@ -64,54 +64,54 @@ class Handler(web.RequestHandler):
         self.audit_id = self._audit_id()
         self._body = bytearray()
         self._ended = False
-        self._refused: errors.CoredumpdError | None = None
-        self.left = False
-        self.wake: asyncio.Event | None = None  # set when the client leaves, by who waits for it
+        self._refusal: errors.CoredumpdError | None = None
+        self.client_left = False
+        self.wake: asyncio.Event | None = None  # set by us when the client leaves
         self.guard.observer.began(self)
 
     async def prepare(self) -> None:
-        """Tornado's: between the head and the body. Raises what `write_error` tells.
+        """Tornado's: between the head and the body. Raises errors that `write_error` answers.
 
-        A client that is cut off while it sends can lose the answer (RFC 9112, 9.6). So a refusal
-        waits for the end of a body that is short enough, and is the answer to it.
+        A client that is cut off while it sends can lose the answer (RFC 9112, 9.6). So if the body
+        is short enough, a refusal is answered only after it.
         """
         try:
             await self.admit()
         except errors.CoredumpdError as error:
             if not bodies.is_soon_over(self.request.headers):
                 raise
-            self._refused = error
+            self._refusal = error
             setattr(self, (self.request.method or "").lower(), self._refuse)
 
     def _refuse(self, **_: str) -> None:
-        """The method, of a request that was refused before its body had come."""
-        assert self._refused is not None  # noqa: S101 (for mypy)
-        raise self._refused
+        """Takes the place of the method in a request that was refused before its body came."""
+        assert self._refusal is not None  # noqa: S101 (for mypy)
+        raise self._refusal
 
     async def admit(self) -> None:
-        """Who, may they, is the body acceptable in size. Raises what `write_error` tells."""
+        """Authenticate, authorize, check the body's size. Raises errors for `write_error`."""
         fields = self.request.headers.get_all()
         if sum(len(name) + len(value) + 4 for name, value in fields) > bodies.HEADER_BYTES_MAX:
             raise errors.HeadersTooLarge(
                 f"the headers are longer than {bodies.HEADER_BYTES_MAX} bytes"
             )
         self.query = self._query()
-        self.asked = self.rights.attributes(
+        self.attributes = self.rights.attributes(
             self.request.method or "", self.request.path, self.path_kwargs, self.query
         )
-        if self.asked is not None:
+        if self.attributes is not None:
             certificate = self.request.get_ssl_certificate(binary_form=True)
             assert certificate is None or isinstance(certificate, bytes)  # noqa: S101 (for mypy)
             headers = self.request.headers
             self.caller = await self.guard.authenticator.authenticate(headers, certificate)
-            await self.guard.authorizer.check(self.caller, self.asked)
+            await self.guard.authorizer.check(self.caller, self.attributes)
         length = self.request.headers.get("Content-Length", "0")
         if length.isdecimal() and int(length[:20]) > self.body_bytes_max:
             raise errors.TooLarge(f"the body is longer than {self.body_bytes_max} bytes")
 
     def data_received(self, chunk: bytes) -> None:
-        """Tornado's: part of the body. What is beyond the limit is dropped, then refused."""
-        if self._refused is None and len(self._body) <= bodies.BODY_BYTES_MAX:
+        """Tornado's: part of the body. Beyond the limit it is dropped, and `body` then refuses."""
+        if self._refusal is None and len(self._body) <= bodies.BODY_BYTES_MAX:
             self._body += chunk
 
     def body(self) -> bytes:
@@ -153,16 +153,16 @@ class Handler(web.RequestHandler):
         self.finish(data if self.request.method != "HEAD" else None)
 
     def details(self, error: errors.CoredumpdError) -> dict[str, Any]:  # noqa: ARG002
-        """`details` of the Status of `error`: what the request was about."""
-        asked = self.asked
-        if asked is None or not asked.resource:
+        """`details` of the Status of `error`: the object or resource of the request."""
+        attributes = self.attributes
+        if attributes is None or not attributes.resource:
             return {}
-        told = {
-            "name": asked.name or self.object_name,
-            "group": asked.group,
-            "kind": asked.resource,
+        details = {
+            "name": attributes.name or self.object_name,
+            "group": attributes.group,
+            "kind": attributes.resource,
         }
-        return {name: value for name, value in told.items() if value}
+        return {name: value for name, value in details.items() if value}
 
     def set_default_headers(self) -> None:
         """Tornado's: headers of every reply."""
@@ -182,8 +182,8 @@ class Handler(web.RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every error is a Status."""
         error = kwargs.get("exc_info", (None, None, None))[1]
-        # Tornado hangs up behind an answer that is out before the request was read to its end; who
-        # is not told may send the next request into the void.
+        # Tornado hangs up after an answer that it sent before it had read the whole request. A
+        # client that does not know this may send its next request on a closed connection.
         if not self.request._body_future.done():
             self.set_header("Connection", "close")
         if isinstance(error, errors.CoredumpdError):
@@ -194,32 +194,32 @@ class Handler(web.RequestHandler):
             if isinstance(error, errors.Unavailable):
                 self.set_header("Retry-After", "1")
         elif isinstance(error, web.HTTPError):
-            told = error.log_message or ""
+            message = error.log_message or ""
             if status_code == 405:
-                told = f"{self.request.method} is not possible on {self.request.path}"
-            document = status.of_http(status_code, told)
+                message = f"{self.request.method} is not possible on {self.request.path}"
+            document = status.of_http(status_code, message)
         else:
-            told = f"an internal error; the log has it under Audit-Id {self.audit_id}"
-            document = status.of_http(500, told)
+            message = f"an internal error; the log has it under Audit-Id {self.audit_id}"
+            document = status.of_http(500, message)
         self.outcome = "refused"
         self.answer(document, self.get_status())
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Our own errors are answers, not accidents; everything else is logged whole."""
+        """Our own errors are answers, not accidents; every other is logged with its traceback."""
         if isinstance(value, errors.Unavailable | errors.StorageError):
             _log.warning("%s: %s", self._request_summary(), value)
         elif not isinstance(value, errors.CoredumpdError | web.HTTPError):
             _log.error("auditID %s", self.audit_id, exc_info=(typ, value, tb))
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Tornado's; once the headers are out, the only honest answer is to cut the connection."""
+        """Tornado's; once headers are sent, only cutting the connection shows an error."""
         if self._headers_written and not self._finished:
             self.abort()
             return
         super().send_error(status_code, **kwargs)
 
     def abort(self) -> None:
-        """Cut the connection: a length was promised that cannot be kept."""
+        """Cut the connection: the promised length cannot be sent."""
         self.outcome = "aborted"
         stream = getattr(self.request.connection, "stream", None)
         if isinstance(stream, iostream.IOStream):
@@ -229,7 +229,7 @@ class Handler(web.RequestHandler):
 
     def on_connection_close(self) -> None:
         """Tornado's: the client has left."""
-        self.left = True
+        self.client_left = True
         if self.wake is not None:
             self.wake.set()
         super().on_connection_close()
@@ -243,17 +243,17 @@ class Handler(web.RequestHandler):
         if self._ended:
             return
         self._ended = True
-        if self.left and self.outcome == "complete" and not self._finished:
+        if self.client_left and self.outcome == "complete" and not self._finished:
             self.outcome = "aborted"
         self.guard.observer.ended(self)
         mutating = self.request.method not in ("GET", "HEAD", "OPTIONS")
-        if self.asked is not None and (mutating or self.audited):
+        if self.attributes is not None and (mutating or self.audited):
             duration = time.monotonic() - self.began_at
             audit.write(
-                audit.Entry(
+                audit.Event(
                     self.audit_id,
                     self.caller,
-                    self.asked,
+                    self.attributes,
                     self.request.remote_ip or "",
                     self.get_status(),
                     self.sent_bytes,
@@ -263,10 +263,10 @@ class Handler(web.RequestHandler):
             )
 
     def _audit_id(self) -> str:
-        """kube-apiserver's Audit-Id ties its audit log to ours; anything odd gets a new one."""
-        given = self.request.headers.get("Audit-Id", "")
-        plain = given.replace("-", "").isalnum() and given.isascii()
-        return given if plain and len(given) <= AUDIT_ID_CHARS_MAX else str(uuid.uuid4())
+        """kube-apiserver's Audit-Id ties its audit log to ours; an odd one is replaced."""
+        audit_id = self.request.headers.get("Audit-Id", "")
+        plain = audit_id.replace("-", "").isalnum() and audit_id.isascii()
+        return audit_id if plain and len(audit_id) <= AUDIT_ID_CHARS_MAX else str(uuid.uuid4())
 
     def _query(self) -> dict[str, str]:
         query = {}

@@ -108,7 +108,7 @@ class Stream:
         length = self._options.timeout_s or TIMEOUT_S_MIN * (1 + random.random())  # noqa: S311
         end = time.monotonic() + length
         bookmark = time.monotonic() + self._bookmark_every_s
-        while not self._handler.left:
+        while not self._handler.client_left:
             wake.clear()
             latest = changes.latest  # before sending, which takes time in which more changes come
             for change in changes.after(revision):

@@ -86,7 +86,7 @@ class Download(handler.Handler):
 
     def on_connection_close(self) -> None:
         """Tornado's: the client has left, perhaps with all it wanted; `_send` knows which."""
-        self.left = True
+        self.client_left = True
 
     def _wanted(self) -> tuple[str | None, str | None, int]:
         unknown = sorted(set(self.query) - set(_PARAMETERS))

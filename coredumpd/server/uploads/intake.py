@@ -88,7 +88,7 @@ class Intake(handler.Handler):
 
     async def data_received(self, chunk: bytes) -> None:  # type: ignore[override]
         """Tornado's; it reads on only when this returns."""
-        if self._refused is not None or (self._commit is not None and self._commit.done()):
+        if self._refusal is not None or (self._commit is not None and self._commit.done()):
             return  # discard the rest of the body; the answer follows it
         self._waiting += chunk
         try:
@@ -97,7 +97,7 @@ class Intake(handler.Handler):
             if self._flow is not None and len(self._waiting) >= _PIECE_BYTES:
                 await self._pass_on()
         except errors.CoredumpdError as error:
-            self._refused = error
+            self._refusal = error
 
     async def get(self, **_: str) -> None:
         """Answer the `core` of the record in the store. Raises NotFound."""
@@ -114,8 +114,8 @@ class Intake(handler.Handler):
         self.answer(upload.answer(record), 201)
 
     async def _finish_commit(self) -> None:
-        if self._refused is not None:
-            raise self._refused
+        if self._refusal is not None:
+            raise self._refusal
         if self._flow is None or self._commit is None:
             raise errors.BadRecord("the body ended before the record did")
         await self._pass_on()

@@ -16,14 +16,14 @@ class Handler:
         self.request = types.SimpleNamespace(headers={})
         self.lines: list[dict[str, object]] = []
         self.sent_bytes = 0
-        self.left = False
+        self.client_left = False
         self.wake: asyncio.Event | None = None
         self._wanted = wanted
 
     def write(self, line: str) -> None:
         self.lines.append(json.loads(line))
-        self.left = len(self.lines) >= self._wanted
-        if self.left and self.wake is not None:
+        self.client_left = len(self.lines) >= self._wanted
+        if self.client_left and self.wake is not None:
             self.wake.set()
 
     async def flush(self) -> None:
@@ -33,7 +33,7 @@ class Handler:
         pass
 
     def finish(self) -> None:
-        self.left = True
+        self.client_left = True
 
 
 class Cache:
