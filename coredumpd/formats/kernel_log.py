@@ -1,6 +1,11 @@
-"""The lines that a handler writes to the kernel's log, and their meaning to the agent.
+"""The lines that a handler writes to the kernel's log, and how the agent reads them back.
 
-The crash path imports this module.
+The kernel's log is the only sink a handler has. From these lines the agent learns which crashes
+were stored, skipped or lost (`agent/skipped`); administrators find them with `dmesg`. Each kind of
+line has one function here that renders it, and `parse` knows them all. Warnings are for people
+only: `parse` answers None for them.
+
+No dataclasses, typing or re: the crash path imports this module before it reads the first byte.
 """
 
 from __future__ import annotations
@@ -9,27 +14,110 @@ import os
 
 from coredumpd import log
 
-ERROR, WARNING, INFO = 3, 4, 6  # syslog(3) severities
-
-
 KMSG = "/dev/kmsg"
 LINE_BYTES_MAX = 900  # the kernel's own limit for one /dev/kmsg record is near 1 KiB
+ERROR, WARNING, INFO = 3, 4, 6  # syslog(3) severities
+# The kinds of lines that tell of one crash.
+STORED, SKIPPED, NOT_STORED = "stored", "skipped", "not stored"
+
+_PROGRAM = "coredumpd"
+_STORED = "stored "
+_OWNER = " of "
+_SKIPPED = "skipped crash of pid "
+_NOT_STORED = "crash not stored: "
+_PID = "pid "
+_PID_DIGITS_MAX = 7  # PID_MAX_LIMIT is 4194304
 
 
-def write(level: int, message: str) -> None:
-    """One line to the kernel log, the only sink a handler has. `level` is a syslog(3) severity.
+class Outcome:
+    """One crash as a handler's line reports it: `kind` is STORED, SKIPPED or NOT_STORED.
+
+    `pid` is the process's in the initial PID namespace; None where the handler never learnt it.
+    """
+
+    __slots__ = ("kind", "pid")
+
+    def __init__(self, kind: str, pid: int | None) -> None:
+        self.kind = kind
+        self.pid = pid
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Outcome) and (self.kind, self.pid) == (other.kind, other.pid)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.pid))
+
+    def __repr__(self) -> str:
+        return f"Outcome({self.kind!r}, {self.pid})"
+
+
+def stored(id: str, owner: str, size: int, stored_size: int, truncated: str | None) -> str:
+    """The dump `id` of `owner` is in the spool; `truncated` says why it was cut, if it was."""
+    cut = f", truncated: {truncated}" if truncated else ""
+    return f"{_STORED}{id}{_OWNER}{owner}: {size} -> {stored_size} bytes{cut}"
+
+
+def skipped(pid: int, comm: str, reason: str) -> str:
+    """By policy, the crash of process `pid`, named `comm`, leaves no dump."""
+    return f"{_SKIPPED}{pid} ({comm}): {reason}"
+
+
+def not_stored(pid: int | None, problem: str) -> str:
+    """A crash is lost because of `problem`; `pid` None: before its process was known."""
+    process = f"{_PID}{pid}: " if pid is not None else ""
+    return f"{_NOT_STORED}{process}{problem}"
+
+
+def parse(text: str) -> Outcome | None:
+    """The crash that one line of the kernel's log tells of.
+
+    `text` is the line without the priority that the kernel puts before it. None for a line of
+    another program and for a warning. Any process of root can write such lines, and nobody else.
+    """
+    program, bracket, rest = text.partition("]: ")
+    name, _, handler_pid = program.partition("[")
+    if not bracket or name != _PROGRAM or not handler_pid.isdecimal():
+        return None
+    if rest.startswith(_NOT_STORED):
+        process = rest.removeprefix(_NOT_STORED)
+        pid = _number(process.removeprefix(_PID).partition(": "))
+        return Outcome(NOT_STORED, pid if process.startswith(_PID) else None)
+    if rest.startswith(_SKIPPED):
+        pid = _number(rest.removeprefix(_SKIPPED).partition(" "))
+        return None if pid is None else Outcome(SKIPPED, pid)
+    if rest.startswith(_STORED):
+        from coredumpd.formats import names  # not before the first byte is read
+
+        id, owner, _ = rest.removeprefix(_STORED).partition(_OWNER)
+        return Outcome(STORED, names.pid_of(id)) if owner and id and " " not in id else None
+    return None
+
+
+def line(message: str) -> str:
+    """`message` as this process writes it: escaped, bounded, the program's name before it."""
+    return f"{_PROGRAM}[{os.getpid()}]: {log.escape(message)}"[:LINE_BYTES_MAX]
+
+
+def write(severity: int, message: str) -> None:
+    """Write one line to the kernel's log. `severity` is one of syslog(3).
 
     A log that cannot be written must not stop a capture, so an OSError is dropped here: the
     consequence is a crash that is stored but not announced.
     """
-    line = f"<{level}>coredumpd[{os.getpid()}]: {log.escape(message)}"[:LINE_BYTES_MAX]
     try:
         sink = os.open(KMSG, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:
         return
     try:
-        os.write(sink, line.encode() + b"\n")
+        os.write(sink, f"<{severity}>{line(message)}\n".encode())
     except OSError:
         pass  # as above
     finally:
         os.close(sink)
+
+
+def _number(parts: tuple[str, str, str]) -> int | None:
+    """The number before a separator, from `str.partition`; None when it is no pid."""
+    word, separator, _ = parts
+    plain = word.isascii() and word.isdecimal() and len(word) <= _PID_DIGITS_MAX
+    return int(word) if separator and plain else None

@@ -44,9 +44,7 @@ def run(
     reason = _reason_to_skip(crashed, rules, limit)
     if reason:
         # The line before the process may go: nobody then finds it gone and nothing said of it.
-        kernel_log.write(
-            kernel_log.INFO, f"skipped crash of pid {args.pid} ({crashed.comm}): {reason}"
-        )
+        kernel_log.write(kernel_log.INFO, kernel_log.skipped(args.pid, crashed.comm, reason))
         os.close(source)
         return
     crash = describe.begun(args, crashed, owner, rules.node, begun_at, mode)
@@ -64,9 +62,10 @@ def run(
     describe.finish(crash, stored, cut_at, time.monotonic() - begun_clock)
     entry.commit(crash)
     whose = f"{owner.namespace}/{owner.pod_name}/{owner.container}" if owner else "an unnamed owner"
-    cut = f", truncated: {stored.reason}" if stored.reason else ""
-    sizes = f"{stored.size} -> {stored.stored_size} bytes"
-    kernel_log.write(kernel_log.INFO, f"stored {crash.id} of {whose}: {sizes}{cut}")
+    kernel_log.write(
+        kernel_log.INFO,
+        kernel_log.stored(crash.id, whose, stored.size, stored.stored_size, stored.reason),
+    )
 
 
 def _reason_to_skip(

@@ -46,7 +46,7 @@ def main(words: list[str]) -> int:
         names = " ".join(name.upper() for name, *_ in core_pattern.FIELDS)
         print(USAGE.format(fields=names, table=table))
         return 0
-    whose = ""
+    pid = None
     try:
         host_dir = _host_dir(sys.executable if hasattr(sys, "frozen") else sys.argv[0])
         if words[:1] == [LISTEN]:
@@ -55,16 +55,15 @@ def main(words: list[str]) -> int:
             return listener.main(words[1:], host_dir)
         crash.set_deadline(crash.DEFAULT_TIMEOUT_S)
         args = core_pattern.parse(words)
-        whose = f"pid {args.pid}: "
+        pid = args.pid
         crash.take(STDIN, args, host_dir, "pipe")
     except errors.CoredumpdError as error:
-        kernel_log.write(kernel_log.ERROR, f"crash not stored: {whose}{error}")
+        kernel_log.write(kernel_log.ERROR, kernel_log.not_stored(pid, str(error)))
         raise
     except Exception as error:  # noqa: BLE001 (the last line of defence: no traceback, no recursion)
-        kernel_log.write(
-            kernel_log.ERROR, f"crash not stored: {whose}unexpected {type(error).__name__}: {error}"
-        )
-        print(f"coredumpd: unexpected {type(error).__name__}: {error}", file=sys.stderr)
+        problem = f"unexpected {type(error).__name__}: {error}"
+        kernel_log.write(kernel_log.ERROR, kernel_log.not_stored(pid, problem))
+        print(f"coredumpd: {problem}", file=sys.stderr)
         return errors.CoredumpdError.exit_code
     return 0
 

@@ -113,7 +113,7 @@ def socket_words(data: bytes) -> None:
 
 def kernel_log(data: bytes) -> None:
     """A record of /dev/kmsg: a known fate of some crashes, or nothing."""
-    told = kernel_lines.judge(data)
+    told = kernel_lines.parse(data)
     assert told is None or told.reason in {
         *kernel_lines.ADVICE,
         kernel_lines.POLICY,

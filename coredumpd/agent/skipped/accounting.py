@@ -16,7 +16,7 @@ import time
 from coredumpd import aiokit, errors
 from coredumpd.agent import events, metrics
 from coredumpd.agent.skipped import connector, kernel_lines, ledger
-from coredumpd.formats import event_reasons
+from coredumpd.formats import event_reasons, kernel_log
 from coredumpd.spool import entries
 
 EVENTS_AT_ONCE_MAX = 200
@@ -32,7 +32,7 @@ class Accountant:
         counters: metrics.Metrics,
         event_writer: events.Events,
         spool: entries.Spool,
-        path: str = kernel_lines.KMSG,
+        path: str = kernel_log.KMSG,
     ) -> None:
         self._metrics = counters
         self._events = event_writer

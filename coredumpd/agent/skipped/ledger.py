@@ -96,7 +96,7 @@ class Ledger:
         """A handler is capturing, or has captured, this process."""
         self._open.pop(pid, None)
 
-    def read_line(self, line: kernel_lines.Said, now: float) -> str | None:
+    def read_line(self, line: kernel_lines.Notice, now: float) -> str | None:
         """Take one line of the log; returns the reason if it settles a skipped crash."""
         if line.by == kernel_lines.HANDLER:
             return self._read_handler_line(line, now)
@@ -109,7 +109,7 @@ class Ledger:
             printed.append(now)
         return None  # crashes of suppressed lines are in the connector's events
 
-    def _read_handler_line(self, line: kernel_lines.Said, now: float) -> str | None:
+    def _read_handler_line(self, line: kernel_lines.Notice, now: float) -> str | None:
         reason = None if line.reason == kernel_lines.STORED else line.reason
         if line.pid is None:
             self._unclaimed.append((now, None))  # it is counted now, whichever crash it is about

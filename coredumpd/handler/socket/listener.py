@@ -128,9 +128,8 @@ class Listener:
         try:
             pid = os.fork()
         except OSError as error:
-            kernel_log.write(
-                kernel_log.ERROR, f"crash not stored: cannot start a worker: {error.strerror}"
-            )
+            problem = f"cannot start a worker: {error.strerror}"
+            kernel_log.write(kernel_log.ERROR, kernel_log.not_stored(None, problem))
             os.close(accepted)
             self._refuse()
             return
@@ -172,17 +171,16 @@ def serve(connection: int, host_dir: str) -> None:
     Raises nothing: what kept the crash from being stored is in the kernel's log. The process ends
     after this, and so `connection`.
     """
-    whose = ""
+    pid = None
     try:
         crash.set_deadline(crash.DEFAULT_TIMEOUT_S)
         args = peer.crash(connection)
-        whose = f"pid {args.pid}: "
+        pid = args.pid
         handshake.accept(connection)
         crash.take(connection, args, host_dir, "socket")
     except Exception as error:  # noqa: BLE001 (the last line of defence, as in main)
-        kernel_log.write(
-            kernel_log.ERROR, f"crash not stored: {whose}{type(error).__name__}: {error}"
-        )
+        problem = f"{type(error).__name__}: {error}"
+        kernel_log.write(kernel_log.ERROR, kernel_log.not_stored(pid, problem))
 
 
 def hand_back(host_dir: str) -> None:

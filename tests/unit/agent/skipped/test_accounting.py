@@ -53,14 +53,14 @@ def test_when_events_were_lost_processes_that_are_gone_have_ended(
     assert (book.ended, book.open) == ([gone], [os.getpid()])
     assert "events of the kernel's connector were lost" in caplog.text
     now = time.monotonic()
-    book.read_line(kernel_lines.Said(kernel_lines.POLICY, kernel_lines.HANDLER, pid=9), now)
+    book.read_line(kernel_lines.Notice(kernel_lines.POLICY, kernel_lines.HANDLER, pid=9), now)
     assert kernel_lines.POLICY in book.settle(now + ledger.UNCLAIMED_S)
 
 
 def test_a_crash_that_is_told_after_its_handlers_words_counts_by_them() -> None:
     watcher, book = made(), ledger.Ledger()
     book.read_line(
-        kernel_lines.Said(kernel_lines.FAILED, kernel_lines.HANDLER, pid=7), time.monotonic()
+        kernel_lines.Notice(kernel_lines.FAILED, kernel_lines.HANDLER, pid=7), time.monotonic()
     )
     assert watcher._unreported == {}
     watcher._receive(FakeConnector([Event(False, 7, 7, False)]), book)
@@ -70,10 +70,10 @@ def test_a_crash_that_is_told_after_its_handlers_words_counts_by_them() -> None:
 def test_without_a_connector_every_line_of_the_log_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     watcher = made()
     lines = [
-        kernel_lines.Said(kernel_lines.PIPE_LIMIT, kernel_lines.KERNEL),
-        kernel_lines.Said(kernel_lines.PIPE_LIMIT, kernel_lines.KEPT_BACK, 14),
-        kernel_lines.Said(kernel_lines.STORED, kernel_lines.HANDLER, pid=7),
-        kernel_lines.Said(kernel_lines.LOST_LINES, kernel_lines.KERNEL, 0),
+        kernel_lines.Notice(kernel_lines.PIPE_LIMIT, kernel_lines.KERNEL),
+        kernel_lines.Notice(kernel_lines.PIPE_LIMIT, kernel_lines.KEPT_BACK, 14),
+        kernel_lines.Notice(kernel_lines.STORED, kernel_lines.HANDLER, pid=7),
+        kernel_lines.Notice(kernel_lines.LOST_LINES, kernel_lines.KERNEL, 0),
     ]
     monkeypatch.setattr(kernel_lines, "read", lambda kmsg: lines)
     watcher._read(-1)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coredumpd.agent.skipped import kernel_lines
-from coredumpd.agent.skipped.kernel_lines import HANDLER, KEPT_BACK, KERNEL, Said
+from coredumpd.agent.skipped.kernel_lines import HANDLER, KEPT_BACK, KERNEL, Notice
 
 
 @pytest.mark.parametrize(
@@ -17,73 +17,74 @@ from coredumpd.agent.skipped.kernel_lines import HANDLER, KEPT_BACK, KERNEL, Sai
     [
         (
             b"4,1,2,-;coredump: 7(a b): over core_pipe_limit, skipping core dump\n",
-            Said("pipe-limit", KERNEL),
+            Notice("pipe-limit", KERNEL),
         ),
-        (b"4,1,2,-;Pid 7(web) over core_pipe_limit\n", Said("pipe-limit", KERNEL)),
-        (b"4,1,2,-;coredump_pipe: 49 callbacks suppressed\n", Said("pipe-limit", KEPT_BACK, 49)),
+        (b"4,1,2,-;Pid 7(web) over core_pipe_limit\n", Notice("pipe-limit", KERNEL)),
+        (b"4,1,2,-;coredump_pipe: 49 callbacks suppressed\n", Notice("pipe-limit", KEPT_BACK, 49)),
         (
             b"4,1,2,-;coredump_sock_connect: 3 callbacks suppressed\n",
-            Said("socket-dead", KEPT_BACK, 3),
+            Notice("socket-dead", KEPT_BACK, 3),
         ),
         (
             b"4,1,2,-;coredump: 7(web): Coredump socket connection /x/capture.sock failed -111\n",
-            Said("socket-dead", KERNEL),
+            Notice("socket-dead", KERNEL),
         ),
         (
             b"4,1,2,-;coredump: 7(web): Coredump socket /x/capture.sock receive queue full\n",
-            Said("socket-queue", KERNEL),
+            Notice("socket-queue", KERNEL),
         ),
         (
             b"4,1,2,-;coredump: 7(web): |/x/coredumpd pipe failed\n",
-            Said("no-handler", KERNEL),
+            Notice("no-handler", KERNEL),
         ),
         (
             b"11,1,2,-;coredumpd[9]: crash not stored: bad handler arguments: x\n",
-            Said("failed", HANDLER),
+            Notice("failed", HANDLER),
         ),
         (
             b"11,1,2,-;coredumpd[9]: crash not stored: pid 7: process 7 is gone\n",
-            Said("failed", HANDLER, pid=7),
+            Notice("failed", HANDLER, pid=7),
         ),
         (
             b"14,1,2,-;coredumpd[9]: skipped crash of pid 7 (x): in no pod\n",
-            Said("policy", HANDLER, pid=7),
+            Notice("policy", HANDLER, pid=7),
         ),
         (
             b"14,1,2,-;coredumpd[9]: stored a-b-20261124t201244z-7-beef of n/p/c: 1 -> 1 bytes\n",
-            Said("stored", HANDLER, pid=7),
+            Notice("stored", HANDLER, pid=7),
         ),
-        (b"14,1,2,-;coredumpd[9]: stored x of y\n", Said("stored", HANDLER)),
+        (b"14,1,2,-;coredumpd[9]: stored x of y\n", Notice("stored", HANDLER)),
         (b"6,1,2,-;web[7]: segfault at 0 ip 0 sp 0 error 6\n SUBSYSTEM=x\n", None),
     ],
 )
-def test_a_line_tells_what_became_of_a_crash(entry: bytes, expected: Said | None) -> None:
-    assert kernel_lines.judge(entry) == expected
+def test_a_line_tells_what_became_of_a_crash(entry: bytes, expected: Notice | None) -> None:
+    assert kernel_lines.parse(entry) == expected
 
 
 def test_a_process_cannot_speak_for_the_kernel_nor_the_kernel_for_a_handler() -> None:
     forged = b"12,1,2,-;coredump: 7(x): over core_pipe_limit, skipping core dump\n"
-    assert kernel_lines.judge(forged) is None
+    assert kernel_lines.parse(forged) is None
     comm = b"4,1,2,-;coredump: 7(coredumpd[9]: crash not stored: ): something else\n"
-    assert kernel_lines.judge(comm) is None
+    assert kernel_lines.parse(comm) is None
 
 
 @given(st.binary(max_size=200))
 def test_no_line_is_too_strange(entry: bytes) -> None:
-    kernel_lines.judge(entry)
-    kernel_lines.judge(b"4,1,2,-;" + entry)
+    kernel_lines.parse(entry)
+    kernel_lines.parse(b"4,1,2,-;" + entry)
 
 
 def test_reading_is_bounded_and_ends_with_what_is_there() -> None:
     ours, theirs = os.pipe()
     os.set_blocking(ours, False)
     os.write(theirs, b"14,1,2,-;coredumpd[9]: skipped crash of pid 7 (x): in no pod\n")
-    assert kernel_lines.read(ours) == [Said("policy", HANDLER, pid=7)]
+    assert kernel_lines.read(ours) == [Notice("policy", HANDLER, pid=7)]
     assert kernel_lines.read(ours) == []
     os.close(ours)
     os.close(theirs)
 
 
 def test_every_reason_but_policy_comes_with_advice() -> None:
-    reasons = {reason for _, reason in (*kernel_lines._KERNEL, *kernel_lines._OURS)}
-    assert (reasons | {kernel_lines.NOT_DUMPED}) - set(kernel_lines.ADVICE) == {kernel_lines.POLICY}
+    reasons = {reason for _, reason in kernel_lines._KERNEL}
+    reasons |= {*kernel_lines._HANDLER.values(), kernel_lines.NOT_DUMPED} - {kernel_lines.STORED}
+    assert reasons - set(kernel_lines.ADVICE) == {kernel_lines.POLICY}

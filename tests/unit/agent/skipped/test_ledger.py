@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coredumpd.agent.skipped import kernel_lines, ledger
-from coredumpd.agent.skipped.kernel_lines import HANDLER, KEPT_BACK, KERNEL, Said
+from coredumpd.agent.skipped.kernel_lines import HANDLER, KEPT_BACK, KERNEL, Notice
 
 LATER = ledger.GRACE_S + 0.1
 PATIENCE = ledger.UNCLAIMED_S + ledger.GRACE_S + 1
-OVER_LIMIT = Said(kernel_lines.PIPE_LIMIT, KERNEL)
+OVER_LIMIT = Notice(kernel_lines.PIPE_LIMIT, KERNEL)
 
 
 def crashed(book: ledger.Ledger, pid: int, now: float = 0.0, dumped: bool = False) -> None:
@@ -33,7 +33,7 @@ def test_a_crash_that_a_handler_named_is_not_skipped_unless_the_handler_said_so(
     ):
         crashed(book, pid)
         expected = None if reason == kernel_lines.STORED else reason
-        assert book.read_line(Said(reason, HANDLER, pid=pid), 0.1) == expected
+        assert book.read_line(Notice(reason, HANDLER, pid=pid), 0.1) == expected
     assert book.settle(LATER) == []
     assert not book.busy
 
@@ -42,7 +42,7 @@ def test_a_crash_over_the_limit_counts_once_however_often_it_is_told() -> None:
     book = ledger.Ledger()
     crashed(book, 1)
     assert book.read_line(OVER_LIMIT, 0.1) is None
-    assert book.read_line(Said(kernel_lines.PIPE_LIMIT, KEPT_BACK, 14), 0.1) is None
+    assert book.read_line(Notice(kernel_lines.PIPE_LIMIT, KEPT_BACK, 14), 0.1) is None
     assert book.settle(LATER) == [kernel_lines.PIPE_LIMIT]
     assert book.settle(PATIENCE) == []
     assert not book.busy
@@ -76,7 +76,7 @@ def test_a_core_that_was_taken_while_lines_were_lost_is_believed_to_be_stored() 
     book = ledger.Ledger()
     crashed(book, 1, dumped=True)
     crashed(book, 2, dumped=False)
-    book.read_line(Said(kernel_lines.LOST_LINES, KERNEL, 0), 0.1)
+    book.read_line(Notice(kernel_lines.LOST_LINES, KERNEL, 0), 0.1)
     assert book.settle(LATER) == [kernel_lines.NOT_DUMPED]
 
 
@@ -121,7 +121,7 @@ def test_a_line_of_a_crash_that_the_connector_did_not_tell_counts_by_itself() ->
 def test_a_handler_that_is_run_by_hand_without_a_crash_counts_for_nothing(reason: str) -> None:
     book = ledger.Ledger()
     crashed(book, 1)
-    assert book.read_line(Said(reason, HANDLER, pid=2), 0.1) is None
+    assert book.read_line(Notice(reason, HANDLER, pid=2), 0.1) is None
     assert book.settle(LATER) == [kernel_lines.NOT_DUMPED]
     assert book.settle(PATIENCE) == []
     assert not book.busy
@@ -130,7 +130,7 @@ def test_a_handler_that_is_run_by_hand_without_a_crash_counts_for_nothing(reason
 @pytest.mark.parametrize("reason", [kernel_lines.STORED, kernel_lines.POLICY, kernel_lines.FAILED])
 def test_a_handler_whose_words_overtake_the_connector_counts_with_the_crash(reason: str) -> None:
     book = ledger.Ledger()
-    assert book.read_line(Said(reason, HANDLER, pid=1), 0.0) is None
+    assert book.read_line(Notice(reason, HANDLER, pid=1), 0.0) is None
     assert book.begun(1, 1, 0.1) == (None if reason == kernel_lines.STORED else reason)
     book.gone(1, 1, True, 0.1)
     assert book.settle(PATIENCE) == []
@@ -140,9 +140,9 @@ def test_a_handler_whose_words_overtake_the_connector_counts_with_the_crash(reas
 def test_when_the_connector_has_lost_events_a_handler_is_believed_without() -> None:
     book = ledger.Ledger()
     for pid, reason in ((1, kernel_lines.STORED), (2, kernel_lines.FAILED)):
-        book.read_line(Said(reason, HANDLER, pid=pid), 0.0)
+        book.read_line(Notice(reason, HANDLER, pid=pid), 0.0)
     book.lost(0.1)
-    book.read_line(Said(kernel_lines.POLICY, HANDLER, pid=3), 0.2)
+    book.read_line(Notice(kernel_lines.POLICY, HANDLER, pid=3), 0.2)
     assert book.settle(PATIENCE) == [kernel_lines.FAILED, kernel_lines.POLICY]
     assert not book.busy
 
@@ -150,7 +150,7 @@ def test_when_the_connector_has_lost_events_a_handler_is_believed_without() -> N
 def test_a_handler_that_cannot_say_whose_crash_failed_counts_it_once() -> None:
     book = ledger.Ledger()
     crashed(book, 1)
-    assert book.read_line(Said(kernel_lines.FAILED, HANDLER), 0.1) == kernel_lines.FAILED
+    assert book.read_line(Notice(kernel_lines.FAILED, HANDLER), 0.1) == kernel_lines.FAILED
     assert book.settle(LATER) == []
     assert book.settle(PATIENCE) == []
 
@@ -200,7 +200,7 @@ def test_of_any_storm_every_crash_is_accounted_for(
         gone = functools.partial(book.gone, crash.pid, crash.pid, dumped)
         events += [(begun_s, begun), (end_s + connector_lag_s, gone)]
         if crash.fate in (kernel_lines.STORED, kernel_lines.POLICY, kernel_lines.FAILED):
-            said = Said(crash.fate, HANDLER, pid=crash.pid)
+            said = Notice(crash.fate, HANDLER, pid=crash.pid)
             events.append((end_s + log_lag_s, functools.partial(book.read_line, said)))
     for at_s in printed(sorted(c.at_s for c in storm if c.fate == kernel_lines.PIPE_LIMIT)):
         events.append((at_s + log_lag_s, functools.partial(book.read_line, OVER_LIMIT)))
