@@ -23,6 +23,13 @@ def expiring(
     return cachetools.TTLCache(entries_max, lifetime_s, clock)
 
 
+def expiring_bytes(
+    bytes_max: int, lifetime_s: float, clock: Callable[[], float] = time.monotonic
+) -> MutableMapping[Any, bytes]:
+    """As `expiring`, of byte strings that together have at most `bytes_max` bytes."""
+    return cachetools.TTLCache(bytes_max, lifetime_s, clock, getsizeof=len)
+
+
 def recent(entries_max: int) -> MutableMapping[Any, Any]:
     """A map of the `entries_max` most recently used entries."""
     return cachetools.LRUCache(entries_max)

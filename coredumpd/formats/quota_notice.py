@@ -1,6 +1,7 @@
-"""Which namespaces may keep no new core, as the leading server tells the agents (onQuota: reject).
+"""The ConfigMap of namespaces whose quota is reached: they may keep no new core (onQuota: reject).
 
-One ConfigMap in the namespace that both run in; written by the server, followed by the agents.
+It lies in the namespace that server and agents run in; the leading server writes it, the agents
+follow it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ _REACHED = "reached"  # names of namespaces, one in a line
 
 
 def document(reached: Collection[str]) -> dict[str, Any]:
-    """The ConfigMap that says so, without its namespace."""
+    """The ConfigMap that lists these namespaces, without its own namespace."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -22,8 +23,8 @@ def document(reached: Collection[str]) -> dict[str, Any]:
     }
 
 
-def reached(found: Mapping[str, Any]) -> frozenset[str]:
-    """What a ConfigMap says; nothing where it does not say it."""
-    data = found.get("data")
+def reached(config_map: Mapping[str, Any]) -> frozenset[str]:
+    """The namespaces that a ConfigMap lists; none if it lists them in no readable form."""
+    data = config_map.get("data")
     text = data.get(_REACHED) if isinstance(data, Mapping) else None
     return frozenset(text.split()) if isinstance(text, str) else frozenset()

@@ -129,6 +129,12 @@ class CrashRecord:
         return namespace
 
     @property
+    def namespace_uid(self) -> str | None:
+        """The namespace's uid, which tells its lives apart; None where the API was not asked."""
+        uid = self.raw.get("namespaceUID")
+        return uid if isinstance(uid, str) else None
+
+    @property
     def pod_name(self) -> str | None:
         """The pod's name."""
         name: str | None = self.raw["podName"]

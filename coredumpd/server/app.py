@@ -16,7 +16,7 @@ from coredumpd.server import cluster as clusters
 from coredumpd.server import kinds, metrics, schemas
 from coredumpd.server.coredumps import resource
 from coredumpd.server.downloads import archive, backtrace
-from coredumpd.server.dumps import inventory
+from coredumpd.server.dumps import inventory, own_namespace
 from coredumpd.server.endpoints import resource as endpoints
 from coredumpd.server.uploads import intake
 
@@ -26,7 +26,7 @@ class Outside:
     """Everything a server depends on: decided by who starts it, in a cluster or standing alone."""
 
     engine: objects_interface.Engine
-    store: inventory.Store
+    store: own_namespace.Store
     authenticator: interface.Authenticator
     authorizer: interface.Authorizer
     cluster: clusters.Cluster
@@ -39,7 +39,7 @@ class App:
 
     def __init__(self, outside: Outside) -> None:
         self._compactor = compaction.Compactor(outside.engine)
-        self.stored = inventory.Inventory(outside.store)
+        self.stored = inventory.Inventory(own_namespace.Guard(outside.store, outside.cluster))
         self.endpoints = endpoints.Endpoints(outside.engine, self.stored, outside.cluster)
         self.coredumps = resource.Coredumps(self.stored)
         self.metrics = metrics.Metrics()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import cast
 
 from coredumpd.apiserver.auth import authentication, authorization
 from coredumpd.apiserver.auth import trust as trusts
 from coredumpd.apiserver.http import life
 from coredumpd.kube import client
 from coredumpd.objects import engines
-from coredumpd.server import app, cluster, leading
-from coredumpd.server.dumps import in_use, inventory, own_namespace
+from coredumpd.server import app, leading
+from coredumpd.server import cluster as clusters
+from coredumpd.server.dumps import in_use
 from coredumpd.server.uploads import intake
 from coredumpd.settings import sections
 from coredumpd.store import engines as stores
@@ -24,15 +24,14 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
     server = settings.server
     async with await client.connect(kubeconfig) as kube:
         trust = trusts.TrustSource(kube)
-        stored = in_use.Watched(stores.open_store(server.store, settings.bucket))
+        stored = in_use.CountingStore(stores.open_store(server.store, settings.bucket))
+        cluster = clusters.KubeCluster(kube)
         outside = app.Outside(
             engine=engines.open_engine(server.objects, settings.etcd),
-            store=cast(
-                inventory.Store, own_namespace.OwnStore(stored, own_namespace.Namespaces(kube))
-            ),
+            store=stored,
             authenticator=authentication.ClusterAuthenticator(kube, lambda: trust.current),
             authorizer=authorization.SubjectAccessReviews(kube),
-            cluster=cluster.KubeCluster(kube),
+            cluster=cluster,
             checks={"trust": trust.check},
             uploads=_uploads(stored, server.uploadAccount),
         )
@@ -48,7 +47,7 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
         )
         _log.info("Kubernetes is at %s", kube.server)
         serving = app.App(outside)
-        async with leading.running(serving, stored, kube, settings):
+        async with leading.running(serving, stored, kube, cluster, settings):
             await life.serve(
                 serving,
                 options,
@@ -57,6 +56,6 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
             )
 
 
-def _uploads(stored: in_use.Watched, account: str | None) -> intake.Uploads | None:
+def _uploads(stored: in_use.CountingStore, account: str | None) -> intake.Uploads | None:
     """Nobody may send where no account is named."""
-    return None if account is None else intake.Uploads(cast(intake.Store, stored), account)
+    return None if account is None else intake.Uploads(stored, account)

@@ -1,4 +1,4 @@
-"""The leading server's chores, next to serving: the store is kept within its rules."""
+"""The duties of the leading server beside serving: it keeps the store within its rules."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 
 from coredumpd import errors
 from coredumpd.apiserver.machinery import options
-from coredumpd.kube import client, events
-from coredumpd.kube import lease as leader
+from coredumpd.kube import client, events, lease
 from coredumpd.server import app
+from coredumpd.server import cluster as clusters
 from coredumpd.server.dumps import in_use
 from coredumpd.server.endpoints import resource as endpoints
 from coredumpd.server.retention import collector, quota
@@ -25,7 +25,11 @@ _log = logging.getLogger(__name__)
 
 @contextlib.asynccontextmanager
 async def running(
-    serving: app.App, stored: in_use.Watched, kube: client.Client, settings: sections.Settings
+    serving: app.App,
+    store: in_use.CountingStore,
+    kube: client.Client,
+    cluster: clusters.KubeCluster,
+    settings: sections.Settings,
 ) -> AsyncIterator[None]:
     """Collect garbage while the block runs, whenever this server leads.
 
@@ -37,24 +41,24 @@ async def running(
         yield
         return
     identity = f"{socket.gethostname()}_{os.urandom(4).hex()}"
-    lease = leader.Leader(kube, namespace, LEASE, identity)
-    teller = events.Events(kube, socket.gethostname())
-    chores = collector.Collector(
-        stored,
-        kube,
-        settings.retention,
-        settings.crashLoop,
-        lambda: lease.leads,
-        notice=quota.Notice(kube, namespace),
-        tell=teller.pod,
-        forget=Forgetter(serving.endpoints),
-        in_use=stored.in_use,
-        registry=serving.metrics.registry,
+    leader = lease.Leader(kube, namespace, LEASE, identity)
+    recorder = events.Events(kube, socket.gethostname())
+    garbage = collector.Collector(
+        store,
+        cluster,
+        collector.Rules(settings.retention, settings.crashLoop),
+        lambda: leader.leads,
+        collector.Effects(
+            publish=quota.Notice(kube, namespace).publish,
+            write_event=recorder.pod,
+            forget=EndpointRemover(serving.endpoints),
+        ),
+        serving.metrics.registry,
     )
     tasks = [
-        asyncio.create_task(lease.run(), name="lease"),
-        asyncio.create_task(chores.run(), name="collector"),
-        asyncio.create_task(teller.run(), name="events"),
+        asyncio.create_task(leader.run(), name="lease"),
+        asyncio.create_task(garbage.run(), name="collector"),
+        asyncio.create_task(recorder.run(), name="events"),
     ]
     try:
         yield
@@ -62,20 +66,22 @@ async def running(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await lease.resign()
+        await leader.resign()
 
 
-class Forgetter:
+class EndpointRemover:
     """Deletes the CoredumpEndpoints that refer to a pod whose dumps are gone."""
 
     def __init__(self, resource: endpoints.Endpoints) -> None:
         self._endpoints = resource
 
     async def __call__(self, namespace: str, pod_uid: str) -> None:
-        wanted = options.list_({"fieldSelector": f"spec.podUID={pod_uid}"}, self._endpoints.fields)
-        found, _ = await self._endpoints.list(namespace, wanted)
-        for entry in found:
-            meta = entry["metadata"]
+        query = {"fieldSelector": f"spec.podUID={pod_uid}"}
+        documents, _ = await self._endpoints.list(
+            namespace, options.list_(query, self._endpoints.fields)
+        )
+        for document in documents:
+            meta = document["metadata"]
             body = {"preconditions": {"uid": meta["uid"]}}
             try:
                 await self._endpoints.delete(

@@ -2,9 +2,9 @@
 
 The store stays the only truth. The catalog holds keys only, is compared with the store whenever
 somebody lists, and every few seconds while somebody watches. A revision is milliseconds since 1970,
-then six digits that are this process's: it always grows, also over restarts. What happened before
-this process is 410, and so is what another one counts: replicas do not see a dump at one instant,
-and who went on at another's revision could miss some.
+then six digits that are this process's: it always grows, also over restarts. A revision from before
+this process is answered by 410, and so is another replica's: replicas do not see a new dump at the
+same instant, so a client that continued at another one's revision could miss dumps.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from coredumpd import errors
 from coredumpd.apiserver.rest import watch_cache
 from coredumpd.formats import layout
 from coredumpd.server.coredumps import coredump
-from coredumpd.server.dumps import inventory
+from coredumpd.server.dumps import inventory as inventories
 
-FRESH_S = 0.5  # who lists right after a crash wants to see it
-_FRESH_FACTOR = 3  # of a scan's own length, so that listing cannot keep a slow store busy
+FRESH_S = 0.5  # a list right after a crash should show it
+_FRESH_FACTOR = 3  # times the length of a scan, so that listing cannot keep a slow store busy
 WATCH_S = 2.0
-_REST = 10  # a scan that takes long is repeated after so many times its own length
-_NEWS_MAX = 1000  # more at once than anybody wants as events: watchers list again
+_REST_FACTOR = 10  # times the length of a scan until the next one
+_CHANGES_MAX = 1000  # of one scan; more than that is no event each: watchers list again
 _PROCESSES = 1_000_000
-_EVENT_BYTES = 4096  # what a change is taken to weigh in the feed
+_EVENT_BYTES = 4096  # the size that a change is taken to have in the watch cache
 _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Known:
+class Entry:
     """A dump, and the revision at which it was first seen."""
 
     key: layout.DumpKey
     revision: int
 
 
-Names = Mapping[str, Known]  # by id; one namespace
+Entries = dict[str, Entry]  # by the dump's id; of one namespace
 
 
 class Catalog:
     """Belongs to the event loop; scans run in the inventory's threads, one at a time."""
 
-    def __init__(self, stored: inventory.Inventory) -> None:
-        self._stored = stored
-        self._known: dict[str, dict[str, Known]] = {}
-        self._looked: dict[str | None, tuple[float, float]] = {}  # when it ended, how long it took
-        self._scan = asyncio.Lock()
+    def __init__(self, inventory: inventories.Inventory) -> None:
+        self._inventory = inventory
+        self._entries: dict[str, Entries] = {}  # by namespace
+        self._scans: dict[str | None, tuple[float, float]] = {}  # when the last ended, its length
+        self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._process = secrets.randbelow(_PROCESSES)
         self.changes = watch_cache.WatchCache(
@@ -59,98 +59,106 @@ class Catalog:
         self.revision = 0
 
     def start(self) -> None:
-        """Begin to look, while somebody watches. Call on the event loop."""
-        self._task = asyncio.create_task(self._look(), name="catalog")
+        """Begin to scan, whenever somebody watches. Call on the event loop."""
+        self._task = asyncio.create_task(self._scan_for_watchers(), name="catalog")
 
     def stop(self) -> None:
-        """Look no more."""
+        """Scan no more."""
         if self._task is not None:
             self._task.cancel()
 
-    def names(self, namespace: str) -> Names:
-        """What was known of a namespace at the last refresh."""
-        return self._known.get(namespace, {})
+    def entries(self, namespace: str) -> Mapping[str, Entry]:
+        """The namespace's dumps by id, as of the last refresh."""
+        return self._entries.get(namespace, {})
 
     def namespaces(self) -> list[str]:
         """Namespaces with dumps, as of the last refresh."""
-        return sorted(self._known)
+        return sorted(self._entries)
 
     async def refresh(self, namespace: str | None, *, at_once: bool = False) -> None:
-        """Compare with the store, unless that was just done. Raises StorageError."""
-        async with self._scan:
+        """Compare with the store, unless that was just done. Raises StorageError, Unavailable."""
+        async with self._lock:
             if self.changes.open and not at_once and self._is_fresh(namespace):
                 return
             if not self.changes.open:
-                namespace = None  # the first look is at everything: events tell what is new
-            began = time.monotonic()
-            keys = await self._stored.run(_keys, self._stored.store, namespace)
-            took = time.monotonic() - began
-            await self._compare(namespace, keys)
+                namespace = None  # the first scan is of everything: events tell what is new
+            began_s = time.monotonic()
+            keys = await self._inventory.keys(namespace)
+            present = await self._inventory.run(_by_namespace, keys)
+            took_s = time.monotonic() - began_s
+            await self._compare(namespace, present)
             if namespace is None:
-                self._looked.clear()
-            self._looked[namespace] = (time.monotonic(), took)
+                self._scans.clear()
+            self._scans[namespace] = (time.monotonic(), took_s)
 
     def _is_fresh(self, namespace: str | None) -> bool:
-        """Was just this looked at a short while ago, as looking goes? Or everything, right now?
+        """Was this scanned a short while ago, compared with how long a scan takes?
 
-        A long look at everything is no reason to be behind with one namespace, a shorter look.
+        Or was everything scanned just now? A scan of everything takes long, and so counts as recent
+        for long; that is no reason to be behind with one namespace, whose own scan is short.
         """
-        now = time.monotonic()
-        ended, took = self._looked.get(namespace, (0.0, 0.0))
-        of_all, _ = self._looked.get(None, (0.0, 0.0))
-        return now < of_all + FRESH_S or now < ended + max(FRESH_S, took * _FRESH_FACTOR)
+        now_s = time.monotonic()
+        ended_s, took_s = self._scans.get(namespace, (0.0, 0.0))
+        everything_s, _ = self._scans.get(None, (0.0, 0.0))
+        return now_s < everything_s + FRESH_S or now_s < ended_s + max(
+            FRESH_S, took_s * _FRESH_FACTOR
+        )
 
     def forget(self, key: layout.DumpKey) -> None:
-        """A dump was deleted here: say so without looking."""
-        known = self._known.get(key.namespace, {}).pop(key.id, None)
-        if known is not None:
-            self._tell([self._gone(known)])
+        """A dump was deleted by this server: tell watchers without a scan."""
+        entry = self._entries.get(key.namespace, {}).pop(key.id, None)
+        if entry is not None:
+            self._push([self._deleted(entry)])
 
-    async def _compare(self, namespace: str | None, keys: dict[str, dict[str, Known]]) -> None:
-        places = set(keys) | set(self._known) if namespace is None else {namespace}
+    async def _compare(self, namespace: str | None, present: dict[str, Entries]) -> None:
+        names = set(present) | set(self._entries) if namespace is None else {namespace}
         new: list[layout.DumpKey] = []
-        gone: list[Known] = []
-        for place in places:
-            there, known = keys.get(place, {}), self._known.get(place, {})
-            gone += [entry for id, entry in known.items() if id not in there]
-            new += [entry.key for id, entry in there.items() if id not in known]
-        if not self.changes.open or len(new) + len(gone) > _NEWS_MAX:
-            self._learn(new, gone, self._next_revision())
+        gone: list[Entry] = []
+        for name in names:
+            now, before = present.get(name, {}), self._entries.get(name, {})
+            gone += [entry for id, entry in before.items() if id not in now]
+            new += [entry.key for id, entry in now.items() if id not in before]
+        if not self.changes.open or len(new) + len(gone) > _CHANGES_MAX:
+            self._update(new, gone, self._next_revision())
             self.changes.start(self.revision)
             return
         if new or gone:
-            crashes = await self._stored.run(self._stored.records, new)
-            changes = [self._gone(entry) for entry in gone]
-            self._learn((), gone, self.revision)
-            for key in new:
-                crash = crashes.get(key)
-                if crash is None:
-                    continue  # gone again, or not readable: not there, for now
-                revision = self._next_revision()
-                self._learn([key], (), revision)
-                entry = coredump.make(key, crash, revision)
-                changes.append(watch_cache.Change("ADDED", entry, None, revision, _EVENT_BYTES))
-            self._tell(changes)
+            await self._tell(new, gone)
 
-    def _learn(self, new: Iterable[layout.DumpKey], gone: Iterable[Known], revision: int) -> None:
-        for entry in gone:
-            names = self._known[entry.key.namespace]
-            del names[entry.key.id]
-            if not names:
-                del self._known[entry.key.namespace]
+    async def _tell(self, new: list[layout.DumpKey], gone: list[Entry]) -> None:
+        """Take note of each change under a revision of its own, and push it to the watchers."""
+        readable = await self._inventory.read(new)
+        changes = [self._deleted(entry) for entry in gone]
+        self._update((), gone, self.revision)
         for key in new:
-            self._known.setdefault(key.namespace, {})[key.id] = Known(key, revision)
+            record = readable.get(key)
+            if record is None:
+                continue  # gone again, or not readable: not there, for now
+            revision = self._next_revision()
+            self._update([key], (), revision)
+            document = coredump.make(key, record, revision)
+            changes.append(watch_cache.Change("ADDED", document, None, revision, _EVENT_BYTES))
+        self._push(changes)
 
-    def _gone(self, known: Known) -> watch_cache.Change:
+    def _update(self, new: Iterable[layout.DumpKey], gone: Iterable[Entry], revision: int) -> None:
+        for entry in gone:
+            entries = self._entries[entry.key.namespace]
+            del entries[entry.key.id]
+            if not entries:
+                del self._entries[entry.key.namespace]
+        for key in new:
+            self._entries.setdefault(key.namespace, {})[key.id] = Entry(key, revision)
+
+    def _deleted(self, entry: Entry) -> watch_cache.Change:
         revision = self._next_revision()
-        crash = self._stored.remembered(known.key)
-        if crash is None:
-            entry = coredump.bare(known.key, revision)
+        record = self._inventory.remembered(entry.key)
+        if record is None:
+            document = coredump.bare(entry.key, revision)
         else:
-            entry = coredump.make(known.key, crash, revision)
-        return watch_cache.Change("DELETED", entry, entry, revision, _EVENT_BYTES)
+            document = coredump.make(entry.key, record, revision)
+        return watch_cache.Change("DELETED", document, document, revision, _EVENT_BYTES)
 
-    def _tell(self, changes: list[watch_cache.Change]) -> None:
+    def _push(self, changes: list[watch_cache.Change]) -> None:
         self.changes.push(sorted(changes, key=lambda change: change.revision))
 
     def _next_revision(self) -> int:
@@ -158,21 +166,21 @@ class Catalog:
         self.revision = instant * _PROCESSES + self._process
         return self.revision
 
-    async def _look(self) -> None:
+    async def _scan_for_watchers(self) -> None:
         while True:
-            began = time.monotonic()
+            began_s = time.monotonic()
             if self.changes.watchers or not self.changes.open:
                 try:
                     await self.refresh(None)
                 except errors.CoredumpdError as error:
                     _log.warning("dumps cannot be listed, later again: %s", error)
-            took = time.monotonic() - began
-            await asyncio.sleep(max(WATCH_S, took * _REST))
+            took_s = time.monotonic() - began_s
+            await asyncio.sleep(max(WATCH_S, took_s * _REST_FACTOR))
 
 
-def _keys(store: inventory.Store, namespace: str | None) -> dict[str, dict[str, Known]]:
-    """Blocks. Where two dumps of a namespace share an id, the first by key has the name."""
-    found: dict[str, dict[str, Known]] = {}
-    for key in store.list(layout.Prefix(namespace)):
-        found.setdefault(key.namespace, {}).setdefault(key.id, Known(key, 0))
-    return found
+def _by_namespace(keys: Iterable[layout.DumpKey]) -> dict[str, Entries]:
+    """Where two dumps of a namespace share an id, the first by key has the name."""
+    entries: dict[str, Entries] = {}
+    for key in keys:
+        entries.setdefault(key.namespace, {}).setdefault(key.id, Entry(key, 0))
+    return entries

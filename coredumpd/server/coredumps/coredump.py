@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 import uuid
 from typing import Any
 
+from coredumpd import units
 from coredumpd.formats import crash_loop, layout
 from coredumpd.formats import record as records
 from coredumpd.server import kinds
@@ -17,33 +17,32 @@ _LABEL_CHARS_MAX = 63
 _NOT_LABEL = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
-def make(key: layout.DumpKey, crash: records.CrashRecord, revision: int) -> dict[str, Any]:
-    """The object: named by the dump's id, its `status` what meta.json says."""
-    raw = crash.raw
-    process, signal = raw["process"], raw["signal"]
-    exe = str(process.get("exe") or process.get("comm") or "").rsplit("/", 1)[-1]
+def make(key: layout.DumpKey, record: records.CrashRecord, revision: int) -> dict[str, Any]:
+    """The object: named by the dump's id, its `status` the fields of meta.json."""
     labels = {
-        "pod": raw.get("podName"),
+        "pod": record.pod_name,
         "container": key.container,
-        "node": raw.get("node"),
-        "signal": signal.get("name") or signal["number"],
-        "exe": exe,
+        "node": record.node,
+        "signal": record.signal,
+        "exe": record.program.rsplit("/", 1)[-1],
     }
-    status = _known({name: value for name, value in raw.items() if name not in _NOT_IN_STATUS})
-    if isinstance(status.get(crash_loop.FIELD), dict):  # what it was made of is nobody's business
-        status[crash_loop.FIELD].pop("folded", None)
-    made = bare(key, revision)
-    made["metadata"]["creationTimestamp"] = _timestamp(crash)
-    made["metadata"]["labels"] = {
-        f"{kinds.GROUP}/{name}": label(str(value)) for name, value in labels.items() if value
+    status = _without_nulls(
+        {name: value for name, value in record.raw.items() if name not in _NOT_IN_STATUS}
+    )
+    if isinstance(status.get(crash_loop.FIELD), dict):
+        status[crash_loop.FIELD].pop("folded", None)  # ids of dumps that are gone: of no use
+    document = bare(key, revision)
+    document["metadata"]["creationTimestamp"] = units.timestamp(record.time_s)
+    document["metadata"]["labels"] = {
+        f"{kinds.GROUP}/{name}": label(value) for name, value in labels.items() if value
     }
-    # What an operator cannot know from meta.json: the names under which the store has it.
-    made["status"] = {**status, "podUID": key.pod_uid, "container": key.container}
-    return made
+    # The store's own names for pod and container, which for host crashes meta.json does not have.
+    document["status"] = {**status, "podUID": key.pod_uid, "container": key.container}
+    return document
 
 
 def bare(key: layout.DumpKey, revision: int) -> dict[str, Any]:
-    """What the key alone tells: the object of a dump whose record is gone."""
+    """The object as far as the key tells it, for a dump whose record is gone."""
     return {
         "apiVersion": kinds.GROUP_VERSION,
         "kind": kinds.COREDUMP.kind,
@@ -65,13 +64,8 @@ def label(text: str) -> str:
     return plain.strip("-_.")
 
 
-def _known(value: Any) -> Any:
+def _without_nulls(value: Any) -> Any:
     """`value` without the fields that are null: in Kubernetes what is not known is left out."""
     if isinstance(value, dict):
-        return {name: _known(field) for name, field in value.items() if field is not None}
+        return {name: _without_nulls(field) for name, field in value.items() if field is not None}
     return value
-
-
-def _timestamp(crash: records.CrashRecord) -> str:
-    when = datetime.datetime.fromtimestamp(crash.time_s, datetime.UTC)
-    return when.strftime("%Y-%m-%dT%H:%M:%SZ")

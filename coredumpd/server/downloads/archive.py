@@ -34,7 +34,7 @@ class Dumps(Protocol):
 
     async def dumps(
         self, namespace: str, name: str, container: str | None, id: str | None
-    ) -> tuple[str, inventory.Found]: ...
+    ) -> tuple[str, inventory.Dumps]: ...
 
 
 class Download(handler.Handler):
@@ -54,7 +54,8 @@ class Download(handler.Handler):
         """The archive, or part of it."""
         container, id, offset = self._wanted()
         _, found = await self.resource.dumps(namespace, name, container, id)
-        archive = await self.stored.run(self.stored.plan, found)
+        store = await self.stored.own(namespace)
+        archive = await self.stored.run(inventory.plan, store, found)
         reply = ranges.decide(self.request.headers, offset, archive.length, archive.etag)
         self.set_status(reply.code)
         self.set_header("Content-Type", MEDIA_TYPE)
@@ -64,7 +65,7 @@ class Download(handler.Handler):
         if self.request.method == "HEAD" or reply.code == 304:
             self.finish()
             return
-        chunks = stream.read(archive, self.stored.store.open_core, reply.first, reply.end)
+        chunks = stream.read(archive, store.open_core, reply.first, reply.end)
         await self._send(chunks)
 
     head = get

@@ -1,30 +1,35 @@
-"""Which dumps are being read by this server: the collector takes others first."""
+"""Which dumps are being read by this server: the collector removes others first."""
 
 from __future__ import annotations
 
 import collections
 import threading
-from typing import Any
 
-from coredumpd.archive import stream
 from coredumpd.formats import layout
 from coredumpd.store import interface
 
 
-class Watched:
-    """A store that counts its open cores; everything else passes through."""
+class CountingStore:
+    """A store that counts its open cores. It has the methods that a server needs and no others."""
 
-    def __init__(self, engine: interface.Store) -> None:
-        self._engine = engine
+    def __init__(self, store: interface.Store) -> None:
+        self._store = store
         self._lock = threading.Lock()
         self._open: collections.Counter[layout.DumpKey] = collections.Counter()
+        self.commit = store.commit
+        self.list = store.list
+        self.scan = store.scan
+        self.read_note = store.read_note
+        self.write_note = store.write_note
+        self.delete_note = store.delete_note
+        self.read_record = store.read_record
+        self.delete = store.delete
+        self.files = store.files
+        self.open_file = store.open_file
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    def open_core(self, key: layout.DumpKey) -> stream.Core:
-        """See `store.Store.open_core`."""
-        core = self._engine.open_core(key)
+    def open_core(self, key: layout.DumpKey) -> interface.Core:
+        """See `interface.Store.open_core`."""
+        core = self._store.open_core(key)
         with self._lock:
             self._open[key] += 1
         return _Core(core, self, key)
@@ -35,7 +40,7 @@ class Watched:
             return set(self._open)
 
     def closed(self, key: layout.DumpKey) -> None:
-        """One reader less."""
+        """One of the open cores of `key` was closed."""
         with self._lock:
             self._open[key] -= 1
             if not self._open[key]:
@@ -43,16 +48,16 @@ class Watched:
 
 
 class _Core:
-    def __init__(self, core: interface.Core, watched: Watched, key: layout.DumpKey) -> None:
+    def __init__(self, core: interface.Core, counts: CountingStore, key: layout.DumpKey) -> None:
         self.size = core.size
         self.read_at = core.read_at
         self._core = core
-        self._watched: Watched | None = watched
+        self._counts: CountingStore | None = counts
         self._key = key
 
     def close(self) -> None:
-        """See `store.Core.close`."""
+        """See `interface.Core.close`."""
         self._core.close()
-        if self._watched is not None:
-            self._watched.closed(self._key)
-            self._watched = None
+        if self._counts is not None:
+            self._counts.closed(self._key)
+            self._counts = None

@@ -1,7 +1,8 @@
 """The store as the server's handlers ask it: asynchronous, and only what a pod's owner may see.
 
-Every store call runs in a thread of its own pool, so that a hung mount stalls downloads but neither
-the loop nor the objects.
+Every question first looks up the namespaces it is about, on the event loop, then asks the store in
+a thread of a pool of its own, so that a hung mount stalls downloads but neither the loop nor the
+objects.
 """
 
 from __future__ import annotations
@@ -10,37 +11,23 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from coredumpd import errors
-from coredumpd.archive import plan as archives
-from coredumpd.archive import stream
-from coredumpd.formats import layout, record
-from coredumpd.server.dumps import record_cache
-from coredumpd.store import interface
+from coredumpd.archive import plan as plans
+from coredumpd.formats import layout
+from coredumpd.formats import record as records
+from coredumpd.server.dumps import own_namespace, record_cache
 
 THREADS = 16
 DUMPS_MAX = 10_000  # in one archive; a pod that has more is downloaded by container or id
 _T = TypeVar("_T")
 
 
-class Store(Protocol):
-    """The part of `store.Store` that the server uses."""
-
-    def list(self, prefix: layout.Prefix = interface.EVERYTHING) -> Iterator[layout.DumpKey]: ...
-    def scan(
-        self, prefix: layout.Prefix = interface.EVERYTHING
-    ) -> Iterator[tuple[layout.DumpKey, record.CrashRecord]]: ...
-    def read_record(self, key: layout.DumpKey) -> record.CrashRecord: ...
-    def open_core(self, key: layout.DumpKey) -> stream.Core: ...
-    def delete(self, key: layout.DumpKey) -> None: ...
-    def open_file(self, path: str) -> stream.Core: ...
-
-
 @dataclasses.dataclass(frozen=True)
 class Pod:
-    """Whose dumps: the uid finds them, the name must agree wherever the record has one.
+    """A pod that has dumps: the uid finds them, the name must agree wherever the record has one.
 
     Without that, a right limited to one object name would reach any pod of the namespace.
     """
@@ -50,16 +37,27 @@ class Pod:
     uid: str
 
 
-Found = list[tuple[layout.DumpKey, record.CrashRecord]]
+class Dump(NamedTuple):
+    """A stored dump and what is known of it."""
+
+    key: layout.DumpKey
+    record: records.CrashRecord
+
+
+Dumps = list[Dump]
 
 
 class Inventory:
-    """Questions about stored dumps."""
+    """Questions about stored dumps. Belongs to one event loop.
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    All raise StorageError while the store cannot be read, and Unavailable while Kubernetes does not
+    say which namespaces there are.
+    """
+
+    def __init__(self, guard: own_namespace.Guard) -> None:
+        self._guard = guard
         self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, "store")
-        self._records = record_cache.Records(store.read_record)
+        self._cache = record_cache.RecordCache()
 
     async def run(self, call: Callable[..., _T], *arguments: Any) -> _T:
         """`call(*arguments)` in a thread of the store's pool."""
@@ -68,86 +66,119 @@ class Inventory:
     def close(self) -> None:
         """Start no further call."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._records.close()
+        self._cache.close()
 
-    async def of_pod(self, pod: Pod, container: str | None = None) -> Found:
-        """The pod's dumps, oldest first. Raises StorageError."""
-        return await self.run(self._of_pod, pod, container)
+    async def own(self, *namespaces: str) -> own_namespace.OwnStore:
+        """The store as far as these namespaces own it now; its methods block."""
+        return await self._guard.own(namespaces)
+
+    async def keys(self, namespace: str | None) -> list[layout.DumpKey]:
+        """The keys of every dump of a namespace, or of all namespaces."""
+        if namespace is not None:
+            own = await self.own(namespace)
+            return await self.run(lambda: list(own.list(layout.Prefix(namespace))))
+        candidates = await self.run(self._guard.candidates)
+        own = await self._own_of(candidates)
+        return await self.run(lambda: list(own.own(candidates)))
+
+    async def read(
+        self, keys: Sequence[layout.DumpKey]
+    ) -> dict[layout.DumpKey, records.CrashRecord]:
+        """The records that can be read, perhaps from memory."""
+        own = await self._own_of(keys)
+        return await self.run(self._read, own, keys)
+
+    def remembered(self, key: layout.DumpKey) -> records.CrashRecord | None:
+        """A record that was read not long ago; never blocks."""
+        return self._cache.remembered(key)
+
+    async def of_pod(self, pod: Pod, container: str | None = None) -> Dumps:
+        """The pod's dumps, oldest first."""
+        own = await self.own(pod.namespace)
+        return await self.run(self._of_pod, own, pod, container)
 
     async def uid_of(self, namespace: str, name: str) -> str | None:
         """The uid that the namespace's newest dump of a pod of that name carries."""
-        return await self.run(self._uid_of, namespace, name)
+        return await self.run(_uid_of, await self.own(namespace), namespace, name)
+
+    async def text(self, key: layout.DumpKey, name: str, size_max: int) -> bytes:
+        """A file beside a dump. Raises NotFound."""
+        return await self.run(_text, await self.own(key.namespace), key, name, size_max)
+
+    async def delete(self, key: layout.DumpKey) -> None:
+        """Remove the dump and its bytes. Raises NotFound."""
+        own = await self.own(key.namespace)
+        await self.run(own.delete, key)
 
     async def check(self) -> None:
         """Raises StorageError while the store cannot be listed."""
-        await self.run(lambda: next(iter(self.store.list(layout.Prefix("kube-system"))), None))
+        await self.run(self._guard.check)
 
-    def plan(self, found: Found) -> archives.Plan:
-        """The archive of these dumps. Blocks: measures each core."""
-        if len(found) > DUMPS_MAX:
-            raise errors.BadRequest.about(
-                "container",
-                f"{len(found)} dumps are more than fit into one archive ({DUMPS_MAX}); "
-                "choose by container= or id=",
-            )
-        return archives.plan(self._measured(found))
+    async def _own_of(self, keys: Iterable[layout.DumpKey]) -> own_namespace.OwnStore:
+        return await self.own(*{key.namespace for key in keys})
 
-    def records(self, keys: Sequence[layout.DumpKey]) -> dict[layout.DumpKey, record.CrashRecord]:
-        """The records that can be read, perhaps from memory. Blocks."""
-        return self._records.read(keys)
+    def _read(
+        self, own: own_namespace.OwnStore, keys: Sequence[layout.DumpKey]
+    ) -> dict[layout.DumpKey, records.CrashRecord]:
+        """Those that `own` shows, of those that are remembered, too."""
+        readable = self._cache.read(keys, own.read_record)
+        return {key: record for key, record in readable.items() if own.shows(key, record)}
 
-    def remembered(self, key: layout.DumpKey) -> record.CrashRecord | None:
-        """A record that was read not long ago; never blocks."""
-        return self._records.remembered(key)
-
-    async def text(self, key: layout.DumpKey, name: str, size_max: int) -> bytes:
-        """A file beside a dump. Raises NotFound, StorageError."""
-        return await self.run(self._text, f"{key}/{name}", size_max)
-
-    def _text(self, path: str, size_max: int) -> bytes:
-        with contextlib.closing(self.store.open_file(path)) as file:
-            return file.read_at(0, size_max)
-
-    def _of_pod_keys(self, pod: Pod, container: str | None) -> Found:
-        keys = list(self.store.list(layout.Prefix(pod.namespace, pod.uid, container)))
-        return list(self._records.read(keys).items())
-
-    def _measured(self, found: Found) -> Iterable[archives.Dump]:
-        for key, crash in found:
-            try:
-                with contextlib.closing(self.store.open_core(key)) as core:
-                    yield archives.Dump(key, crash, core.size)
-            except errors.NotFound:
-                continue  # deleted since it was listed: the archive is of what is there now
-
-    def _of_pod(self, pod: Pod, container: str | None) -> Found:
-        found = [
-            (key, crash)
-            for key, crash in self._of_pod_keys(pod, container)
-            if crash.raw.get("podName") in (None, pod.name)
+    def _of_pod(self, own: own_namespace.OwnStore, pod: Pod, container: str | None) -> Dumps:
+        keys = list(own.list(layout.Prefix(pod.namespace, pod.uid, container)))
+        dumps = [
+            Dump(key, record)
+            for key, record in self._read(own, keys).items()
+            if record.pod_name in (None, pod.name)
         ]
-        return sorted(found, key=lambda pair: (pair[1].time_s, str(pair[0])))
-
-    def _uid_of(self, namespace: str, name: str) -> str | None:
-        newest, uid = -1, None
-        for key, crash in self.store.scan(layout.Prefix(namespace)):
-            if crash.raw.get("podName") == name and crash.time_s > newest:
-                newest, uid = crash.time_s, key.pod_uid
-        return uid
+        return sorted(dumps, key=lambda dump: (dump.record.time_s, str(dump.key)))
 
 
-def summary(found: Found) -> dict[str, Any]:
+def plan(own: own_namespace.OwnStore, dumps: Sequence[Dump]) -> plans.Plan:
+    """The archive of these dumps. Blocks: measures each core."""
+    if len(dumps) > DUMPS_MAX:
+        raise errors.BadRequest.about(
+            "container",
+            f"{len(dumps)} dumps are more than fit into one archive ({DUMPS_MAX}); "
+            "choose by container= or id=",
+        )
+    return plans.plan(_measured(own, dumps))
+
+
+def summary(dumps: Sequence[Dump]) -> dict[str, Any]:
     """The `status` of an endpoint, but for what only Kubernetes knows."""
     containers: dict[str, int] = {}
-    for key, _ in found:
-        containers[key.container] = containers.get(key.container, 0) + 1
+    for dump in dumps:
+        containers[dump.key.container] = containers.get(dump.key.container, 0) + 1
     status: dict[str, Any] = {
-        "dumps": len(found),
-        "bytes": sum(crash.raw["core"]["storedSize"] for _, crash in found),
+        "dumps": len(dumps),
+        "bytes": sum(dump.record.stored_size for dump in dumps),
         "containers": [
-            {"name": name, "dumps": dumps} for name, dumps in sorted(containers.items())
+            {"name": container, "dumps": count} for container, count in sorted(containers.items())
         ],
     }
-    if found:
-        status["lastCrash"] = found[-1][1].raw["time"]
+    if dumps:
+        status["lastCrash"] = dumps[-1].record.time
     return status
+
+
+def _measured(own: own_namespace.OwnStore, dumps: Iterable[Dump]) -> Iterable[plans.Dump]:
+    for key, record in dumps:
+        try:
+            with contextlib.closing(own.open_core(key)) as core:
+                yield plans.Dump(key, record, core.size)
+        except errors.NotFound:
+            continue  # deleted since it was listed: the archive is of what is there now
+
+
+def _uid_of(own: own_namespace.OwnStore, namespace: str, name: str) -> str | None:
+    newest_s, uid = -1, None
+    for key, record in own.scan(layout.Prefix(namespace)):
+        if record.pod_name == name and record.time_s > newest_s:
+            newest_s, uid = record.time_s, key.pod_uid
+    return uid
+
+
+def _text(own: own_namespace.OwnStore, key: layout.DumpKey, name: str, size_max: int) -> bytes:
+    with contextlib.closing(own.open_beside(key, name)) as file:
+        return file.read_at(0, size_max)

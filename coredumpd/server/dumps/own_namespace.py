@@ -1,151 +1,132 @@
-"""A namespace's dumps are those of this namespace, not of an earlier one of the same name.
+"""A namespace's dumps are those of this namespace, not of a former one of the same name.
 
 Between the deletion of a namespace and the collector's next pass, its dumps are still in the store;
 a tenant who is given the same name must never see them.
+
+`Guard` looks namespaces up, on the event loop; `OwnStore` filters by them, in the store's threads.
+What is not filtered is not there: a method of the store that `OwnStore` does not list does not
+exist for a handler.
 """
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import dataclasses
-import datetime
-import threading
-import time
-import urllib.parse
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
 
 from coredumpd import errors
-from coredumpd.apiserver.auth import interface as auth
+from coredumpd.archive import stream
 from coredumpd.formats import layout, names
 from coredumpd.formats import record as records
+from coredumpd.server import cluster as clusters
 from coredumpd.server.dumps import ownership
-from coredumpd.store import interface
-
-CACHE_S = 5.0
-CACHED_MAX = 1024
-SKEW_S = 300.0  # a node's clock may be so much ahead of the API server's
-_TIMEOUT_S = 5.0
 
 
-@dataclasses.dataclass(frozen=True)
-class Namespace:
-    """One life of a namespace."""
+class Store(Protocol):
+    """The part of `store.interface.Store` that is filtered here."""
 
-    uid: str
-    created_s: float
-
-    def owns(self, crash: records.CrashRecord) -> bool:
-        """Did this crash happen in this life?"""
-        recorded = crash.raw.get("namespaceUID")
-        return ownership.is_of_namespace(
-            recorded if isinstance(recorded, str) else None,
-            names.id_time(crash.id),
-            self.uid,
-            self.created_s,
-        )
-
-
-class Namespaces:
-    """Asks kube-apiserver; made on the event loop, called from the store's threads."""
-
-    def __init__(self, kube: auth.Kube) -> None:
-        self._kube = kube
-        self._loop = asyncio.get_running_loop()
-        self._lock = threading.Lock()
-        self._cache: dict[str, tuple[float, Namespace | None]] = {}
-
-    def current(self, name: str) -> Namespace | None:
-        """The namespace as it is now, or was some seconds ago; None when there is none.
-
-        Raises Unavailable: what cannot be asked is not shown.
-        """
-        with self._lock:
-            until_s, known = self._cache.get(name, (0.0, None))
-        if time.monotonic() < until_s:
-            return known
-        asked = asyncio.run_coroutine_threadsafe(self._ask(name), self._loop)
-        try:
-            found = asked.result(2 * _TIMEOUT_S)
-        except concurrent.futures.TimeoutError as error:
-            asked.cancel()
-            raise errors.Unavailable(f"namespace {name} could not be asked about") from error
-        with self._lock:
-            while len(self._cache) >= CACHED_MAX:
-                del self._cache[next(iter(self._cache))]
-            self._cache[name] = (time.monotonic() + CACHE_S, found)
-        return found
-
-    async def _ask(self, name: str) -> Namespace | None:
-        path = f"/api/v1/namespaces/{urllib.parse.quote(name, safe='')}"
-        try:
-            _, document = await self._kube.request("GET", path, timeout_s=_TIMEOUT_S)
-        except errors.NotFound:
-            return None
-        except errors.Forbidden as error:
-            raise errors.Unavailable(f"the server may not read namespaces: {error}") from error
-        meta = document["metadata"]
-        born = datetime.datetime.fromisoformat(meta["creationTimestamp"])
-        return Namespace(meta["uid"], born.timestamp())
+    def list(self, prefix: layout.Prefix, /) -> Iterator[layout.DumpKey]: ...
+    def scan(
+        self, prefix: layout.Prefix, /
+    ) -> Iterator[tuple[layout.DumpKey, records.CrashRecord]]: ...
+    def read_record(self, key: layout.DumpKey) -> records.CrashRecord: ...
+    def open_core(self, key: layout.DumpKey) -> stream.Core: ...
+    def open_file(self, path: str) -> stream.Core: ...
+    def delete(self, key: layout.DumpKey) -> None: ...
 
 
 class OwnStore:
-    """A store whose dumps are those of the namespaces that are; the rest is not there."""
+    """Only the dumps of `namespaces`, each in its present life, and those of no namespace."""
 
-    def __init__(self, engine: Any, namespaces: Namespaces) -> None:
-        """`engine`: a `store.Store`."""
-        self._engine = engine
+    def __init__(self, store: Store, namespaces: Mapping[str, clusters.Namespace]) -> None:
+        self._store = store
         self._namespaces = namespaces
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
+    def list(self, prefix: layout.Prefix) -> Iterator[layout.DumpKey]:
+        """See `Store.list`."""
+        return self.own(self._store.list(prefix))
 
-    def list(self, prefix: layout.Prefix = interface.EVERYTHING) -> Iterator[layout.DumpKey]:
-        """See `store.Store.list`. Reads a record only where the time in the key does not decide."""
-        for key in self._engine.list(prefix):
+    def own(self, keys: Iterable[layout.DumpKey]) -> Iterator[layout.DumpKey]:
+        """Those of `keys` that are shown. Reads a record only where the key does not decide."""
+        for key in keys:
             if self._is_surely_shown(key):
                 yield key
                 continue
             try:
                 self.read_record(key)
             except (errors.NotFound, errors.BadRecord):
-                continue  # an earlier namespace's, or nobody's
+                continue  # a former namespace's, or nobody's
             yield key
 
-    def scan(
-        self, prefix: layout.Prefix = interface.EVERYTHING
-    ) -> Iterator[tuple[layout.DumpKey, records.CrashRecord]]:
-        """See `store.Store.scan`."""
-        for key, crash in self._engine.scan(prefix):
-            if self._shows(key, crash):
-                yield key, crash
+    def scan(self, prefix: layout.Prefix) -> Iterator[tuple[layout.DumpKey, records.CrashRecord]]:
+        """See `Store.scan`."""
+        for key, record in self._store.scan(prefix):
+            if self.shows(key, record):
+                yield key, record
 
     def read_record(self, key: layout.DumpKey) -> records.CrashRecord:
-        """See `store.Store.read_record`."""
-        crash: records.CrashRecord = self._engine.read_record(key)
-        if not self._shows(key, crash):
+        """See `Store.read_record`."""
+        record = self._store.read_record(key)
+        if not self.shows(key, record):
             raise errors.NotFound(f"no dump {key}")
-        return crash
+        return record
 
-    def open_core(self, key: layout.DumpKey) -> Any:
-        """See `store.Store.open_core`."""
+    def open_core(self, key: layout.DumpKey) -> stream.Core:
+        """See `Store.open_core`."""
         self.read_record(key)
-        return self._engine.open_core(key)
+        return self._store.open_core(key)
+
+    def open_beside(self, key: layout.DumpKey, name: str) -> stream.Core:
+        """The file `name` beside the dump's own. Raises NotFound."""
+        self.read_record(key)
+        return self._store.open_file(f"{key}/{name}")
 
     def delete(self, key: layout.DumpKey) -> None:
-        """See `store.Store.delete`."""
+        """See `Store.delete`."""
         self.read_record(key)
-        self._engine.delete(key)
+        self._store.delete(key)
+
+    def shows(self, key: layout.DumpKey, record: records.CrashRecord) -> bool:
+        """Is this dump of one of the namespaces, or of none?"""
+        if key.namespace == names.HOST_NAMESPACE:
+            return True
+        namespace = self._namespaces.get(key.namespace)
+        return namespace is not None and ownership.is_of(namespace, record)
 
     def _is_surely_shown(self, key: layout.DumpKey) -> bool:
         if key.namespace == names.HOST_NAMESPACE:
             return True
-        namespace = self._namespaces.current(key.namespace)
-        return namespace is not None and names.id_time(key.id) > namespace.created_s + SKEW_S
+        namespace = self._namespaces.get(key.namespace)
+        return namespace is not None and ownership.is_surely_of(namespace, names.id_time(key.id))
 
-    def _shows(self, key: layout.DumpKey, crash: records.CrashRecord) -> bool:
-        if key.namespace == names.HOST_NAMESPACE:
-            return True
-        namespace = self._namespaces.current(key.namespace)
-        return namespace is not None and namespace.owns(crash)
+
+class Guard:
+    """The only way from a handler to the store."""
+
+    def __init__(self, store: Store, cluster: clusters.Cluster) -> None:
+        self._store = store
+        self._cluster = cluster
+
+    async def own(self, namespaces: Iterable[str]) -> OwnStore:
+        """The store as far as these namespaces own it. Call on the event loop.
+
+        Raises Unavailable: while Kubernetes does not say which life a namespace is in, nothing of
+        it is shown.
+        """
+        of_pods = sorted(set(namespaces) - {names.HOST_NAMESPACE})
+        lives = await asyncio.gather(*map(self._cluster.namespace, of_pods))
+        present = {
+            name: life for name, life in zip(of_pods, lives, strict=True) if life is not None
+        }
+        return OwnStore(self._store, present)
+
+    def candidates(self) -> list[layout.DumpKey]:
+        """The keys of every dump of every life. Blocks. To be shown, they must pass `OwnStore.own`.
+
+        Their namespaces are those to look up: which namespaces have dumps, only the store knows.
+        """
+        return list(self._store.list(layout.Prefix()))
+
+    def check(self) -> None:
+        """Raises StorageError while the store cannot be listed. Blocks."""
+        next(iter(self._store.list(layout.Prefix("kube-system"))), None)

@@ -2,70 +2,68 @@
 
 from __future__ import annotations
 
-import collections
 import concurrent.futures
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 
-from coredumpd import errors
+from coredumpd import cache, errors
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
 
 BYTES_MAX = 64 * 1024 * 1024
-TRUST_S = 60.0  # a later analysis may add to a record; so long it may be missed in a listing
+TRUST_S = 60.0  # a later analysis may add to a record; a listing may lack it for this long
 _THREADS = 16  # a bucket answers one small object in tens of milliseconds
-_ALONE_MAX = 4  # so few are not worth handing out
+_ALONE_MAX = 4  # as few as these are read by the caller's thread, one after the other
 _log = logging.getLogger(__name__)
 
+# Reads one record. May raise NotFound, BadRecord, and StorageError, which `RecordCache` passes on.
+Read = Callable[[layout.DumpKey], records.CrashRecord]
 
-class Records:
-    """Thread-safe. What is not remembered is read by `read`, which may raise StorageError."""
 
-    def __init__(self, read: Callable[[layout.DumpKey], records.CrashRecord]) -> None:
-        self._read = read
+class RecordCache:
+    """Thread-safe."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
-        self._known: collections.OrderedDict[layout.DumpKey, tuple[float, bytes]]
-        self._known = collections.OrderedDict()
-        self._bytes = 0
+        self._documents: MutableMapping[layout.DumpKey, bytes]
+        self._documents = cache.expiring_bytes(BYTES_MAX, TRUST_S, clock)
         self._threads = concurrent.futures.ThreadPoolExecutor(_THREADS, "records")
 
-    def read(self, keys: Sequence[layout.DumpKey]) -> dict[layout.DumpKey, records.CrashRecord]:
-        """Records by key, in the order of `keys`; what is gone or unreadable is left out."""
+    def read(
+        self, keys: Sequence[layout.DumpKey], read: Read
+    ) -> dict[layout.DumpKey, records.CrashRecord]:
+        """Records by key, in the order of `keys`, without those that are gone or unreadable.
+
+        What is not remembered is read by `read`.
+        """
         found = {key: self.remembered(key) for key in keys}
-        missing = [key for key, crash in found.items() if crash is None]
-        mapped = self._threads.map if len(missing) > _ALONE_MAX else map
-        for key, crash in zip(missing, mapped(self._fetch, missing), strict=True):
-            found[key] = crash
-        return {key: crash for key, crash in found.items() if crash is not None}
+        missing = [key for key, record in found.items() if record is None]
+        run = self._threads.map if len(missing) > _ALONE_MAX else map
+        fetched = run(lambda key: self._fetch(key, read), missing)
+        for key, record in zip(missing, fetched, strict=True):
+            found[key] = record
+        return {key: record for key, record in found.items() if record is not None}
 
     def remembered(self, key: layout.DumpKey) -> records.CrashRecord | None:
         """Without reading."""
         with self._lock:
-            until, data = self._known.get(key, (0.0, b""))
-            if time.monotonic() >= until:
-                return None
-            self._known.move_to_end(key)
-        return records.CrashRecord.parse(data)
+            data = self._documents.get(key)
+        return None if data is None else records.CrashRecord.parse(data)
 
     def close(self) -> None:
         """Read no more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _fetch(self, key: layout.DumpKey) -> records.CrashRecord | None:
+    def _fetch(self, key: layout.DumpKey, read: Read) -> records.CrashRecord | None:
         try:
-            crash = self._read(key)
+            record = read(key)
         except errors.NotFound:
             return None  # deleted since it was listed
         except errors.BadRecord as error:
             _log.warning("unreadable dump skipped: %s: %s", key, error)
             return None
-        data = crash.encode()
         with self._lock:
-            self._bytes += len(data) - len(self._known.pop(key, (0.0, b""))[1])
-            self._known[key] = (time.monotonic() + TRUST_S, data)
-            while self._bytes > BYTES_MAX:
-                _, (_, dropped) = self._known.popitem(last=False)
-                self._bytes -= len(dropped)
-        return crash
+            self._documents[key] = record.encode()
+        return record

@@ -1,4 +1,4 @@
-"""A CoredumpEndpoint as bytes in the objects' engine, and back."""
+"""A CoredumpEndpoint as bytes in the objects' engine, and back. Pure."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from typing import Any
 from coredumpd.server import kinds
 from coredumpd.server.dumps import inventory
 
-
-def decode(value: bytes, revision: int) -> dict[str, Any]:
-    """A stored object, with the revision that wrote it as its resourceVersion."""
-    entry: dict[str, Any] = json.loads(value)
-    entry["metadata"]["resourceVersion"] = str(revision)
-    return entry
-
-
 PREFIX = f"/{kinds.ENDPOINT.plural}/"
 
 
-def pod_of(entry: Mapping[str, Any]) -> inventory.Pod:
-    meta = entry["metadata"]
-    return inventory.Pod(meta["namespace"], meta["name"], entry["spec"]["podUID"])
-
-
 def key(namespace: str, name: str) -> str:
+    """The engine's key of an object."""
     return f"{PREFIX}{namespace}/{name}"
 
 
-def encode(entry: Mapping[str, Any]) -> bytes:
-    return json.dumps(entry, separators=(",", ":")).encode()
+def encode(document: Mapping[str, Any]) -> bytes:
+    """An object as it is stored."""
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def decode(value: bytes, revision: int) -> dict[str, Any]:
+    """A stored object, with the revision that wrote it as its resourceVersion."""
+    document: dict[str, Any] = json.loads(value)
+    document["metadata"]["resourceVersion"] = str(revision)
+    return document
+
+
+def pod_of(document: Mapping[str, Any]) -> inventory.Pod:
+    """The pod that an object names."""
+    meta = document["metadata"]
+    return inventory.Pod(meta["namespace"], meta["name"], document["spec"]["podUID"])

@@ -1,4 +1,7 @@
-"""From an engine's watch into a feed: one thread, for ever, whatever the engine does."""
+"""Follows an engine's watch and pushes its changes into the watch cache.
+
+One thread, which goes on whatever the engine does; client-go calls this a reflector.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,17 @@ _RETRY_S = 1.0
 _log = logging.getLogger(__name__)
 
 
-class Pump:
-    """Runs from `start` to `stop`. The feed is only touched on the loop that started it."""
+class Follower:
+    """Runs from `start` to `stop`. The cache is only touched on the loop that started it."""
 
-    def __init__(self, engine: interface.Engine, prefix: str, feed: watch_cache.WatchCache) -> None:
+    def __init__(
+        self, engine: interface.Engine, prefix: str, cache: watch_cache.WatchCache
+    ) -> None:
         self._engine = engine
         self._prefix = prefix
-        self._feed = feed
+        self._cache = cache
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pump", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -36,7 +41,7 @@ class Pump:
         self._thread.start()
 
     def stop(self) -> None:
-        """Returns when the thread has ended, a second later at most."""
+        """Return when the thread has ended, after two seconds at most."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2 * _WAIT_S)
@@ -54,7 +59,7 @@ class Pump:
     def _follow(self) -> None:
         revision = self._engine.revision()
         with contextlib.closing(self._engine.watch(self._prefix, revision)) as watch:
-            self._call(self._feed.start, revision)
+            self._call(self._cache.start, revision)
             while not self._stopped.is_set():
                 try:
                     events = watch.next(_WAIT_S)
@@ -63,9 +68,9 @@ class Pump:
                     self._stopped.wait(_RETRY_S)
                     continue
                 if events:
-                    self._call(self._feed.push, changes(events))
+                    self._call(self._cache.push, changes(events))
                 elif watch.revision > revision:  # so that bookmarks keep up with compaction
-                    self._call(self._feed.advance, watch.revision)
+                    self._call(self._cache.advance, watch.revision)
                 revision = watch.revision
 
     def _call(self, function: Any, argument: Any) -> None:

@@ -9,11 +9,14 @@ from typing import Any, TypeVar
 
 from coredumpd import errors
 from coredumpd.apiserver.machinery import lifecycle, options
-from coredumpd.apiserver.rest import watch_cache
+from coredumpd.apiserver.rest import resource as resources
+from coredumpd.apiserver.rest import watch, watch_cache
 from coredumpd.formats import names
 from coredumpd.objects import interface
-from coredumpd.server import cluster, kinds
-from coredumpd.server.dumps import inventory, selection
+from coredumpd.server import cluster as clusters
+from coredumpd.server import kinds
+from coredumpd.server.dumps import inventory as inventories
+from coredumpd.server.dumps import selection
 from coredumpd.server.endpoints import codec, follow, rules
 
 FIELDS = ("metadata.name", "metadata.namespace", "spec.podUID")
@@ -21,8 +24,6 @@ THREADS = 4
 PAGE = 500
 _CAS_TRIES_MAX = 5
 _T = TypeVar("_T")
-Change = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # an object → what it should become
-Listing = tuple[list[dict[str, Any]], dict[str, Any]]  # objects, and the list's metadata
 
 
 class Endpoints:
@@ -32,23 +33,26 @@ class Endpoints:
     fields: tuple[str, ...] = FIELDS
 
     def __init__(
-        self, engine: interface.Engine, stored: inventory.Inventory, about: cluster.Cluster
+        self,
+        engine: interface.Engine,
+        inventory: inventories.Inventory,
+        cluster: clusters.Cluster,
     ) -> None:
         self._engine = engine
-        self._stored = stored
-        self._cluster = about
+        self._inventory = inventory
+        self._cluster = cluster
         self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, "objects")
         self.changes = watch_cache.WatchCache()
-        self._pump = follow.Pump(engine, codec.PREFIX, self.changes)
+        self._follower = follow.Follower(engine, codec.PREFIX, self.changes)
 
     def start(self) -> None:
         """Begin to follow the engine. Call on the event loop."""
-        self._pump.start()
+        self._follower.start()
 
     async def get(self, namespace: str, name: str) -> dict[str, Any]:
         """The object with its status. Raises NotFound."""
-        entry = await self.bare(namespace, name)
-        return await self._with_status(entry, await self._living(namespace, name))
+        document = await self.bare(namespace, name)
+        return await self._with_status(document, await self._uids_of(namespace, name))
 
     async def bare(self, namespace: str, name: str) -> dict[str, Any]:
         """The object without a status. Raises NotFound."""
@@ -59,17 +63,20 @@ class Endpoints:
             raise not_found(name)
         return codec.decode(item.value, item.revision)
 
-    async def list(self, namespace: str | None, wanted: options.List) -> Listing:
+    async def list(self, namespace: str | None, wanted: options.List) -> watch.Listing:
         """The objects with their status."""
         if namespace is not None and not names.is_dns_label(namespace):
             raise errors.BadRequest.about(
                 "metadata.namespace", f"{namespace!r} is not a namespace's name"
             )
-        found, meta = await self._select(namespace, wanted)
-        uids: dict[str, dict[str, str] | None] = {}
-        for place in {entry["metadata"]["namespace"] for entry in found}:
-            uids[place] = await self._cluster.pod_uids(place)
-        status = (self._with_status(entry, uids[entry["metadata"]["namespace"]]) for entry in found)
+        documents, meta = await self._select(namespace, wanted)
+        uids: dict[str, Mapping[str, str] | None] = {}
+        for name in {document["metadata"]["namespace"] for document in documents}:
+            uids[name] = await self._cluster.pod_uids(name)
+        status = (
+            self._with_status(document, uids[document["metadata"]["namespace"]])
+            for document in documents
+        )
         return [*await asyncio.gather(*status)], meta
 
     async def create(
@@ -77,49 +84,49 @@ class Endpoints:
     ) -> dict[str, Any]:
         """The new object. Raises Invalid, AlreadyExists, BadRequest, Forbidden, Unavailable."""
         rules.check_type(body)
-        entry = rules.new(namespace, body)
-        name = entry["metadata"]["name"]
-        await self._cluster.check_namespace(namespace)
-        if entry["spec"]["podUID"] is None:
-            entry["spec"]["podUID"] = await self._uid_of(namespace, name)
+        document = rules.new(namespace, body)
+        name = document["metadata"]["name"]
+        await self._check_namespace(namespace)
+        if document["spec"]["podUID"] is None:
+            document["spec"]["podUID"] = await self._uid_of(namespace, name)
         if how.dry_run:
             if await self._run(self._engine.get, codec.key(namespace, name)) is not None:
                 raise _already_exists(name)
-            return await self._with_status(entry, None)
+            return await self._with_status(document, None)
         try:
-            value = codec.encode(entry)
+            value = codec.encode(document)
             revision = await self._run(self._engine.create, codec.key(namespace, name), value)
         except errors.AlreadyExists as error:
             raise _already_exists(name) from error
-        entry["metadata"]["resourceVersion"] = str(revision)
-        return await self._with_status(entry, None)
+        document["metadata"]["resourceVersion"] = str(revision)
+        return await self._with_status(document, None)
 
     async def update(
-        self, namespace: str, name: str, change: Change, how: options.Write
+        self, namespace: str, name: str, change: resources.Change, how: options.Write
     ) -> dict[str, Any]:
         """The object after `change`. Raises NotFound, Conflict, Invalid, BadRequest.
 
-        A change that names no resourceVersion is tried again when somebody else was faster.
+        A change that names no resourceVersion is tried again after a conflicting write.
         """
         for _ in range(_CAS_TRIES_MAX):
             old = await self.bare(namespace, name)
             new = rules.replaced(old, change(old))
             if new == old or how.dry_run:
-                return await self._with_status(new, await self._living(namespace, name))
+                return await self._with_status(new, await self._uids_of(namespace, name))
             try:
                 new = await self._write(old, new)
             except errors.Conflict:
                 continue
-            return await self._with_status(new, await self._living(namespace, name))
+            return await self._with_status(new, await self._uids_of(namespace, name))
         raise _busy(name)
 
     async def delete(
         self, namespace: str, name: str, body: Mapping[str, Any], how: options.Write
     ) -> tuple[dict[str, Any], bool]:
-        """(the object as it was last, is it gone). Raises NotFound, Conflict, Invalid."""
+        """(its last state, whether it is gone). Raises NotFound, Conflict, Invalid."""
         finalizer = lifecycle.finalizer_of(body)
-        if isinstance(self._cluster, cluster.NoCluster):
-            finalizer = None  # nobody is there to act on it and remove it
+        if not self._cluster.acts_on_finalizers:
+            finalizer = None  # it would never be removed
         for _ in range(_CAS_TRIES_MAX):
             old = await self.bare(namespace, name)
             lifecycle.check_preconditions(self.kind.plural, old["metadata"], body)
@@ -133,7 +140,7 @@ class Endpoints:
                 revision = int(old["metadata"]["resourceVersion"])
                 await self._run(self._engine.delete, codec.key(namespace, name), revision)
             except errors.Conflict:
-                continue  # somebody else wrote in between; look again
+                continue  # written meanwhile; look again
             return old, True
         raise _busy(name)
 
@@ -149,13 +156,12 @@ class Endpoints:
 
     async def dumps(
         self, namespace: str, name: str, container: str | None, id: str | None
-    ) -> tuple[str, inventory.Found]:
-        """(who they belong to, for messages; the dumps asked for). Raises NotFound."""
-        entry = await self.bare(namespace, name)
-        pod = codec.pod_of(entry)
-        found = await self._stored.of_pod(pod)
-        who = f"pod {namespace}/{name} (uid {pod.uid})"
-        return who, selection.select(found, who, container, id)
+    ) -> tuple[str, inventories.Dumps]:
+        """(the pod's name for messages, those of its dumps that match). Raises NotFound."""
+        pod = codec.pod_of(await self.bare(namespace, name))
+        owner = f"pod {namespace}/{name} (uid {pod.uid})"
+        dumps = await self._inventory.of_pod(pod)
+        return owner, selection.select(dumps, owner, container, id)
 
     def unknown_fields(self, body: Mapping[str, Any]) -> Sequence[str]:
         """Paths of fields that no CoredumpEndpoint has."""
@@ -172,83 +178,96 @@ class Endpoints:
         return await self._run(self._engine.revision)
 
     async def shown(self, change: watch_cache.Change) -> dict[str, Any]:
-        """A change's object as watchers see it, with the status that is true now."""
+        """A change's object as watchers see it, with its present status."""
         meta = change.obj["metadata"]
         uids = await self._cluster.pod_uids(meta["namespace"])
         return await self._with_status(dict(change.obj), uids)
 
     def close(self) -> None:
         """Free the engine."""
-        self._pump.stop()
+        self._follower.stop()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._engine.close()
 
-    async def _select(self, namespace: str | None, wanted: options.List) -> Listing:
+    async def _select(self, namespace: str | None, wanted: options.List) -> watch.Listing:
         prefix = codec.PREFIX if namespace is None else f"{codec.PREFIX}{namespace}/"
         after, revision = wanted.start, wanted.revision
         filters = bool(wanted.labels.requirements or wanted.fields.requirements)
-        found: list[dict[str, Any]] = []
+        documents: list[dict[str, Any]] = []
         while True:
-            size = min(PAGE, wanted.limit - len(found)) if wanted.limit else PAGE
+            size = min(PAGE, wanted.limit - len(documents)) if wanted.limit else PAGE
             page = await self._run(self._page, prefix, size, after, revision)
             revision = page.revision
             for item in page.items:
-                entry = codec.decode(item.value, item.revision)
-                if not filters or self.matches(entry, wanted):
-                    found.append(entry)
+                document = codec.decode(item.value, item.revision)
+                if not filters or self.matches(document, wanted):
+                    documents.append(document)
             if page.items:
                 after = page.items[-1].key
-            if not page.remaining or (wanted.limit and len(found) >= wanted.limit):
+            if not page.remaining or (wanted.limit and len(documents) >= wanted.limit):
                 break
         meta: dict[str, Any] = {"resourceVersion": str(revision)}
         if page.remaining:
             meta["continue"] = options.make_token(revision, after)
             if not filters:
                 meta["remainingItemCount"] = page.remaining
-        return found, meta
+        return documents, meta
 
     def _page(self, prefix: str, limit: int, after: str, revision: int) -> interface.Page:
         return self._engine.list(prefix, limit=limit, after=after, revision=revision)
 
+    async def _check_namespace(self, name: str) -> None:
+        """Raises NotFound, or Forbidden for a namespace that is being deleted."""
+        namespace = await self._cluster.namespace(name, fresh=True)
+        if namespace is None:
+            raise errors.NotFound(f'namespaces "{name}" not found')
+        if namespace.terminating:
+            raise errors.Forbidden(
+                f"unable to create new content in namespace {name}: it is being terminated"
+            )
+
     async def _uid_of(self, namespace: str, name: str) -> str:
-        uid = await self._cluster.pod_uid(namespace, name)
-        if uid is None and isinstance(self._cluster, cluster.NoCluster):
-            uid = await self._stored.uid_of(namespace, name)
+        """The living pod's uid; where that cannot be known, that of its newest dump."""
+        try:
+            uid = await self._cluster.uid_of(namespace, name)
+        except errors.NotFound as error:
+            raise rules.no_such_pod(namespace, name) from error
+        if uid is None:
+            uid = await self._inventory.uid_of(namespace, name)
         if uid is None:
             raise rules.no_such_pod(namespace, name)
         return uid
 
     async def _with_status(
-        self, entry: dict[str, Any], uids: Mapping[str, str] | None
+        self, document: dict[str, Any], uids: Mapping[str, str] | None
     ) -> dict[str, Any]:
-        status = inventory.summary(await self._stored.of_pod(codec.pod_of(entry)))
+        """`uids`: of the living pods, by name; None: that cannot be known."""
+        status = inventories.summary(await self._inventory.of_pod(codec.pod_of(document)))
         if uids is not None:
-            meta = entry["metadata"]
-            status["podExists"] = uids.get(meta["name"]) == entry["spec"]["podUID"]
-        return {**entry, "status": status}
+            name = document["metadata"]["name"]
+            status["podExists"] = uids.get(name) == document["spec"]["podUID"]
+        return {**document, "status": status}
 
     async def _write(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-        """`new` in the place of `old`, or nothing if it was only waiting for its finalizers."""
+        """Write `new` over `old`, or delete it if it is terminating and its last finalizer went."""
         meta = new["metadata"]
-        key, revision = (
-            codec.key(meta["namespace"], meta["name"]),
-            int(old["metadata"]["resourceVersion"]),
-        )
+        key = codec.key(meta["namespace"], meta["name"])
+        revision = int(old["metadata"]["resourceVersion"])
         if "deletionTimestamp" in meta and not meta.get("finalizers"):
             written = await self._run(self._engine.delete, key, revision)
         else:
             written = await self._run(self._engine.update, key, codec.encode(new), revision)
         return {**new, "metadata": {**meta, "resourceVersion": str(written)}}
 
-    async def _living(self, namespace: str, name: str) -> dict[str, str] | None:
-        """uid by name of the one pod; None when that cannot be known: unknown is not "no"."""
-        if isinstance(self._cluster, cluster.NoCluster):
-            return None
+    async def _uids_of(self, namespace: str, name: str) -> dict[str, str] | None:
+        """The uid by name of this one pod, if it lives; None when that cannot be known."""
         try:
-            uid = await self._cluster.pod_uid(namespace, name)
+            uid = await self._cluster.uid_of(namespace, name)
+        except errors.NotFound:
+            return {}
         except errors.Unavailable:
             return None
-        return {} if uid is None else {name: uid}
+        return None if uid is None else {name: uid}
 
     async def _run(self, call: Callable[..., _T], *arguments: Any) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
@@ -266,5 +285,5 @@ def _already_exists(name: str) -> errors.AlreadyExists:
 def _busy(name: str) -> errors.Conflict:
     return errors.Conflict(
         f'Operation cannot be fulfilled on {kinds.ENDPOINT.plural} "{name}": '
-        "it is written by others all the time; try again"
+        "too many concurrent writes; try again"
     )

@@ -1,7 +1,7 @@
-"""Crash loops in the store: what may not keep its core is folded into a count, by the collector.
+"""Crash loops in the store: which dumps the collector folds into a count.
 
-`coredumpd.crashloop` decides, by the records. A pass reads no records, so this looks only where the
-names alone show more dumps than may keep their core, and once at each such set of dumps.
+`formats.crash_loop` decides, by the records. A pass should read few records, so only sets of dumps
+are looked at whose names alone show more than may keep their core, and each such set once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import collections
 import dataclasses
 import os
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 from coredumpd import errors
 from coredumpd.formats import crash_loop, layout
@@ -25,84 +25,86 @@ class Store(Protocol):
     def read_record(self, key: layout.DumpKey) -> records.CrashRecord: ...
 
 
+_Loop = dict[str, tuple[layout.DumpKey, records.CrashRecord]]  # dumps of one loop, by id
+
+
 @dataclasses.dataclass(frozen=True)
-class Thinned:
-    """`victims` go once `made`, which counts them, is in the store; None: it is there already."""
+class Fold:
+    """`counted` are to be removed once `counting`, which counts them, is in the store.
 
-    victims: tuple[layout.DumpKey, ...]
-    made: records.CrashRecord | None
+    `counting` None: it is there already.
+    """
+
+    counted: tuple[layout.DumpKey, ...]
+    counting: records.CrashRecord | None
 
 
-class Thinner:
-    """Remembers, by namespace, which sets of dumps need nothing. For one thread at a time."""
+class CrashLoops:
+    """Remembers, by namespace, which sets of dumps need no fold. For one thread at a time."""
 
-    def __init__(self, stored: Store, rules: sections.CrashLoopSettings) -> None:
-        self._store = stored
+    def __init__(self, store: Store, rules: sections.CrashLoopSettings) -> None:
+        self._store = store
         self._rules = rules
         self._settled: dict[str, set[int]] = {}
 
-    def look(
+    def folds(
         self,
         namespace: str,
-        stored: Iterable[listing.Stored],
+        dumps: Iterable[listing.Stored],
         in_use: Collection[layout.DumpKey],
-    ) -> list[Thinned]:
-        """What is to be done among the dumps of `namespace`. Reads records; raises StorageError."""
+    ) -> list[Fold]:
+        """The folds due among the dumps of `namespace`. Reads records; raises StorageError."""
         before, settled = self._settled.get(namespace, set()), set()
-        found: list[Thinned] = []
-        for dumps in crowded(stored, self._rules):
-            mark = hash(tuple(dump.key for dump in dumps))
-            if mark not in before:
-                todo = self._of([dump.key for dump in dumps], in_use)
-                found += todo
-                if todo:
-                    continue
-            settled.add(mark)
+        folds: list[Fold] = []
+        for crowd in crowded(dumps, self._rules):
+            mark = hash(tuple(dump.key for dump in crowd))
+            if mark not in before and (due := self._folds([dump.key for dump in crowd], in_use)):
+                folds += due
+            else:
+                settled.add(mark)
         self._settled[namespace] = settled
-        return found
+        return folds
 
-    def _of(self, keys: list[layout.DumpKey], in_use: Collection[layout.DumpKey]) -> list[Thinned]:
-        loops: dict[tuple[Any, ...], dict[str, tuple[layout.DumpKey, records.CrashRecord]]]
-        loops = collections.defaultdict(dict)
+    def _folds(self, keys: list[layout.DumpKey], in_use: Collection[layout.DumpKey]) -> list[Fold]:
+        loops: dict[crash_loop.SameCrash, _Loop] = collections.defaultdict(dict)
         for key in keys:
             try:
-                crash = self._store.read_record(key)
+                record = self._store.read_record(key)
             except (errors.NotFound, errors.BadRecord):
                 continue  # gone, or for `store check`
-            loops[crash_loop.same_crash(crash)][key.id] = key, crash
-        found = []
-        for dumps in loops.values():
-            free = {id for id, (key, _) in dumps.items() if key not in in_use}
-            crashes = [crash_loop.of(crash) for _, crash in dumps.values()]
+            loops[crash_loop.same_crash(record)][key.id] = key, record
+        folds = []
+        for loop in loops.values():
+            free = {id for id, (key, _) in loop.items() if key not in in_use}
+            crashes = [crash_loop.of(record) for _, record in loop.values()]
             for fold in crash_loop.choose(crashes, self._rules):
-                if (ours := crash_loop.within(fold, free)) is not None:
-                    found.append(_thinned(ours, dumps))
-        return found
+                if (part := crash_loop.within(fold, free)) is not None:
+                    folds.append(_fold(part, loop))
+        return folds
 
 
-def _thinned(
-    fold: crash_loop.Fold, dumps: dict[str, tuple[layout.DumpKey, records.CrashRecord]]
-) -> Thinned:
-    chosen = [dumps[crash.id] for crash in fold.counted]
-    made = None
+def _fold(fold: crash_loop.Fold, loop: _Loop) -> Fold:
+    dumps = [loop[crash.id] for crash in fold.counted]
+    counting = None
     if fold.count is not None:
-        began = crash_loop.first_time(chosen[0][1])
-        made = crash_loop.counting(chosen[-1][1], fold, began, int.from_bytes(os.urandom(2), "big"))
-    return Thinned(tuple(key for key, _ in chosen), made)
+        (_, first), (_, last) = dumps[0], dumps[-1]
+        nonce = int.from_bytes(os.urandom(2), "big")
+        counting = crash_loop.counting(last, fold, crash_loop.first_time(first), nonce)
+    return Fold(tuple(key for key, _ in dumps), counting)
 
 
 def crowded(
-    stored: Iterable[listing.Stored], rules: sections.CrashLoopSettings
+    dumps: Iterable[listing.Stored], rules: sections.CrashLoopSettings
 ) -> Iterator[list[listing.Stored]]:
-    """Dumps whose names say that they may be of one loop, and too many. Pure."""
+    """Sets of dumps that, by their names, may be of one loop with too many cores. Pure."""
     programs: dict[tuple[str, str, str], list[listing.Stored]] = collections.defaultdict(list)
-    for dump in stored:
+    for dump in dumps:
         key = dump.key
         programs[key.pod_uid, key.container, crash_loop.program(key.id)].append(dump)
-    most = rules.first + rules.last
-    for dumps in programs.values():
-        if len(dumps) > most:
-            ours = [dump for dump in dumps if dump.time_s]
-            for episode in crash_loop.episodes(ours, rules.window, listing.age):
-                if len(episode) > most:
+    cores_max = rules.first + rules.last
+    for of_program in programs.values():
+        if len(of_program) > cores_max:
+            timed = [dump for dump in of_program if dump.time_s]
+            for episode in crash_loop.episodes(timed, rules.window, listing.age):
+                if len(episode) > cores_max:
                     yield episode

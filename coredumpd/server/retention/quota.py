@@ -1,7 +1,7 @@
-"""A namespace's quota: who is over it, what goes for it, and who is told.
+"""A namespace's quota: which namespaces exceed it, and who is notified.
 
-`onQuota: evict` removes dumps (`vacuum.choose_victims`); `reject` removes nothing and tells the
-agents that no new core is kept there (`coredumpd.quotas`).
+`onQuota: evict` removes dumps (`eviction.select`); `reject` removes nothing and tells the agents to
+keep no new core there (`formats.quota_notice`).
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
-from typing import Any, Protocol
+from typing import Protocol
 
 from coredumpd import errors, units
 from coredumpd.formats import event_reasons, layout, names, quota_notice
 from coredumpd.formats import record as records
+from coredumpd.kube import api
 
-EVENT = event_reasons.QUOTA
 WARN_SHARE = 0.9
 _TIMEOUT_S = 30.0
 _log = logging.getLogger(__name__)
 
-# Tell a pod's owner: namespace, name and uid of the pod, the Event's reason, a sentence.
-Tell = Callable[[str, str, str, str, str], Awaitable[None]]
+# Write an Event about a pod: its namespace, name and uid, the Event's reason, a sentence.
+WriteEvent = Callable[[str, str, str, str, str], Awaitable[None]]
 
 
 class Store(Protocol):
@@ -30,84 +30,80 @@ class Store(Protocol):
     def read_record(self, key: layout.DumpKey) -> records.CrashRecord: ...
 
 
-class Kube(Protocol):
-    """The part of `kube.client.Client` that is needed here."""
-
-    async def request(
-        self, method: str, path: str, body: object = None, *, timeout_s: float = ...
-    ) -> tuple[int, Any]: ...
-
-
-class Verdict:
-    """What a namespace's usage means. Pure."""
+class Usage:
+    """How much of its quota a namespace uses, and what follows from that. Pure."""
 
     def __init__(self, used: int, quota: int, reject: bool) -> None:
-        """Bytes of core.gz."""
-        self.near = used >= WARN_SHARE * quota
-        self.reached = reject and used >= quota
+        """Bytes of core.gz. `reject`: a full namespace keeps no new core."""
+        self.used = used
+        self.is_near = used >= WARN_SHARE * quota
+        self.is_full = reject and used >= quota
         then = "no new core is kept" if reject else "the oldest dump of the pod with the most goes"
         share = f"{units.format_quantity(used)} of its quota of {units.format_quantity(quota)}"
         self.sentence = f"the namespace uses {share} for core dumps; at the quota {then}"
 
 
-class Teller:
-    """Tells of quotas, each piece of news once. Belongs to one event loop."""
+class Notifier:
+    """Writes Events about quotas to pods, each news once. Belongs to one event loop."""
 
-    def __init__(self, stored: Store, tell: Tell) -> None:
-        self._store = stored
-        self._tell = tell
-        self._told: dict[str, int] = {}  # bytes a namespace used when it was last warned
+    def __init__(self, store: Store, write_event: WriteEvent) -> None:
+        self._store = store
+        self._write_event = write_event
+        self._warned: dict[str, int] = {}  # namespace → bytes it used at its last warning
 
-    async def near(self, namespace: str, used: int, newest: layout.DumpKey, why: Verdict) -> None:
-        """At most once for the same usage: a pass comes every minute."""
-        if not why.near:
-            self._told.pop(namespace, None)
-        elif self._told.get(namespace) != used:
-            self._told[namespace] = used
-            _log.warning("namespace %s: %s", namespace, why.sentence)
-            await self._pod(newest, why.sentence)
+    async def near(self, namespace: str, usage: Usage, newest: layout.DumpKey) -> None:
+        """Warn if the quota is near; once for the same usage, since a pass comes every minute."""
+        if not usage.is_near:
+            self._warned.pop(namespace, None)
+        elif self._warned.get(namespace) != usage.used:
+            self._warned[namespace] = usage.used
+            _log.warning("namespace %s: %s", namespace, usage.sentence)
+            await self._write(newest, usage.sentence)
 
-    async def removed(self, keys: Collection[layout.DumpKey], quota: int) -> None:
-        """`keys`, of one namespace, are about to go."""
+    async def evicted(self, keys: Collection[layout.DumpKey], quota: int) -> None:
+        """Tell the pods whose dumps these are, of one namespace, that they are being removed."""
         pods = {key.pod_uid: key for key in keys}
         for uid, key in pods.items():
-            count = sum(1 for one in keys if one.pod_uid == uid)
-            over = f"the namespace is over its quota of {units.format_quantity(quota)}"
-            await self._pod(key, f"{count} core dumps of this pod are removed: {over}")
+            count = sum(1 for other in keys if other.pod_uid == uid)
+            cause = f"the namespace is over its quota of {units.format_quantity(quota)}"
+            await self._write(key, f"{count} core dumps of this pod are removed: {cause}")
 
-    async def _pod(self, key: layout.DumpKey, sentence: str) -> None:
-        """An Event is a courtesy: a dump whose record cannot be read has none."""
+    async def _write(self, key: layout.DumpKey, sentence: str) -> None:
+        """An Event is a courtesy: a dump whose record cannot be read gets none."""
         if key.namespace == names.HOST_NAMESPACE:
             return
         try:
-            name = (await asyncio.to_thread(self._store.read_record, key)).raw["podName"]
+            record = await asyncio.to_thread(self._store.read_record, key)
         except errors.CoredumpdError as error:
             _log.info("no Event about %s: %s", key, error)
             return
-        if name:
-            await self._tell(key.namespace, name, key.pod_uid, EVENT, sentence)
+        if record.pod_name:
+            await self._write_event(
+                key.namespace, record.pod_name, key.pod_uid, event_reasons.QUOTA, sentence
+            )
 
 
 class Notice:
-    """The ConfigMap that agents follow. `namespace` None: there is nobody to tell."""
+    """Keeps the ConfigMap that agents follow. `namespace` None: there are no agents to notify."""
 
-    def __init__(self, kube: Kube, namespace: str | None) -> None:
+    def __init__(self, kube: api.Requests, namespace: str | None) -> None:
         self._kube = kube
         self._namespace = namespace
-        self._said: frozenset[str] | None = None
+        self._published: frozenset[str] | None = None
 
-    async def publish(self, reached: Collection[str]) -> None:
-        """Say it, unless it was said last time. Raises what the API refuses."""
-        news = frozenset(reached)
-        if self._namespace is None or news == self._said:
+    async def publish(self, full: Collection[str]) -> None:
+        """Write which namespaces are full, if that has changed. Raises what the API refuses."""
+        namespaces = frozenset(full)
+        if self._namespace is None or namespaces == self._published:
             return
         path = f"/api/v1/namespaces/{self._namespace}/configmaps/{quota_notice.CONFIG_MAP}"
+        document = quota_notice.document(namespaces)
         try:
-            await self._kube.request("PUT", path, quota_notice.document(news), timeout_s=_TIMEOUT_S)
-        except errors.NotFound:  # part of the installation; without it nobody was told before, too
-            if news:
+            await self._kube.request("PUT", path, document, timeout_s=_TIMEOUT_S)
+        except errors.NotFound:  # it is part of the installation: nothing was ever published
+            if namespaces:
                 _log.error("no ConfigMap %s: agents keep cores over quota", quota_notice.CONFIG_MAP)
             return
-        self._said = news
-        if news:
-            _log.warning("no new cores are kept in %s: over quota", ", ".join(sorted(news)))
+        self._published = namespaces
+        if namespaces:
+            _log.warning("no new cores are kept in %s: over quota", ", ".join(sorted(namespaces)))

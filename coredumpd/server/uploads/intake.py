@@ -31,7 +31,9 @@ _PIECE_BYTES = 1024 * 1024
 class Store(Protocol):
     """The part of `store.Store` that receiving needs."""
 
-    def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None: ...
+    def commit(
+        self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO, /
+    ) -> None: ...
     def read_record(self, key: layout.DumpKey) -> records.CrashRecord: ...
 
 

@@ -122,8 +122,8 @@ def test_a_namespace_that_is_not_there_is_404(world):
 
 
 def test_a_namespace_that_is_being_deleted_takes_nothing_new(world):
-    path = "/api/v1/namespaces/leaving"
-    world.kube.objects[path] = {"status": {"phase": "Terminating"}}
+    world.kube.namespace("leaving", "uid-leaving")
+    world.kube.objects["/api/v1/namespaces/leaving"]["status"] = {"phase": "Terminating"}
     url = servers.BASE + "/namespaces/leaving/coredumpendpoints"
     assert world.proxied().ask("POST", url, endpoint(podUID="1234")).code == 403
 

@@ -6,8 +6,9 @@ import pytest
 from support import dumps
 
 from coredumpd import errors
+from coredumpd.server import cluster
 from coredumpd.server.coredumps import catalog
-from coredumpd.server.dumps import inventory
+from coredumpd.server.dumps import inventory, own_namespace
 from coredumpd.store import engines as stores
 
 
@@ -24,7 +25,7 @@ def run(tmp_path):
             return key
 
         async def main():
-            stored = inventory.Inventory(opened)
+            stored = inventory.Inventory(own_namespace.Guard(opened, cluster.NoCluster()))
             try:
                 await scenario(catalog.Catalog(stored), commit, opened)
             finally:
@@ -65,7 +66,7 @@ def test_what_came_and_went_is_told_with_growing_revisions(run, clock):
         told = [(one.kind, one.obj["metadata"]["name"]) for one in known.changes.after(start)]
         assert sorted(told) == [("ADDED", second.id), ("DELETED", first.id)]
         assert known.revision > start
-        assert list(known.names("team-a")) == [second.id]
+        assert list(known.entries("team-a")) == [second.id]
 
     run(scenario)
 
@@ -90,31 +91,31 @@ def test_a_look_is_believed_for_half_a_second(run, clock):
         commit(pid=1)
         clock.now += 0.4
         await known.refresh("team-a")
-        assert not known.names("team-a")
+        assert not known.entries("team-a")
         clock.now += 0.2
         await known.refresh("team-a")
-        assert known.names("team-a")
+        assert known.entries("team-a")
 
     run(scenario)
 
 
 def test_a_long_look_at_everything_does_not_keep_one_namespace_behind(run, clock, monkeypatch):
-    look = catalog._keys
+    scan = inventory.Inventory.keys
 
-    def slow(*arguments):
-        clock.now += 10 if arguments[1] is None else 1
-        return look(*arguments)
+    async def slow(self, namespace):
+        clock.now += 10 if namespace is None else 1
+        return await scan(self, namespace)
 
-    monkeypatch.setattr(catalog, "_keys", slow)
+    monkeypatch.setattr(inventory.Inventory, "keys", slow)
 
     async def scenario(known, commit, opened):
         await known.refresh(None)
         commit(pid=1)
         clock.now += 2
         await known.refresh(None)
-        assert not known.names("team-a")  # three times ten seconds are not over
+        assert not known.entries("team-a")  # three times ten seconds are not over
         await known.refresh("team-a")
-        assert known.names("team-a")
+        assert known.entries("team-a")
 
     run(scenario)
 
@@ -124,6 +125,6 @@ def test_at_once_always_looks(run, clock):
         await known.refresh("team-a")
         commit(pid=1)
         await known.refresh("team-a", at_once=True)
-        assert known.names("team-a")
+        assert known.entries("team-a")
 
     run(scenario)

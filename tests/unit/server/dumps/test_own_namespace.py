@@ -1,26 +1,45 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from support import dumps
 
 from coredumpd import errors
 from coredumpd.formats import layout
+from coredumpd.server import cluster
 from coredumpd.server.dumps import own_namespace
 from coredumpd.store import engines as stores
 
 BORN = "2026-09-01T00:00:00Z"
 BORN_S = 1_788_220_800
 BEFORE, AFTER = 1_700_000_000, 1_790_000_000
+_T = TypeVar("_T")
 
 
-class Api:
+def read(key: layout.DumpKey, own: own_namespace.OwnStore) -> object:
+    return own.read_record(key)
+
+
+def open_core(key: layout.DumpKey, own: own_namespace.OwnStore) -> object:
+    return own.open_core(key)
+
+
+def open_beside(key: layout.DumpKey, own: own_namespace.OwnStore) -> object:
+    return own.open_beside(key, "meta.json")
+
+
+def delete(key: layout.DumpKey, own: own_namespace.OwnStore) -> None:
+    own.delete(key)
+
+
+class Kube:
     def __init__(self) -> None:
-        self.answer: Any = {"metadata": {"uid": "new", "creationTimestamp": BORN}}
+        self.answer: Any = {"metadata": {"name": "team-a", "uid": "new", "creationTimestamp": BORN}}
         self.asked = 0
 
     async def request(self, *args: Any, **named: Any) -> tuple[int, Any]:
@@ -33,19 +52,19 @@ class Api:
 class World:
     def __init__(self, directory: Path) -> None:
         self.engine = stores.open_store(directory.as_uri())
-        self.api = Api()
+        self.kube = Kube()
 
     def put(self, pid: int, **changes: Any) -> layout.DumpKey:
-        key, crash, core = dumps.make(pid=pid, **changes)
-        self.engine.commit(key, crash, core)
+        key, record, core = dumps.make(pid=pid, **changes)
+        self.engine.commit(key, record, core)
         return key
 
-    def ask(self, question: Callable[[own_namespace.OwnStore], Any]) -> Any:
-        """`question(store)` as the server asks: in a thread, beside the loop."""
+    def ask(self, question: Callable[[own_namespace.OwnStore], _T], name: str = "team-a") -> _T:
+        """As the server asks: for the namespace on the loop, for the dumps in a thread."""
 
-        async def run() -> Any:
-            own = own_namespace.OwnStore(self.engine, own_namespace.Namespaces(self.api))
-            return await asyncio.to_thread(question, own)
+        async def run() -> _T:
+            guard = own_namespace.Guard(self.engine, cluster.KubeCluster(self.kube))
+            return await asyncio.to_thread(question, await guard.own([name]))
 
         return asyncio.run(run())
 
@@ -62,42 +81,70 @@ def test_a_new_namespace_never_shows_the_dumps_of_the_old_one(world: World) -> N
         world.put(3, time_s=AFTER),
         world.put(4, time_s=BEFORE, namespaceUID="new"),  # a node whose clock is late
     ]
-    found = world.ask(lambda own: [key for key, _ in own.scan(layout.Prefix("team-a"))])
-    assert sorted(found, key=str) == sorted(ours, key=str)
+    scanned = world.ask(lambda own: [key for key, _ in own.scan(layout.Prefix("team-a"))])
+    assert sorted(scanned, key=str) == sorted(ours, key=str)
     assert world.ask(lambda own: list(own.list(layout.Prefix("team-a")))) == sorted(ours, key=str)
     for key in (by_time, by_uid):
-        for call in ("read_record", "open_core", "delete"):
+        for call in (read, open_core, open_beside, delete):
             with pytest.raises(errors.NotFound):
-                world.ask(lambda own, call=call, key=key: getattr(own, call)(key))
+                world.ask(functools.partial(call, key))
     assert len(list(world.engine.list())) == 4
 
 
 def test_a_namespace_that_is_not_there_shows_nothing(world: World) -> None:
-    world.put(1)
-    world.api.answer = errors.NotFound("no such namespace")
-    assert world.ask(lambda own: list(own.scan())) == []
+    key = world.put(1, time_s=AFTER)
+    world.kube.answer = errors.NotFound("no such namespace")
+    assert (
+        world.ask(
+            lambda own: [
+                *own.scan(layout.Prefix("team-a")),
+                *own.list(layout.Prefix("team-a")),
+                *own.own([key]),
+            ]
+        )
+        == []
+    )
+
+
+def test_a_namespace_that_was_not_looked_up_shows_nothing(world: World) -> None:
+    key = world.put(1, time_s=AFTER)
+    assert (
+        world.ask(lambda own: [*own.scan(layout.Prefix("team-a")), *own.own([key])], "team-b") == []
+    )
 
 
 @pytest.mark.parametrize("error", [errors.Unavailable("away"), errors.Forbidden("no")])
 def test_what_cannot_be_asked_is_not_shown(world: World, error: Exception) -> None:
     world.put(1)
-    world.api.answer = error
+    world.kube.answer = error
     with pytest.raises(errors.Unavailable):
-        world.ask(lambda own: list(own.scan()))
-
-
-def test_kubernetes_is_asked_once_for_a_listing(world: World) -> None:
-    for pid in range(5):
-        world.put(pid, time_s=AFTER)
-    assert len(world.ask(lambda own: [*own.list(), *own.scan()])) == 10
-    assert world.api.asked == 1
+        world.ask(lambda own: list(own.scan(layout.Prefix("team-a"))))
 
 
 def test_host_crashes_are_of_no_namespace(world: World) -> None:
-    _, crash, core = dumps.make(time_s=BEFORE)
-    key = layout.DumpKey("_host", "node1", "sshd", crash.id)
-    world.engine.commit(key, crash, core)
-    assert [key for key, _ in world.ask(lambda own: list(own.scan(layout.Prefix("_host"))))] == [
-        key
-    ]
-    assert world.api.asked == 0
+    _, record, core = dumps.make(time_s=BEFORE)
+    key = layout.DumpKey("_host", "node1", "sshd", record.id)
+    world.engine.commit(key, record, core)
+    assert [
+        key for key, _ in world.ask(lambda own: list(own.scan(layout.Prefix("_host"))), "_host")
+    ] == [key]
+    assert world.kube.asked == 0
+
+
+@pytest.mark.parametrize("name", ["files", "open_file", "read_note", "write_note", "commit", "x"])
+def test_a_method_of_the_store_that_is_not_filtered_does_not_exist(world: World, name: str) -> None:
+    assert hasattr(world.engine, name) == (name != "x")
+    assert not world.ask(lambda own: hasattr(own, name))
+
+
+def test_the_guard_shows_these_methods_and_no_others() -> None:
+    shown = {name for name in dir(own_namespace.OwnStore) if not name.startswith("_")}
+    filters = {"own", "shows"}
+    assert shown - filters == {
+        "delete",
+        "list",
+        "open_beside",
+        "open_core",
+        "read_record",
+        "scan",
+    }

@@ -7,7 +7,6 @@ import contextlib
 import gzip
 import json
 import time
-import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,9 @@ from support import dumps
 from coredumpd import errors
 from coredumpd.formats import annotations as annotated
 from coredumpd.formats import crash_loop, layout, quota_notice
-from coredumpd.server.retention import collector, quota
+from coredumpd.server import cluster
+from coredumpd.server.dumps import in_use
+from coredumpd.server.retention import collector, deleted_pods, quota
 from coredumpd.settings import file, sections
 from coredumpd.store import engines as stores
 
@@ -27,13 +28,12 @@ CREATED = "2026-09-01T00:00:00Z"
 
 class World:
     def __init__(self, directory: Path) -> None:
-        self.store = stores.open_store(directory.as_uri())
+        self.store = in_use.CountingStore(stores.open_store(directory.as_uri()))
         self.namespaces: dict[str, dict[str, Any]] = {}
         self.pods: dict[str, list[dict[str, Any]]] = {}
         self.away: set[str] = set()
         self.forgotten: list[tuple[str, str]] = []
         self.leads = True
-        self.in_use: set[layout.DumpKey] = set()
         self.told: list[tuple[str, str, str, str, str]] = []
         self.config_maps: dict[str, dict[str, Any]] = {quota_notice.CONFIG_MAP: {}}
 
@@ -64,34 +64,28 @@ class World:
         async def forget(namespace: str, uid: str) -> None:
             self.forgotten.append((namespace, uid))
 
-        async def tell(*news: str) -> None:
+        async def write_event(*news: str) -> None:
             self.told.append(news)  # type: ignore[arg-type]
 
-        chosen = file.check({"retention": rules}).retention
+        retention = file.check({"retention": rules}).retention
         role = collector.Collector(
             self.store,
-            self,
-            chosen,
-            sections.CrashLoopSettings(),
+            cluster.KubeCluster(self),
+            collector.Rules(retention, sections.CrashLoopSettings()),
             lambda: self.leads,
-            notice=quota.Notice(self, "coredumpd"),
-            tell=tell,
-            forget=forget,
-            in_use=lambda: self.in_use,
-            registry=prometheus_client.CollectorRegistry(),
+            collector.Effects(quota.Notice(self, "coredumpd").publish, write_event, forget),
+            prometheus_client.CollectorRegistry(),
         )
         asyncio.run(role.collect())
 
     async def request(
-        self, method: str, path: str, body: Any = None, *, timeout_s: float = 0
+        self, method: str, path: str, body: Any = None, *, query: Any = None, **_: Any
     ) -> tuple[int, Any]:
-        parts = urllib.parse.urlsplit(path)
-        query = dict(urllib.parse.parse_qsl(parts.query))
-        if parts.path in self.away:
+        if path in self.away:
             raise errors.Unavailable("away")
-        if "/configmaps" in parts.path:
-            return self.config_map(method, parts.path, body)
-        words = parts.path.removeprefix("/api/v1/namespaces").strip("/").split("/")
+        if "/configmaps" in path:
+            return self.config_map(method, path, body)
+        words = path.removeprefix("/api/v1/namespaces").strip("/").split("/")
         if words == [""]:
             items = list(self.namespaces.values())
         elif len(words) == 1:
@@ -100,7 +94,7 @@ class World:
             return 200, self.namespaces[words[0]]
         else:
             items = self.pods[words[0]]
-        start = int(query.get("continue", 0))
+        start = int((query or {}).get("continue", 0))
         more = {"continue": str(start + 2)} if start + 2 < len(items) else {}  # pages of two
         return 200, {"metadata": more, "items": items[start : start + 2]}
 
@@ -137,20 +131,20 @@ def test_a_deleted_pods_dumps_go_after_the_threshold_and_its_endpoints_with_them
     key = world.put()
     world.collect(gcThreshold="1h")
     assert world.left() == [key]
-    note = world.store.read_note("team-a", dumps.POD_UID, collector.DELETED)
+    note = world.store.read_note("team-a", dumps.POD_UID, deleted_pods.NOTE)
     assert note is not None
     assert abs(json.loads(note)["deletedAt"] - time.time()) < 60
     world.collect(gcThreshold="0")
     assert world.left() == []
     assert world.forgotten == [("team-a", dumps.POD_UID)]
-    assert world.store.read_note("team-a", dumps.POD_UID, collector.DELETED) is None
+    assert world.store.read_note("team-a", dumps.POD_UID, deleted_pods.NOTE) is None
 
 
 def test_a_restart_forgets_no_deadline(world: World) -> None:
     world.namespace("team-a")
     world.put()
     long_ago = json.dumps({"deletedAt": time.time() - 3601}).encode()
-    world.store.write_note("team-a", dumps.POD_UID, collector.DELETED, long_ago)
+    world.store.write_note("team-a", dumps.POD_UID, deleted_pods.NOTE, long_ago)
     world.collect(gcThreshold="1h")
     assert world.left() == []
 
@@ -165,7 +159,8 @@ def test_an_annotation_of_the_namespace_overrides_the_threshold(world: World) ->
 
 def test_a_static_pod_lives_under_the_uid_of_its_file(world: World) -> None:
     world.namespace("team-a")
-    world.pod("team-a", "mirror", **{collector.CONFIG_HASH: dumps.POD_UID})
+    mirror = {"kubernetes.io/config.mirror": dumps.POD_UID}
+    world.pod("team-a", "mirror", **mirror, **{"kubernetes.io/config.hash": dumps.POD_UID})
     key = world.put()
     world.collect(gcThreshold="0")
     world.collect(gcThreshold="0")
@@ -189,7 +184,7 @@ def test_a_deleted_namespaces_dumps_go_at_once(world: World) -> None:
 def test_an_api_outage_deletes_nothing(world: World, path: str) -> None:
     world.namespace("team-b")
     keys = [world.put(), world.put(namespace="team-b", pod_uid="gone")]
-    world.store.write_note("team-b", "gone", collector.DELETED, b'{"deletedAt": 0}')
+    world.store.write_note("team-b", "gone", deleted_pods.NOTE, b'{"deletedAt": 0}')
     world.away.add(path)
     if path.endswith("/pods"):
         world.namespace("team-a")
@@ -232,9 +227,8 @@ def test_a_dump_that_is_being_read_is_not_removed_for_the_quota(world: World) ->
     world.namespace("team-a")
     world.pod("team-a", dumps.POD_UID)
     keys = [world.put(b"x", time_s=1_790_000_000 + number, pid=number) for number in range(3)]
-    world.in_use = {keys[0]}
-    size = sum(1 for _ in world.left()) and len(dumps.make(b"x")[2].getvalue())
-    world.collect(quota=2 * size)
+    with contextlib.closing(world.store.open_core(keys[0])):
+        world.collect(quota=2 * len(dumps.stored(b"x")))
     assert keys[0] in world.left()
     assert keys[1] not in world.left()
 
@@ -251,7 +245,7 @@ def test_a_wrong_annotation_is_told_and_changes_nothing(world: World, caplog: An
 def test_one_that_does_not_lead_any_more_stops(world: World) -> None:
     key = world.put()
     world.leads = False
-    with pytest.raises(collector.Stop):
+    with pytest.raises(collector.NotLeadingError):
         world.collect()
     assert world.left() == [key]
 
@@ -345,10 +339,9 @@ def test_a_dump_of_a_loop_that_is_being_read_keeps_its_core_for_now(world: World
     world.namespace("team-a")
     world.pod("team-a", dumps.POD_UID)
     keys = loop(world, 12)
-    world.in_use = {keys[5]}
-    world.collect()
+    with contextlib.closing(world.store.open_core(keys[5])):
+        world.collect()
     assert keys[5] in world.left()
-    world.in_use = set()
     world.collect()
     counts = [crash_loop.of(world.store.read_record(key)).count for key in world.left()]
     assert sorted(counts) == [1, 1, 1, 1, 1, 7]

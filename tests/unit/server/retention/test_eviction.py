@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from coredumpd.formats import layout
-from coredumpd.server.dumps import ownership
 from coredumpd.server.retention import eviction, listing
 
 
@@ -37,7 +36,7 @@ def left(dumps: list[listing.Stored], victims: list[layout.DumpKey]) -> list[lis
 def test_the_quota_is_met_and_nothing_goes_without_need(dumps, quota, data):
     keys = [dump.key for dump in dumps]
     in_use = data.draw(some.sets(some.sampled_from(keys))) if keys else set()
-    victims = eviction.choose_victims(dumps, quota, in_use)
+    victims = eviction.select(dumps, quota, in_use)
     assert len(set(victims)) == len(victims)
     rest = left(dumps, victims)
     used = sum(dump.size for dump in rest)
@@ -56,7 +55,7 @@ def test_the_quota_is_met_and_nothing_goes_without_need(dumps, quota, data):
 def test_each_victim_is_the_oldest_of_the_pod_that_has_the_most(dumps, quota):
     newest = max(dumps, key=lambda dump: (dump.time_s, str(dump.key)), default=None)
     there = [dump for dump in dumps if dump != newest]
-    for victim in eviction.choose_victims(dumps, quota):
+    for victim in eviction.select(dumps, quota):
         counts = collections.Counter(dump.key.pod_uid for dump in there)
         assert counts[victim.pod_uid] == max(counts.values())
         of_pod = [dump for dump in there if dump.key.pod_uid == victim.pod_uid]
@@ -68,17 +67,10 @@ def test_each_victim_is_the_oldest_of_the_pod_that_has_the_most(dumps, quota):
 def test_a_crash_loop_pays_for_itself() -> None:
     loop = [stored("loop", number, 10, 100 + number) for number in range(9)]
     calm = stored("calm", 99, 10, 1)
-    victims = eviction.choose_victims([*loop, calm], 50)
+    victims = eviction.select([*loop, calm], 50)
     assert victims == [dump.key for dump in loop[:5]]
 
 
 def test_the_newest_stays_even_if_it_alone_is_over() -> None:
     old, new = stored("a", 1, 10, 1), stored("b", 2, 1000, 2)
-    assert eviction.choose_victims([old, new], 100) == [old.key]
-
-
-def test_a_dump_belongs_to_the_namespace_whose_uid_it_has() -> None:
-    assert ownership.is_of_namespace("u-1", 5, "u-1", 10.0)
-    assert not ownership.is_of_namespace("u-0", 50, "u-1", 10.0)
-    assert ownership.is_of_namespace(None, 10, "u-1", 10.0)
-    assert not ownership.is_of_namespace(None, 9, "u-1", 10.0)
+    assert eviction.select([old, new], 100) == [old.key]
