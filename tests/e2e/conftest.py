@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import controllers
-from tests.e2e import target as targets
-from tests.e2e.kubectl import Kubectl
-from tests.e2e.target import Target
+from tests.e2e.support import controllers
+from tests.e2e.support import target as targets
+from tests.e2e.support.kubectl import Kubectl
+from tests.e2e.support.target import Target
 from tests.support.node import corepattern
 from tests.support.waiting import until
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import pods
 from tests.e2e.conftest import TENANT_NAMESPACE
-from tests.e2e.kubectl import Kubectl
-from tests.e2e.target import ROOT
-from tests.e2e.transcript import Transcript
+from tests.e2e.support import crashing_pods
+from tests.e2e.support.kubectl import Kubectl
+from tests.e2e.support.target import ROOT
+from tests.e2e.support.transcript import Transcript
 from tests.support.waiting import until
 
 CREATE = (
@@ -24,7 +24,7 @@ CREATE = (
 def test_kubectl_works_on_endpoints_as_on_any_other_resource(
     tenant: Kubectl, admin: Kubectl, here: Path, request: pytest.FixtureRequest
 ) -> None:
-    pods.crash(tenant, TENANT_NAMESPACE, "web-0", {"app": ["/crash/crasher", "segv"]})
+    crashing_pods.crash(tenant, TENANT_NAMESPACE, "web-0", {"app": ["/crash/crasher", "segv"]})
     session = Transcript(tenant, here, admin)
     run = session.run
     session.say(
@@ -108,7 +108,7 @@ def test_kubectl_works_on_endpoints_as_on_any_other_resource(
     assert re.search(r"ADDED .*\nDELETED ", watched)
     assert "NotFound" in run(f"kubectl delete coredump {name}", fails=True)
     assert "No resources" in run(f"kubectl get coredumps {label}")
-    pods.delete(tenant, TENANT_NAMESPACE, "web-0")
+    crashing_pods.delete(tenant, TENANT_NAMESPACE, "web-0")
     if request.config.getoption("--update-walkthrough"):
         session.write_section(ROOT / "docs/api.md", "A kubectl session")
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e import controllers, endpoints
-from tests.e2e.kubectl import Kubectl
-from tests.e2e.target import Target
+from tests.e2e.support import controllers, coredump_endpoints
+from tests.e2e.support.kubectl import Kubectl
+from tests.e2e.support.target import Target
 from tests.support.waiting import until
 
 # Controllers look for new kinds twice a minute.
@@ -39,7 +39,7 @@ def test_deleting_a_namespace_deletes_its_endpoints_and_does_not_hang(
     admin: Kubectl, namespace: str, quiet: None
 ) -> None:
     for name in ("one", "two", "three"):
-        endpoints.create(admin, namespace, name, "uid-of-a-deleted-pod")
+        coredump_endpoints.create(admin, namespace, name, "uid-of-a-deleted-pod")
     admin("delete", "namespace", namespace, "--wait=true", "--timeout=60s")
     left = admin.json("get", "coredumpendpoints", "--all-namespaces")["items"]
     assert not [item for item in left if item["metadata"]["namespace"] == namespace]
@@ -49,8 +49,8 @@ def test_an_endpoint_goes_when_its_owner_goes(admin: Kubectl, namespace: str, qu
     admin("create", "configmap", "owner", "-n", namespace)
     uid = admin.json("get", "configmap", "owner", "-n", namespace)["metadata"]["uid"]
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid}
-    endpoints.create(admin, namespace, "owned", "some-uid", ownerReferences=[owner])
-    endpoints.create(admin, namespace, "free", "some-uid")
+    coredump_endpoints.create(admin, namespace, "owned", "some-uid", ownerReferences=[owner])
+    coredump_endpoints.create(admin, namespace, "free", "some-uid")
     admin("delete", "configmap", "owner", "-n", namespace)
 
     def names() -> list[str]:
@@ -65,7 +65,7 @@ def test_a_resource_quota_counts_endpoints(admin: Kubectl, namespace: str, quiet
     # Made before the quota: what comes later is counted at once for native kinds only, by the
     # admission of kube-apiserver; for ours every five minutes. Deletions are seen at once.
     for name in ("one", "two"):
-        endpoints.create(admin, namespace, name, "some-uid")
+        coredump_endpoints.create(admin, namespace, name, "some-uid")
     admin("create", "quota", "doors", f"--hard={count}=5", "-n", namespace)
 
     def used() -> str:

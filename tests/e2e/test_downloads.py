@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import cores, endpoints, pods
 from tests.e2e.conftest import TENANT_NAMESPACE
-from tests.e2e.kubectl import Kubectl
+from tests.e2e.support import coredump_endpoints, crashing_pods, downloaded_cores
+from tests.e2e.support.kubectl import Kubectl
 from tests.support.waiting import until
 
 POD = "big"
@@ -25,16 +25,20 @@ _CRASH = f"import ctypes, os; heap = os.urandom({_HEAP_MIB} << 20); ctypes.strin
 @pytest.fixture(scope="module")
 def archive(tenant: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """What a fast download gives; the pod is gone, its endpoint stays."""
-    uid = pods.crash(tenant, TENANT_NAMESPACE, POD, {"app": ["/usr/bin/python3", "-c", _CRASH]})
-    endpoints.create(tenant, TENANT_NAMESPACE, POD, uid)
-    until("the dump", lambda: endpoints.dumps(tenant, TENANT_NAMESPACE, POD), 120)
-    pods.delete(tenant, TENANT_NAMESPACE, POD)
+    uid = crashing_pods.crash(
+        tenant, TENANT_NAMESPACE, POD, {"app": ["/usr/bin/python3", "-c", _CRASH]}
+    )
+    coredump_endpoints.create(tenant, TENANT_NAMESPACE, POD, uid)
+    until("the dump", lambda: coredump_endpoints.dumps(tenant, TENANT_NAMESPACE, POD), 120)
+    crashing_pods.delete(tenant, TENANT_NAMESPACE, POD)
     place = tmp_path_factory.mktemp("fast")
-    data = tenant.run("get", f"--raw={endpoints.path(TENANT_NAMESPACE, POD, 'proxy')}").stdout
+    data = tenant.run(
+        "get", f"--raw={coredump_endpoints.path(TENANT_NAMESPACE, POD, 'proxy')}"
+    ).stdout
     assert len(data) > _HEAP_MIB << 20
     subprocess.run(["tar", "-xz", "-C", place], input=data, check=True)
-    (dump,) = cores.unpacked(place)
-    cores.check_whole(dump)
+    (dump,) = downloaded_cores.unpacked(place)
+    downloaded_cores.check_whole(dump)
     return data
 
 
@@ -62,7 +66,9 @@ def test_a_slow_download_completes_on_proxy_and_is_continued_by_offset_on_dump(
     pace = len(archive) / _SLOW_S
     with concurrent.futures.ThreadPoolExecutor() as threads:
         proxy, dump = (
-            threads.submit(slowly, tenant, endpoints.path(TENANT_NAMESPACE, POD, name), pace)
+            threads.submit(
+                slowly, tenant, coredump_endpoints.path(TENANT_NAMESPACE, POD, name), pace
+            )
             for name in ("proxy", "dump")
         )
         whole, seconds, said = proxy.result()
@@ -74,7 +80,7 @@ def test_a_slow_download_completes_on_proxy_and_is_continued_by_offset_on_dump(
     assert archive.startswith(part)
     file = tmp_path / "coredump.tar.gz"
     file.write_bytes(part)
-    rest = f"{endpoints.path(TENANT_NAMESPACE, POD, 'dump')}?offset={len(part)}"
+    rest = f"{coredump_endpoints.path(TENANT_NAMESPACE, POD, 'dump')}?offset={len(part)}"
     command = f"kubectl get --raw='{rest}'>>coredump.tar.gz"
     subprocess.run(["bash", "-c", command], env=tenant.environment(), cwd=tmp_path, check=True)
     assert file.read_bytes() == archive

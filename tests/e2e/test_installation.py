@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 from tests.e2e.conftest import NAMESPACE
-from tests.e2e.images import CRASHERS
-from tests.e2e.kubectl import Kubectl
-from tests.e2e.target import ROOT
+from tests.e2e.support.images import CRASHERS
+from tests.e2e.support.kubectl import Kubectl
+from tests.e2e.support.target import ROOT
 
 
 def test_the_seeds_test_script_passes(installation: Path, admin: Kubectl) -> None:

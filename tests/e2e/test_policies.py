@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import pods
-from tests.e2e.kubectl import Kubectl
+from tests.e2e.support import crashing_pods
+from tests.e2e.support.kubectl import Kubectl
 from tests.support.waiting import until
 
 NAMESPACE, POD, CRASHES = "looping", "loop", 12
@@ -22,7 +22,7 @@ def looping(installation: Path, admin: Kubectl) -> Iterator[Kubectl]:
     """A namespace with a quota of almost nothing, and a pod that crashed often."""
     admin("create", "namespace", NAMESPACE)
     admin("annotate", "namespace", NAMESPACE, "coredump.fujitsu.com/quota=1Gi")
-    pods.crash(admin, NAMESPACE, POD, {"app": ["/bin/sh", "-c", _LOOP]})
+    crashing_pods.crash(admin, NAMESPACE, POD, {"app": ["/bin/sh", "-c", _LOOP]})
     yield admin
     admin("delete", "namespace", NAMESPACE, "--wait=false")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import NAMESPACE, OTHER_NAMESPACE, SERVICE, TENANT_NAMESPACE
-from tests.e2e.direct import Server
-from tests.e2e.endpoints import API
-from tests.e2e.kubectl import Kubectl
-from tests.e2e.target import Target
+from tests.e2e.support.coredump_endpoints import API
+from tests.e2e.support.direct import Server
+from tests.e2e.support.kubectl import Kubectl
+from tests.e2e.support.target import Target
 
 ENDPOINTS = f"{API}/namespaces/{OTHER_NAMESPACE}/coredumpendpoints"
 

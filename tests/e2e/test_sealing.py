@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import cores, pods
 from tests.e2e.conftest import TENANT_NAMESPACE
-from tests.e2e.kubectl import Kubectl
-from tests.e2e.target import ROOT, Target
+from tests.e2e.support import crashing_pods, downloaded_cores
+from tests.e2e.support.kubectl import Kubectl
+from tests.e2e.support.target import ROOT, Target
 from tests.support import crashers, keys
 from tests.support.waiting import until
 
@@ -36,9 +36,11 @@ def test_a_tenant_gets_the_own_core_with_the_own_key_and_nobody_else_does(
     target: Target, admin: Kubectl, tenant: Kubectl, wanting: None, tmp_path: Path
 ) -> None:
     there = ("-n", TENANT_NAMESPACE)
-    pods.crash(tenant, TENANT_NAMESPACE, "sealed", {"app": ["/crash/crasher", "abort", "1"]})
+    crashing_pods.crash(
+        tenant, TENANT_NAMESPACE, "sealed", {"app": ["/crash/crasher", "abort", "1"]}
+    )
     with contextlib.ExitStack() as stack:
-        stack.callback(pods.delete, tenant, TENANT_NAMESPACE, "sealed")
+        stack.callback(crashing_pods.delete, tenant, TENANT_NAMESPACE, "sealed")
         until(
             "the pod to be told that its recipients are missing",
             lambda: (
@@ -59,10 +61,10 @@ def test_a_tenant_gets_the_own_core_with_the_own_key_and_nobody_else_does(
         assert not list(tmp_path.rglob("core"))
         opened = download(tenant, tmp_path, "key")
         assert opened.returncode == 0, opened.stderr
-        (dump,) = cores.unpacked(tmp_path / "out")
-        cores.check_whole(dump)
-        assert cores.holds(dump, *crashers.HEAP_MARKERS)
-        assert crashers.FUNCTION in cores.backtrace(target.crashers / "crasher", dump)
+        (dump,) = downloaded_cores.unpacked(tmp_path / "out")
+        downloaded_cores.check_whole(dump)
+        assert downloaded_cores.holds(dump, *crashers.HEAP_MARKERS)
+        assert crashers.FUNCTION in downloaded_cores.backtrace(target.crashers / "crasher", dump)
 
 
 def download(user: Kubectl, directory: Path, identity: str) -> subprocess.CompletedProcess[str]:

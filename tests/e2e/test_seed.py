@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import cores, endpoints, pods
 from tests.e2e.conftest import OTHER_NAMESPACE, TENANT_NAMESPACE
-from tests.e2e.images import PYTHON
-from tests.e2e.kubectl import Kubectl
-from tests.e2e.target import ROOT, Target
-from tests.e2e.transcript import Transcript
+from tests.e2e.support import coredump_endpoints, crashing_pods, downloaded_cores
+from tests.e2e.support.images import PYTHON
+from tests.e2e.support.kubectl import Kubectl
+from tests.e2e.support.target import ROOT, Target
+from tests.e2e.support.transcript import Transcript
 from tests.support import crashers
 from tests.support.waiting import until
 
@@ -37,7 +37,7 @@ def test_the_seeds_commands_download_the_core_of_a_pod_that_exists_and_of_one_th
     tenant: Kubectl, target: Target, here: Path, request: pytest.FixtureRequest
 ) -> None:
     program = crashers.compiled("crasher", target.crashers)
-    uid = pods.crash(
+    uid = crashing_pods.crash(
         tenant, TENANT_NAMESPACE, "test-pod", {"test-container": ["/crash/crasher", "segv"]}
     )
     session = Transcript(tenant, here)
@@ -51,13 +51,13 @@ def test_the_seeds_commands_download_the_core_of_a_pod_that_exists_and_of_one_th
     session.run(CREATE)
     until(
         "the dump to be stored",
-        lambda: endpoints.dumps(tenant, TENANT_NAMESPACE, "test-pod"),
+        lambda: coredump_endpoints.dumps(tenant, TENANT_NAMESPACE, "test-pod"),
         _STORED_S,
     )
     session.run("kubectl get coredumpendpoints")
     session.run(DOWNLOAD)
     session.run(UNPACK)
-    (dump,) = cores.unpacked(here / "coredump-files")
+    (dump,) = downloaded_cores.unpacked(here / "coredump-files")
     _check(dump, uid, program)
     core = dump.core.relative_to(here)
     shutil.copy(program, here / "crasher")
@@ -74,7 +74,7 @@ def test_the_seeds_commands_download_the_core_of_a_pod_that_exists_and_of_one_th
     session.run(DOWNLOAD)
     session.run("rm -r coredump-files && " + UNPACK)
     assert (here / "coredump.tar.gz").read_bytes() == first.read_bytes()
-    (dump,) = cores.unpacked(here / "coredump-files")
+    (dump,) = downloaded_cores.unpacked(here / "coredump-files")
     _check(dump, uid, program)
     session.run("kubectl delete coredumpendpoint test-pod")
 
@@ -87,17 +87,17 @@ def test_the_seeds_commands_download_the_core_of_a_pod_that_exists_and_of_one_th
         session.write(ROOT / "docs/walkthrough.md", "A walkthrough on a real cluster")
 
 
-def _check(dump: cores.Dump, uid: str, program: Path) -> None:
-    cores.check_whole(dump)
+def _check(dump: downloaded_cores.Dump, uid: str, program: Path) -> None:
+    downloaded_cores.check_whole(dump)
     meta = dump.meta
     names = [meta[name] for name in ("namespace", "podName", "podUID", "container")]
     assert names == ["default", "test-pod", uid, "test-container"]
     assert meta["signal"]["name"] == "SIGSEGV"
     assert meta["process"]["nsPid"] == 1
-    printed = cores.backtrace(program, dump)
+    printed = downloaded_cores.backtrace(program, dump)
     assert "signal SIGSEGV" in printed
     assert re.search(r"#0 .*\bcrash_here\b", printed), printed
-    assert cores.holds(dump, *crashers.HEAP_MARKERS)
+    assert downloaded_cores.holds(dump, *crashers.HEAP_MARKERS)
 
 
 def test_every_kind_of_program_gives_a_whole_core(
@@ -110,41 +110,43 @@ def test_every_kind_of_program_gives_a_whole_core(
         "child": ["/bin/sh", "-c", "/crash/crasher abort; sleep 3600"],
         "divides": ["/crash/crasher", "divide"],
     }
-    uid = pods.crash(tenant, TENANT_NAMESPACE, "menagerie", containers)
+    uid = crashing_pods.crash(tenant, TENANT_NAMESPACE, "menagerie", containers)
     text = (here / "tests/coredumpendpoint_template.yaml").read_text()
     text = text.replace("__NAMESPACE__", TENANT_NAMESPACE).replace("__NAME__", "menagerie")
     tenant("create", "-f", "-", input=text)
     until(
-        "four dumps", lambda: endpoints.dumps(tenant, TENANT_NAMESPACE, "menagerie") >= 4, _STORED_S
+        "four dumps",
+        lambda: coredump_endpoints.dumps(tenant, TENANT_NAMESPACE, "menagerie") >= 4,
+        _STORED_S,
     )
     Transcript(tenant, here).run(
         DOWNLOAD.replace("test-pod", "menagerie").split("?")[0] + ">all.tar.gz"
     )
     Transcript(tenant, here).run("mkdir all && tar -zxf all.tar.gz -C all")
-    found = {dump.meta["container"]: dump for dump in cores.unpacked(here / "all")}
+    found = {dump.meta["container"]: dump for dump in downloaded_cores.unpacked(here / "all")}
     assert found.keys() == containers.keys()
     for dump in found.values():
-        cores.check_whole(dump)
+        downloaded_cores.check_whole(dump)
         assert dump.meta["podUID"] == uid
-        assert cores.holds(dump, *crashers.HEAP_MARKERS)
+        assert downloaded_cores.holds(dump, *crashers.HEAP_MARKERS)
 
-    printed = cores.backtrace(
+    printed = downloaded_cores.backtrace(
         crashers.compiled("crasher_threads", target.crashers), found["threads"]
     )
     assert "signal SIGSEGV" in printed
     assert re.search(r"#0 .*\bcrash_here\b", printed), printed
     assert len(re.findall(r"^Thread \d+ ", printed, re.M)) == 9
 
-    printed = cores.backtrace(PYTHON, found["python"])
+    printed = downloaded_cores.backtrace(PYTHON, found["python"])
     assert "signal SIGSEGV" in printed
     assert "_PyEval_EvalFrameDefault" in printed  # the interpreter, of which Debian keeps names
 
     program = crashers.compiled("crasher", target.crashers)
-    printed = cores.backtrace(program, found["child"])
+    printed = downloaded_cores.backtrace(program, found["child"])
     assert "signal SIGABRT" in printed
     assert re.search(r"\bcrash_here\b", printed), printed
     assert found["child"].meta["process"]["nsPid"] != 1
 
-    assert "signal SIGFPE" in cores.backtrace(program, found["divides"])
-    pods.delete(tenant, TENANT_NAMESPACE, "menagerie")
+    assert "signal SIGFPE" in downloaded_cores.backtrace(program, found["divides"])
+    crashing_pods.delete(tenant, TENANT_NAMESPACE, "menagerie")
     tenant("delete", "coredumpendpoint", "menagerie")

@@ -12,10 +12,10 @@ import time
 
 import pytest
 
-from tests.e2e import controllers, endpoints
 from tests.e2e.conftest import Installed
-from tests.e2e.kubectl import Kubectl
-from tests.e2e.target import Target
+from tests.e2e.support import controllers, coredump_endpoints
+from tests.e2e.support.kubectl import Kubectl
+from tests.e2e.support.target import Target
 
 SKIP = "COREDUMPD_E2E_NO_TEN_MINUTES"
 _LONG_S = 600.0
@@ -46,5 +46,5 @@ def come_and_go(admin: Kubectl) -> None:
     admin("create", "namespace", name)
     count = "count/coredumpendpoints.coredump.fujitsu.com"
     admin("create", "quota", "doors", f"--hard={count}=5", "-n", name)
-    endpoints.create(admin, name, "one", "some-uid")
+    coredump_endpoints.create(admin, name, "one", "some-uid")
     admin("delete", "namespace", name, "--wait=true", "--timeout=60s")

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import conftest, endpoints
+from tests.e2e import conftest
 from tests.e2e.conftest import NAMESPACE, SERVICE, TENANT_NAMESPACE
-from tests.e2e.direct import Server
-from tests.e2e.endpoints import API
-from tests.e2e.kubectl import Kubectl
-from tests.e2e.target import Target
+from tests.e2e.support import coredump_endpoints
+from tests.e2e.support.coredump_endpoints import API
+from tests.e2e.support.direct import Server
+from tests.e2e.support.kubectl import Kubectl
+from tests.e2e.support.target import Target
 from tests.support.waiting import until
 
 OBJECTS = f"{API}/namespaces/{TENANT_NAMESPACE}/coredumpendpoints"
@@ -63,7 +64,7 @@ def test_what_one_server_writes_the_other_lists_and_watches(
     version = listed["metadata"]["resourceVersion"]
     query = f"?watch=true&resourceVersion={version}&timeoutSeconds=20"
     with other.open("GET", OBJECTS + query) as watch:
-        body = endpoints.manifest(TENANT_NAMESPACE, "shared", "some-uid")
+        body = coredump_endpoints.manifest(TENANT_NAMESPACE, "shared", "some-uid")
         status, created = one.ask("POST", OBJECTS, body)
         assert status == 201, created
         event = json.loads(watch.readline())

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import conftest
-from tests.e2e.kubectl import Kubectl
-from tests.e2e.target import Target
+from tests.e2e.support.kubectl import Kubectl
+from tests.e2e.support.target import Target
 from tests.support.node import corepattern
 from tests.support.waiting import until
 

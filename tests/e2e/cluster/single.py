@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.e2e import images
 from tests.e2e.cluster import leftovers
 from tests.e2e.cluster import slot as slots
 from tests.e2e.cluster.assets import Assets
 from tests.e2e.cluster.control import ControlPlane
 from tests.e2e.cluster.daemons import Daemons
 from tests.e2e.cluster.node import Node
+from tests.e2e.support import images
 from tests.support.waiting import Failed
 
 Say = Callable[[str], None]

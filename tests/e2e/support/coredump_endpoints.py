@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.e2e.kubectl import Kubectl
+from tests.e2e.support.kubectl import Kubectl
 
 API = "/apis/coredump.fujitsu.com/v1alpha1"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tests.e2e.images import CRASHERS
-from tests.e2e.kubectl import Kubectl
+from tests.e2e.support.images import CRASHERS
+from tests.e2e.support.kubectl import Kubectl
 from tests.support.waiting import until
 
 _IMAGE = CRASHERS.removeprefix("docker.io/")

@@ -6,9 +6,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.e2e.kubectl import Kubectl
+from tests.e2e.support.kubectl import Kubectl
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[3]
 
 
 class Transcript:

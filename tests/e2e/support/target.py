@@ -17,12 +17,12 @@ from pathlib import Path
 
 import yaml
 
-from tests.e2e import images
 from tests.e2e.cluster import single
-from tests.e2e.kubectl import Kubectl
+from tests.e2e.support import images
+from tests.e2e.support.kubectl import Kubectl
 from tests.support import crashers
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 IMAGE = ROOT / "dist/coredumpd.oci.tar"
 NEITHER = (
     "neither KUBEBUILDER_ASSETS (a directory with kube-apiserver, kube-controller-manager,"
