@@ -3,6 +3,8 @@
 A mark is rewritten at every tick by one of the replicas: its revision is that of the tick before.
 No clock is compared, and a restart forgets nothing
 (the idea: k8s.io/apiserver/pkg/storage/etcd3/compact.go). Runs in a thread of its own.
+
+Tested in: tests/contract/objects/test_compaction.py
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""From a URL to the engine of API objects."""
+"""From a URL to the engine of API objects.
+
+Tested in: tests/contract/objects/test_open.py
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 The model is etcd's: every write takes the next revision of the whole store, a key's revision is
 its compare-and-swap token, and history back to the last compaction can be read and watched. Values
 are bytes; what they mean is the caller's business. Every call blocks; daemons run it in a thread.
+
+Tested in: tests/contract/objects/test_engine.py
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 A key is stored below the URL's prefix as it is; etcd's revision is ours. Compare-and-swap is a
 transaction on the key's `mod_revision` (https://etcd.io/docs/v3.6/learning/api/#transaction).
+
+Tested in: tests/contract/objects/test_engine.py
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any
 
 from coredumpd import errors
 from coredumpd.objects import interface
-from coredumpd.objects.etcd import gateway
+from coredumpd.objects.etcd import answers, gateway
 from coredumpd.objects.etcd import watch as etcd_watch
 from coredumpd.settings import sections
 
@@ -21,7 +23,7 @@ _PAGE = 500
 
 
 def open(url: str, access: sections.EtcdSettings) -> EtcdEngine:
-    """The engine for a URL that `settings.objects_url` took. Raises SettingsError."""
+    """The engine for a URL that `values.objects_url` accepts. Raises SettingsError."""
     scheme, _, rest = url.partition("://")
     hosts, _, prefix = rest.partition("/")
     plain = scheme == "etcd+http"
@@ -66,12 +68,12 @@ class EtcdEngine:
             body = {"key": self._encode(start), "range_end": end, "limit": str(size)}
             answer = self._etcd.ask("kv/range", body | {"revision": str(revision)})
             revision = revision or int(answer["header"]["revision"])
-            found = [self._item(kv) for kv in answer.get("kvs", ())]
-            items += found
-            remaining = int(answer.get("count", 0)) - len(found)
-            if remaining <= 0 or not found or len(items) == limit:
+            page = [self._item(kv) for kv in answer.get("kvs", ())]
+            items += page
+            remaining = int(answer.get("count", 0)) - len(page)
+            if remaining <= 0 or not page or len(items) == limit:
                 return interface.Page(items, revision, max(0, remaining))
-            start = found[-1].key + "\0"
+            start = page[-1].key + "\0"
 
     def update(self, key: str, value: bytes, revision: int) -> int:
         """See `objects.Engine.update`."""
@@ -87,7 +89,7 @@ class EtcdEngine:
 
     def compact(self, revision: int) -> None:
         """See `objects.Engine.compact`. Compacts the whole etcd: it has no other kind."""
-        # Older than the last compaction, or to come, is promised to be a no-op.
+        # The contract: compacting below an older or a future revision does nothing.
         with contextlib.suppress(errors.Expired, errors.BadRequest):
             self._etcd.ask("kv/compaction", {"revision": str(revision)})
 
@@ -116,12 +118,12 @@ class EtcdEngine:
         try:
             body = {"compare": [compare], "success": [change]}
             answer = self._etcd.ask("kv/txn", body, repeatable=False)
-        except gateway.Lost as lost:
+        except answers.Lost as lost:
             return self._settle(key, expected, value, lost)
         return int(answer["header"]["revision"]) if answer.get("succeeded") else None
 
     def _settle(
-        self, key: str, expected: int, value: bytes | None, lost: gateway.Lost
+        self, key: str, expected: int, value: bytes | None, lost: answers.Lost
     ) -> int | None:
         item, now = self._read(key)
         if item is None and value is None:
@@ -135,8 +137,8 @@ class EtcdEngine:
     def _read(self, key: str) -> tuple[interface.Item | None, int]:
         """The key, and the revision of the last write to anything."""
         answer = self._etcd.ask("kv/range", {"key": self._encode(key)})
-        found = answer.get("kvs")
-        return self._item(found[0]) if found else None, int(answer["header"]["revision"])
+        kvs = answer.get("kvs")
+        return self._item(kvs[0]) if kvs else None, int(answer["header"]["revision"])
 
     def _item(self, kv: Mapping[str, str]) -> interface.Item:
         key = base64.b64decode(kv["key"]).decode("utf-8", "surrogateescape")

@@ -1,4 +1,7 @@
-"""A watch of etcd: one connection, read by one thread, reopened where it stood."""
+"""A watch of etcd: one connection, read by one thread, resumed after a break.
+
+Tested in: tests/integration/objects/test_failures.py
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,8 @@ _SILENCE_S_MAX = 30.0
 class EtcdWatch:
     """See `objects.Watch`. Watches all of ours and keeps what is under `prefix`.
 
-    So any write of ours, such as the compactor's, moves an idle watch forward, and it need not
-    fall behind the compaction to be told Expired when it has to reconnect.
+    So any write of ours, such as the compactor's, moves an idle watch forward: it does not fall
+    behind the compaction, and reconnecting does not raise Expired.
     """
 
     def __init__(self, etcd: gateway.Gateway, root: str, prefix: str, after: int) -> None:
@@ -38,7 +41,7 @@ class EtcdWatch:
         self._stream: _Stream | None = None
         self._fragments: list[Mapping[str, Any]] = []
         self._closed = False
-        self._heard = 0.0
+        self._last_message_s = 0.0
 
     @property
     def revision(self) -> int:
@@ -57,11 +60,11 @@ class EtcdWatch:
             except queue.Empty:
                 self._check_silence(self._stream)
                 return ()
-            self._heard = time.monotonic()
+            self._last_message_s = time.monotonic()
             if isinstance(message, _End):
                 self._drop()
                 if reopened:
-                    raise errors.Unavailable(f"the watch of etcd broke: {message.why}")
+                    raise errors.Unavailable(f"the watch of etcd broke: {message.reason}")
                 reopened = True
                 continue
             if events := self._take(message):
@@ -77,7 +80,7 @@ class EtcdWatch:
         def encode(text: str) -> str:
             return base64.b64encode(text.encode()).decode()
 
-        wanted = {
+        create_request = {
             "key": encode(self._root + "/"),
             "range_end": encode(interface.after_prefix(self._root + "/")),
             "start_revision": str(self._after + 1),
@@ -85,15 +88,15 @@ class EtcdWatch:
             "progress_notify": True,
             "fragment": True,
         }
-        stream = _Stream(*self._etcd.stream("watch", {"create_request": wanted}))
-        self._heard = time.monotonic()
+        stream = _Stream(*self._etcd.stream("watch", {"create_request": create_request}))
+        self._last_message_s = time.monotonic()
         return stream
 
     def _check_silence(self, stream: _Stream) -> None:
-        """A member that hangs keeps the connection and says nothing: ask it something."""
+        """Ask a silent member something: one that hangs keeps the connection and sends nothing."""
         now = time.monotonic()
-        if now - self._heard > _SILENCE_S_MAX:
-            self._heard = now
+        if now - self._last_message_s > _SILENCE_S_MAX:
+            self._last_message_s = now
             if not self._etcd.answers(stream.endpoint):
                 self._drop()
 
@@ -106,8 +109,7 @@ class EtcdWatch:
     def _take(self, line: bytes) -> Sequence[interface.Event]:
         """The events under our prefix of one message, which may be none."""
         try:
-            told = json.loads(line)
-            result = told["result"]
+            result = json.loads(line)["result"]
         except (ValueError, KeyError) as error:
             self._drop()
             raise errors.Unavailable(f"etcd ends the watch: {line[:300]!r}") from error
@@ -119,15 +121,15 @@ class EtcdWatch:
         self._fragments += result.get("events", ())
         if result.get("fragment") or result.get("created"):
             return ()
-        seen, self._fragments = self._fragments, []
-        # Without events it is about progress: nothing is missing up to the header's revision.
-        last = seen[-1]["kv"]["mod_revision"] if seen else result["header"]["revision"]
-        events = [event for event in map(self._event, seen) if event is not None]
+        events, self._fragments = self._fragments, []
+        # A message without events reports progress: no event is missing up to its revision.
+        last = events[-1]["kv"]["mod_revision"] if events else result["header"]["revision"]
+        ours = [event for event in map(self._event, events) if event is not None]
         self._after = max(self._after, int(last))
-        return events
+        return ours
 
-    def _event(self, told: Mapping[str, Any]) -> interface.Event | None:
-        kv, before = told["kv"], told.get("prev_kv")
+    def _event(self, event: Mapping[str, Any]) -> interface.Event | None:
+        kv, before = event["kv"], event.get("prev_kv")
         key = base64.b64decode(kv["key"]).decode("utf-8", "surrogateescape")
         key = key.removeprefix(self._root)
         if not key.startswith(self._prefix):
@@ -141,17 +143,17 @@ class EtcdWatch:
         if previous is None:
             self._drop()
             raise errors.Expired(f"revision {revision - 1} has been compacted; list again")
-        if told.get("type") == "DELETE":
+        if event.get("type") == "DELETE":
             return interface.Event("DELETED", key, previous, revision, previous)
         value = base64.b64decode(kv.get("value", ""))
         return interface.Event("MODIFIED", key, value, revision, previous)
 
 
 class _End:
-    """The last thing a stream says."""
+    """The last message of a stream: why it has ended."""
 
-    def __init__(self, why: object) -> None:
-        self.why = why
+    def __init__(self, reason: object) -> None:
+        self.reason = reason
 
 
 class _Stream:
@@ -166,7 +168,7 @@ class _Stream:
         self._thread.start()
 
     def close(self) -> None:
-        """End the connection and the thread that reads it, and wake who waits for a message."""
+        """End the connection and the thread that reads it, and wake the reader of `messages`."""
         self._closed.set()
         with contextlib.suppress(queue.Full):
             self.messages.put_nowait(_End("closed"))
@@ -174,7 +176,7 @@ class _Stream:
             self._response.shutdown()
 
     def _read(self) -> None:
-        why: object = "closed by etcd"
+        reason: object = "closed by etcd"
         rest = b""
         try:
             for chunk in self._response.read_chunked():
@@ -184,13 +186,13 @@ class _Stream:
                 if self._closed.is_set():
                     break
                 if len(rest) > _MESSAGE_BYTES_MAX:
-                    why = f"a message of more than {_MESSAGE_BYTES_MAX} bytes"
+                    reason = f"a message of more than {_MESSAGE_BYTES_MAX} bytes"
                     break
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            why = error
+            reason = error
         finally:
             self._response.close()
-        self._put(_End(why))
+        self._put(_End(reason))
 
     def _put(self, message: bytes | _End) -> None:
         while message and not self._closed.is_set():
