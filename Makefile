@@ -1,4 +1,4 @@
-# The door to everything. Each target works from a fresh clone on a fresh Debian 12 as root.
+# The entry to all tooling. Each target works from a fresh clone on a fresh Debian 12 as root.
 VENV ?= .venv
 PYTHON3 ?= /usr/bin/python3
 PY := $(VENV)/bin/python
@@ -11,7 +11,7 @@ SOURCES := $(shell find coredumpd -name '*.py') build.spec requirements.txt
 export PYTHONDONTWRITEBYTECODE := 1
 APT_STORAGE := ceph-mon ceph-osd ceph-mds ceph-common ceph-fuse radosgw glusterfs-server glusterfs-client
 
-# Debian packages named in $(1), installed if any is missing; says so where it cannot.
+# Install the Debian packages named in $(1) if any is missing; fail with their names if that is not possible.
 define debian
 @missing=; for package in $(1); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
 if [ -n "$$missing" ]; then \
@@ -20,9 +20,9 @@ if [ -n "$$missing" ]; then \
   else echo "these Debian packages are needed and you are not root:$$missing" >&2; exit 1; fi; fi
 endef
 
-# A shared machine may starve a test of its deadline: what failed is tried once more, and said aloud.
+# On a busy machine a test may miss its deadline: failed tests run once more, which is reported.
 define pytest
-$(PY) -m pytest $(1) || { echo "FAILED ABOVE; trying what failed once more"; \
+$(PY) -m pytest $(1) || { echo "FAILED ABOVE; running the failed tests once more"; \
   $(PY) -m pytest $(1) --last-failed --last-failed-no-failures none; }
 endef
 
@@ -47,7 +47,7 @@ $(AZURITE):
 	-$(if $(shell command -v npm),,$(call debian,nodejs npm))
 	-npm install --silent --no-audit --no-fund --prefix .cache/azurite azurite@3.35.0
 
-# Whom the benches measure us against.
+# The peers of the benchmarks.
 debian-bench: debian
 	$(call debian,$(APT_BENCH))
 
@@ -59,7 +59,7 @@ $(READY): requirements.txt requirements-dev.txt | debian
 demo: dist ## the whole way on this machine, no Kubernetes: crash, capture, download, gdb
 	dist/coredumpd demo
 
-# The end-to-end tests hold core_pattern and mostly wait: what does without it runs beside them.
+# The end-to-end tests hold core_pattern and mostly wait: tests that do not need it run beside them.
 BESIDE := tests/unit $(addprefix tests/integration/,server objects storage deploy test_download.py agent/test_outage.py)
 test: debian-etcd verify dist image debian-e2e debian-storage azurite ## everything: unit, contract, integration on source and frozen, e2e
 	@mkdir -p .cache; failed=; \
@@ -72,7 +72,7 @@ test: debian-etcd verify dist image debian-e2e debian-storage azurite ## everyth
 e2e: dist image debian-e2e ## real Kubernetes: KUBEBUILDER_ASSETS=dir, or a cluster by KUBECONFIG
 	$(call pytest,tests/e2e --timeout 900 -o cache_dir=.pytest_cache/e2e)
 
-# Kernels and processors that are not this machine's, in qemu; about 300 MB of packages.
+# Other kernels and processors than this machine's, in qemu; about 300 MB of packages.
 APT_KERNELS := qemu-system-x86 qemu-system-arm cpio
 kernels: dist ## captures on Linux 5.10, 6.1, 6.12 and on arm64, in virtual machines
 	$(call debian,$(APT_KERNELS))

@@ -23,8 +23,9 @@ HERE = Path(__file__).parent
 
 
 def main(names: list[str]) -> int:
-    known = {found.name: importlib.import_module(f"bench.{found.name}") for found in modules()}
-    benchmarks = {name: module for name, module in known.items() if hasattr(module, "run")}
+    names_of_modules = [module.name for module in modules()]
+    imported = {name: importlib.import_module(f"bench.{name}") for name in names_of_modules}
+    benchmarks = {name: module for name, module in imported.items() if hasattr(module, "run")}
     unknown = [name for name in names if name not in benchmarks]
     if unknown:
         print(f"no such benchmark: {' '.join(unknown)}; there are: {' '.join(sorted(benchmarks))}")
@@ -44,22 +45,23 @@ def main(names: list[str]) -> int:
 
 
 def lines(name: str, benchmark: ModuleType) -> Iterator[report.Line]:
-    missing = [need for need in getattr(benchmark, "NEEDS", ()) if not there(need)]
+    missing = [need for need in getattr(benchmark, "NEEDS", ()) if not available(need)]
     if missing:
         return iter([report.skipped(name, f"there is no {' and no '.join(missing)}")])
-    found: Iterator[report.Line] = benchmark.run()
-    return found
+    measured: Iterator[report.Line] = benchmark.run()
+    return measured
 
 
-def there(need: str) -> bool:
+def available(need: str) -> bool:
     if "/" in need:
         return (HERE.parent / need).exists()
     return shutil.which(need, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin") is not None
 
 
 def modules() -> list[pkgutil.ModuleInfo]:
-    found = pkgutil.iter_modules([str(HERE)])
-    return [module for module in found if not module.name.startswith("__")]
+    return [
+        module for module in pkgutil.iter_modules([str(HERE)]) if not module.name.startswith("__")
+    ]
 
 
 if __name__ == "__main__":

@@ -75,10 +75,10 @@ class _Contender:
 
     line: str
     take: Callable[[], int]
-    meanwhile: Callable[[], None] = lambda: None  # what it needs of us for the crash to end
+    meanwhile: Callable[[], None] = lambda: None  # what it needs from us before the crash ends
     rounds: int = ROUNDS
     times_s: list[float] = dataclasses.field(default_factory=list)
-    stored: int = 0
+    stored_bytes: int = 0
 
 
 def run() -> Iterator[report.Line]:
@@ -125,8 +125,8 @@ def _run(directory: Path, stack: contextlib.ExitStack) -> Iterator[report.Line]:
                 yield report.skipped(f"capture by {name}", str(error))
                 crash.end()
                 contender.rounds = 0
-    known = {name: contender for name, contender in contenders.items() if contender.rounds}
-    yield from _lines(ours.size, known)
+    measured = {name: contender for name, contender in contenders.items() if contender.rounds}
+    yield from _lines(ours.size, measured)
     yield from _by_hand(ours.handler, ours.core, ours.size)
 
 
@@ -137,12 +137,12 @@ def _crash(crash: _Crasher, contender: _Contender) -> float:
     crash.begin()
     contender.meanwhile()
     crash.end()
-    contender.stored = contender.take()
+    contender.stored_bytes = contender.take()
     return time.perf_counter() - begun
 
 
 def _turns(contenders: Collection[str]) -> Iterator[tuple[int, str]]:
-    """Whose turn it is in which round: each round begins one contender later."""
+    """Each round and the contender whose turn it is; each round begins one contender later."""
     names = list(contenders)
     for number in range(ROUNDS):
         first = number % len(names)
@@ -150,7 +150,7 @@ def _turns(contenders: Collection[str]) -> Iterator[tuple[int, str]]:
 
 
 class _Crasher:
-    """A process with the heap, a forked child of which crashes whenever it is told to."""
+    """A process with the heap, which forks a child that crashes, on demand."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -160,7 +160,7 @@ class _Crasher:
             text=True,
         )
         self._waits = False
-        assert self._said() == "ready\n"
+        assert self._reply() == "ready\n"
 
     def begin(self) -> None:
         assert self._process.stdin is not None
@@ -171,7 +171,7 @@ class _Crasher:
     def end(self) -> None:
         """Until the child is reaped; the second time it is already."""
         if self._waits:
-            assert self._said() == f"{signal.SIGABRT}\n"
+            assert self._reply() == f"{signal.SIGABRT}\n"
         self._waits = False
 
     def close(self) -> None:
@@ -181,7 +181,7 @@ class _Crasher:
         self._process.wait(timeout=60)
         self._process.stdout.close()
 
-    def _said(self) -> str:
+    def _reply(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline()
 
@@ -227,7 +227,7 @@ def _lines(size: int, contenders: dict[str, _Contender]) -> Iterator[report.Line
     ours = contenders["coredumpd"]
     for name, contender in contenders.items():
         best, middle = min(contender.times_s), statistics.median(contender.times_s)
-        value = f"{best:.2f} s ({middle:.2f}) {contender.stored / 1e6:.0f} MB"
+        value = f"{best:.2f} s ({middle:.2f}) {contender.stored_bytes / 1e6:.0f} MB"
         yield report.Line(f"capture by {name}", value)
     for name, bar in BARS.items():
         if name in contenders:
@@ -235,7 +235,9 @@ def _lines(size: int, contenders: dict[str, _Contender]) -> Iterator[report.Line
             yield report.Line(f"capture: time, against {name}", "", ratio, at_most=bar)
     least = _ratio(contenders["compressing alone"], contenders["cat >/dev/null"])
     yield report.Line("capture: compressing alone, against cat", "", least)
-    yield report.Line("capture: bytes stored, of the core's", "", ours.stored / size, at_most=0.2)
+    yield report.Line(
+        "capture: bytes stored, of the core's", "", ours.stored_bytes / size, at_most=0.2
+    )
 
 
 def _ratio(one: _Contender, other: _Contender) -> float:
@@ -246,7 +248,7 @@ def _ratio(one: _Contender, other: _Contender) -> float:
 
 
 def _by_hand(handler: installed.Installed, core: Path, size: int) -> Iterator[report.Line]:
-    """CPU and memory of the handler, which the kernel does not tell: once more on a pipe."""
+    """CPU and memory of the handler, which the kernel does not report: once more, by a pipe."""
     victim = subprocess.Popen(["sleep", "600"])
     pidfd = os.pidfd_open(victim.pid)
     os.set_inheritable(pidfd, True)

@@ -1,4 +1,4 @@
-"""What compressing a core costs by itself: stdin through the product's own loop, stored nowhere.
+"""The cost of compressing alone: standard input through the product's own loop, stored nowhere.
 
 Run by the kernel for `bench/capture`: no capture can be faster than this beside the same kernel.
 """

@@ -113,8 +113,8 @@ def prepare(server: servers.Server, data: Path) -> str:
     token = (data / "token").read_text().strip()
     headers = {"Authorization": f"Bearer {token}"}
     client = servers.Client(server.port, data / "tls.crt", headers=headers)
-    made = client.ask("POST", URL, {"metadata": {"name": "web-0"}, "spec": {}})
-    assert made.code == 201, made.body
+    reply = client.ask("POST", URL, {"metadata": {"name": "web-0"}, "spec": {}})
+    assert reply.code == 201, reply.body
     return f"https://127.0.0.1:{server.port}{URL}/web-0/dump"
 
 
@@ -145,8 +145,12 @@ def download(url: str, ca: Path, auth: str) -> tuple[int, float, float]:
          "--tlsv1.3", "-o", "/dev/null", "-w", "%{json}", url],
         capture_output=True, check=True,
     ).stdout  # fmt: skip
-    told = json.loads(out)
-    return told["size_download"], told["time_total"], told["time_starttransfer"]
+    statistic = json.loads(out)
+    return (
+        statistic["size_download"],
+        statistic["time_total"],
+        statistic["time_starttransfer"],
+    )
 
 
 def many(server: servers.Server, url: str, ca: Path, auth: str) -> list[report.Line]:
@@ -165,21 +169,21 @@ def many(server: servers.Server, url: str, ca: Path, auth: str) -> list[report.L
             lists.append(download(listing, ca, auth)[1] * 1000)
             time.sleep(0.05)
         assert clients.stdout is not None
-        told = [line.split() for line in clients.stdout.read().splitlines()]
-    assert [int(size) for _, size in told] == [PART_BYTES] * MANY
-    took = sorted(float(seconds) for seconds, _ in told)
+        transfers = [line.split() for line in clients.stdout.read().splitlines()]
+    assert [int(size) for _, size in transfers] == [PART_BYTES] * MANY
+    times_s = sorted(float(seconds) for seconds, _ in transfers)
     grown = (processes.family_peak_bytes(server.process.pid) - alone) / 2**20
-    fair, listed = took[-1] / statistics.median(took), statistics.median(lists)
+    fair, listed = times_s[-1] / statistics.median(times_s), statistics.median(lists)
     name = f"download, {MANY} at once"
     return [
         report.Line(f"{name}: memory grown", f"{grown:.0f} MiB", grown / GROWN_MIB_MAX, at_most=1),
-        report.Line(f"{name}: slowest", f"{took[-1]:.1f} s", fair, at_most=SLOWEST_BAR),
+        report.Line(f"{name}: slowest", f"{times_s[-1]:.1f} s", fair, at_most=SLOWEST_BAR),
         report.Line(f"{name}: a list", f"{listed:.0f} ms", listed / LISTED_MS_MAX, at_most=1),
     ]
 
 
 def real_memory(size: int) -> bytes:
-    """What a core holds: `size` bytes of this interpreter's own memory, full of small objects."""
+    """`size` bytes of this interpreter's own memory, full of small objects, as a core is."""
     kept = [{"id": n, "name": f"object {n}", "at": (n * 0.5, n)} for n in range(size // 400)]
     parts, left = [], size
     with open("/proc/self/mem", "rb", buffering=0) as memory:
@@ -206,5 +210,5 @@ def ancestor(directory: Path) -> tuple[float, float]:
     ended = os.times()
     spent = ended.children_user - begun.children_user
     spent += ended.children_system - begun.children_system
-    stored = isal_zlib.compress(memory, 1)
-    return spent / (len(memory) / 2**30), len(memory) / len(stored)
+    compressed = isal_zlib.compress(memory, 1)
+    return spent / (len(memory) / 2**30), len(memory) / len(compressed)

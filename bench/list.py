@@ -33,11 +33,11 @@ def run() -> Iterator[report.Line]:
         data = Path(name) / "data"
         kind = "frozen" if servers.installed.FROZEN.exists() else "source"
         arguments = ["--standalone", "--data-dir", str(data), "--port", "0"]
-        there = 0
+        count = 0
         (data / "store").mkdir(parents=True)
         for size in STORES:
-            fill(data / "store", there, size)
-            there = size
+            fill(data / "store", count, size)
+            count = size
             with servers.running(kind, arguments, Path(name) / "log") as server:
                 token = (data / "token").read_text().strip()
                 headers = {"Authorization": f"Bearer {token}", "Accept": TABLE}

@@ -101,7 +101,7 @@ def measured(directory: Path, mode: str, timed: str, large: str) -> dict[str, fl
         for _ in range(2):
             begun_and_over(handler, pod, timed)  # warm
         small = [begun_and_over(handler, pod, timed) for _ in range(ROUNDS)]
-        big = [taken(pod, [large, "abort", "0", str(LARGE_BYTES)]) for _ in range(LARGE_ROUNDS)]
+        big = [reaped_s(pod, [large, "abort", "0", str(LARGE_BYTES)]) for _ in range(LARGE_ROUNDS)]
         before = len(handler.entries())
         begun = time.monotonic()
         storm = [pod.start([large, "abort", "0", str(STORM_BYTES)], cwd="/") for _ in range(STORM)]
@@ -121,11 +121,11 @@ def measured(directory: Path, mode: str, timed: str, large: str) -> dict[str, fl
 
 def begun_and_over(handler: installed.Installed, pod: pods.Pod, timed: str) -> tuple[float, float]:
     """Seconds from the crash until its capture is there, and until its process is reaped."""
-    known = ids(handler)
+    before = ids(handler)
     process = pod.start([timed], cwd="/", stdout=subprocess.PIPE)
     with contextlib.closing(process.stdout):
         crashed = int(process.stdout.readline()) / 1e9
-    while not ids(handler) - known:
+    while not ids(handler) - before:
         pass  # a busy loop for a few milliseconds is what the measurement costs
     seen = time.monotonic()
     process.wait()
@@ -136,7 +136,7 @@ def ids(handler: installed.Installed) -> set[str]:
     return {name.removesuffix(".part") for name in os.listdir(handler.spool)}
 
 
-def taken(pod: pods.Pod, command: list[str]) -> float:
+def reaped_s(pod: pods.Pod, command: list[str]) -> float:
     begun = time.monotonic()
     pod.start(command, cwd="/").wait()
     return time.monotonic() - begun

@@ -35,5 +35,5 @@ class Line:
 
 
 def skipped(name: str, why: str) -> Line:
-    """What could not be measured, said loudly; it is no missed bar."""
+    """A line for a quantity that could not be measured; it is not a missed bar."""
     return Line(f"{name}: SKIPPED, {why}", "")

@@ -65,17 +65,17 @@ def _directory(directory: Path) -> Iterator[report.Line]:
     root = directory / "store"
     root.mkdir()
     measured = {}
-    made, began = 0, time.monotonic()
+    count, began = 0, time.monotonic()
     for size in SIZES:
         template = _Template(directory)
-        for number in range(made, size):
+        for number in range(count, size):
             template.link(root / synthetic.place(number))
-        made = size
+        count = size
         measured[size] = {name: child(root.as_uri(), name) for name in OPERATIONS}
-        found, find_s = timed(
+        done, find_s = timed(
             lambda: subprocess.run(FIND, cwd=root, capture_output=True, check=True)
         )
-        assert found.stdout.count(b"\n") == size
+        assert done.stdout.count(b"\n") == size
         measured[size]["find"] = {"seconds": find_s}
         yield from _lines(f"store file:// {size:.0e}".replace("e+0", "e"), size, measured[size])
     took = time.monotonic() - began
@@ -106,19 +106,21 @@ def _bucket() -> Iterator[report.Line]:
         core, meta = _Template(Path(directory)).contents
 
         def put(number: int) -> None:
-            where = synthetic.place(number)
-            client.put(f"{where}/core.gz", core, use_multipart=False)
-            client.put(f"{where}/meta.json", meta, use_multipart=False)
+            path = synthetic.place(number)
+            client.put(f"{path}/core.gz", core, use_multipart=False)
+            client.put(f"{path}/meta.json", meta, use_multipart=False)
 
-        measured, made = {}, 0
+        measured, count = {}, 0
         for size in BUCKET_SIZES:
             began = time.monotonic()
             with futures.ThreadPoolExecutor(PUTTERS) as pool:
-                for first in range(made, size, PUT_AT_ONCE):  # a future each: not a million at once
+                for first in range(
+                    count, size, PUT_AT_ONCE
+                ):  # a future each: not a million at once
                     list(pool.map(put, range(first, min(first + PUT_AT_ONCE, size))))
-            rate = (size - made) / (time.monotonic() - began)
+            rate = (size - count) / (time.monotonic() - began)
             memory = processes.resident_bytes(cluster.child("ceph-osd").pid) / 2**20
-            made = size
+            count = size
             measured[size] = {name: child("s3://bench", name, endpoint) for name in OPERATIONS}
             yield report.Line(
                 f"store s3:// {size} dumps put", f"{rate:.0f}/s, OSD {memory:.0f} MiB"
@@ -198,18 +200,18 @@ class _Template:
         self._used = LINKS_MAX
         self._serial = time.monotonic_ns()
 
-    def link(self, where: Path) -> None:
+    def link(self, directory: Path) -> None:
         if self._used >= LINKS_MAX:
             self._used, self._serial = 0, self._serial + 1
             for name, data in zip(("core.gz", "meta.json"), self.contents, strict=True):
                 (self._directory / f"{name}.{self._serial}").write_bytes(data)
         self._used += 1
         try:
-            os.mkdir(where)
+            os.mkdir(directory)
         except FileNotFoundError:
-            os.makedirs(where)
+            os.makedirs(directory)
         for name in ("core.gz", "meta.json"):
-            os.link(self._directory / f"{name}.{self._serial}", where / name)
+            os.link(self._directory / f"{name}.{self._serial}", directory / name)
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -228,22 +230,22 @@ def child(url: str, operation: str, endpoint: str = "") -> dict[str, Any]:
     return answer
 
 
-def _namespace(where: Any) -> None:
-    assert sum(1 for _ in where.list(layout.Prefix("team-000000"))) == synthetic.PER_NAMESPACE
+def _namespace(store: Any) -> None:
+    assert sum(1 for _ in store.list(layout.Prefix("team-000000"))) == synthetic.PER_NAMESPACE
 
 
-def _accounting(where: Any) -> None:
+def _accounting(store: Any) -> None:
     from coredumpd.storetool import usage
 
-    usage.count(where, None, 1)
+    usage.count(store, None, 1)
 
 
-def _collect(where: Any) -> None:
+def _collect(store: Any) -> None:
     """A collecting pass without the deletions: loops looked for, victims chosen."""
     from coredumpd.server.retention import crash_loops, eviction, listing
     from coredumpd.settings import sections
 
-    groups = listing.Namespaces(where.files())
+    groups = listing.Namespaces(store.files())
     while (group := groups.next()) is not None:
         assert not list(crash_loops.crowded(group[1], sections.CrashLoopSettings()))
         quota = sum(dump.size for dump in group[1]) * 9 // 10
@@ -261,12 +263,12 @@ def main(url: str, operation: str, endpoint: str) -> None:
     from coredumpd.settings import sections
     from coredumpd.store import engines as stores
 
-    where = stores.open_store(url, sections.BucketSettings(endpoint=endpoint or None))
-    next(iter(where.files(layout.Prefix("team-000000"))), None)  # imports and the first connection
+    store = stores.open_store(url, sections.BucketSettings(endpoint=endpoint or None))
+    next(iter(store.files(layout.Prefix("team-000000"))), None)  # imports and the first connection
     before = processes.peak_bytes(os.getpid()) // processes.KIB
     rounds = ROUNDS if operation == "namespace" else 1
     began_cpu_s = time.process_time()
-    seconds = [timed(lambda: OPERATIONS[operation](where))[1] for _ in range(rounds)]
+    seconds = [timed(lambda: OPERATIONS[operation](store))[1] for _ in range(rounds)]
     cpu_s = (time.process_time() - began_cpu_s) / rounds
     peak = processes.peak_bytes(os.getpid()) // processes.KIB
     memory = {"kib": peak - before, "peak_kib": peak}

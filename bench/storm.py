@@ -213,11 +213,11 @@ class _Storm:
 @contextlib.contextmanager
 def storm(pod: pods.Pod, program: Path, count: int) -> Iterator[_Storm]:
     """A storm about to break; its processes are gone when the block ends."""
-    made = _Storm(pod, program, count)
+    crashes = _Storm(pod, program, count)
     try:
-        yield made
+        yield crashes
     finally:
-        for process in made.processes:
+        for process in crashes.processes:
             process.kill()
             process.wait()
 
@@ -229,8 +229,8 @@ def probing() -> Iterator[list[float]]:
     command = [sys.executable, "-I", "-S", "-c", _PROBE]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as probe:
         yield took
-        said, _ = probe.communicate(b".")
-    took += json.loads(said)
+        output, _ = probe.communicate(b".")
+    took += json.loads(output)
 
 
 def _spread(took: list[float]) -> str:

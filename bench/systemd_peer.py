@@ -57,8 +57,10 @@ class Peer:
         self._script.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {program} "$@"\n')
         self._script.chmod(0o755)
         conf = next(_UNPACKED.rglob("sysctl.d/50-coredump.conf")).read_text()
-        theirs = next(line for line in conf.splitlines() if line.startswith("kernel.core_pattern="))
-        self.line = f"|{self._script} {theirs.partition(' ')[2]}"
+        setting = next(
+            line for line in conf.splitlines() if line.startswith("kernel.core_pattern=")
+        )
+        self.line = f"|{self._script} {setting.partition(' ')[2]}"
 
     def receive(self) -> None:
         """Take the core that the kernel's helper hands over; returns when the receiver has exited.
@@ -87,8 +89,8 @@ class Peer:
         for core in cores:
             core.unlink()
         if not stored:
-            said = self._log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise Missing(f"it stored nothing and said {said}; see also the kernel's log")
+            last_line = self._log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise Missing(f"it stored nothing and said {last_line}; see also the kernel's log")
         return stored
 
 

@@ -1,4 +1,4 @@
-"""What a thousand idle watchers cost a server: memory and CPU each, and one event to all of them.
+"""The cost of a thousand idle watchers: memory and CPU each, and one event to all of them.
 
 The peer holds as many TLS connections with Python's `ssl` and does nothing else: no server in
 Python can cost less. Memory is resident; CPU is user and system, while nobody writes.

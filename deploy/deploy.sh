@@ -1,5 +1,5 @@
 #!/bin/sh
-# Write what an installation of coredumpd needs: certificates and one YAML. Applies nothing.
+# Write the certificates and the YAML of an installation of coredumpd. Applies nothing.
 # deploy/deploy.md explains every part of it.
 set -eu
 umask 077
@@ -59,7 +59,7 @@ fail() {
 
 newline='
 '
-# check NAME VALUE RULE PATTERN: all of the value must match the extended regular expression.
+# check NAME VALUE RULE PATTERN: the whole value must match the extended regular expression.
 check() {
     case $2 in
     *"$newline"* | */../* | */..) fail "$1: '$2': must not hold a newline or '..'" ;;
@@ -322,7 +322,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:
 subjects:
   - {kind: ServiceAccount, name: coredumpd-server, namespace: $namespace}
 ---
-# It reads which front proxy to believe (ConfigMap extension-apiserver-authentication).
+# It reads which front proxy to trust (ConfigMap extension-apiserver-authentication).
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata: {name: "coredumpd:server:auth-reader", namespace: kube-system}
@@ -330,7 +330,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: extension-apise
 subjects:
   - {kind: ServiceAccount, name: coredumpd-server, namespace: $namespace}
 ---
-# It looks up which pods and namespaces there are: whose dumps are whose, and which can go.
+# It looks up the pods and namespaces, to know the owner of each dump and which dumps to remove.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: "coredumpd:server"}
@@ -346,14 +346,14 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "coredum
 subjects:
   - {kind: ServiceAccount, name: coredumpd-server, namespace: $namespace}
 ---
-# One server of several collects garbage: the one that holds this lease.
+# The server that holds this lease is the leader: it alone removes dumps.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: coredumpd-server, namespace: $namespace}
 rules:
   - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}
   - {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [coredumpd-collector], verbs: [get, update]}
-  # It tells the agents which namespaces' quotas are reached (onQuota: reject).
+  # It publishes, for the agents, the namespaces that have reached their quota (onQuota: reject).
   - {apiGroups: [""], resources: [configmaps], resourceNames: [coredumpd-quota], verbs: [update]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -363,7 +363,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: coredumpd-serve
 subjects:
   - {kind: ServiceAccount, name: coredumpd-server, namespace: $namespace}
 ---
-# The agent confirms which pod crashed, and tells the pod's owner by an Event.
+# The agent confirms which pod crashed, and writes an Event on the pod.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: "coredumpd:agent"}
@@ -371,7 +371,7 @@ rules:
   - {apiGroups: [""], resources: [pods], verbs: [get, list, watch]}
   - {apiGroups: [""], resources: [namespaces], verbs: [get, list, watch]} # their annotations
   - {apiGroups: [""], resources: [nodes], verbs: [get]}
-  # To whom a namespace's cores are encrypted, where it says so; no other ConfigMap.
+  # The keys to which a namespace's cores are encrypted; no other ConfigMap.
   - {apiGroups: [""], resources: [configmaps], resourceNames: [coredump-recipients], verbs: [get]}
   - {apiGroups: [""], resources: [events], verbs: [create, patch]}
 $(upload_rule)
@@ -383,7 +383,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "coredum
 subjects:
   - {kind: ServiceAccount, name: coredumpd-agent, namespace: $namespace}
 ---
-# When told to stop, it restores core_pattern only if its own DaemonSet is being deleted.
+# On SIGTERM it restores core_pattern only if its own DaemonSet is being deleted.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: coredumpd-agent, namespace: $namespace}
@@ -398,7 +398,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: coredumpd-agent
 subjects:
   - {kind: ServiceAccount, name: coredumpd-agent, namespace: $namespace}
 ---
-# What people may do, added to the built-in roles view, edit and admin.
+# The rights of people, added to the built-in roles view, edit and admin.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:
@@ -585,7 +585,7 @@ $(
 ---
 END
     [ "$replicas" = 1 ] || cat <<END
-# Draining nodes leaves one server: an APIService without any blocks namespace deletion everywhere.
+# Draining nodes leaves one server: an APIService without a server blocks all namespace deletion.
 apiVersion: $pdb_api
 kind: PodDisruptionBudget
 metadata: {name: coredumpd-server, namespace: $namespace}

@@ -82,7 +82,7 @@ def libraries(binaries: Iterable[Path], search: Path | None = None) -> set[str]:
 
     Asks the loader itself (ldd). Raises ValueError naming a library that is not there.
     """
-    found: set[str] = set()
+    paths: set[str] = set()
     environment = dict(os.environ, LC_ALL="C")
     if search is not None:
         environment["LD_LIBRARY_PATH"] = str(search)
@@ -92,9 +92,9 @@ def libraries(binaries: Iterable[Path], search: Path | None = None) -> set[str]:
         )
         if "not found" in listed.stdout:
             raise ValueError(f"{binary} needs a library that is not here:\n{listed.stdout}")
-        found.update(_LDD_LINE.findall(listed.stdout))
+        paths.update(_LDD_LINE.findall(listed.stdout))
     inside = f"{search}/"
-    return {path for path in found if search is None or not path.startswith(inside)}
+    return {path for path in paths if search is None or not path.startswith(inside)}
 
 
 def is_elf(path: Path) -> bool:

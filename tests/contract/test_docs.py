@@ -179,11 +179,11 @@ def test_every_relative_link_leads_to_a_file(page: Path) -> None:
 @pytest.mark.parametrize("page", tracked("*.md"), ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_test_that_a_page_names_is_there(page: Path) -> None:
     files = [path for path in tracked("tests/*.py") if path.name.startswith("test_")]
-    there = {path.stem for path in files}
+    names = {path.stem for path in files}
     for path in files:
-        there |= set(re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE))
+        names |= set(re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE))
     named = set(re.findall(r"\btest_\w+", page.read_text()))
-    assert named - there == set()
+    assert named - names == set()
 
 
 def test_every_module_says_what_it_is_for() -> None:
