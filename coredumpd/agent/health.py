@@ -1,4 +1,4 @@
-"""What the agent serves: `/metrics` for Prometheus, `/healthz` for the kubelet. Nothing secret."""
+"""Serves `/metrics` for Prometheus and `/healthz` for the kubelet; neither is secret."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class _Health(tornado.web.RequestHandler):
         self._problems = problems
 
     def get(self) -> None:
-        found = self._problems()
-        self.set_status(503 if found else 200)
+        problems = self._problems()
+        self.set_status(503 if problems else 200)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish("\n".join(found or ["ok"]) + "\n")
+        self.finish("\n".join(problems or ["ok"]) + "\n")
 
 
 def serve(
     port: int, measure: Callable[[], bytes], problems: Callable[[], list[str]]
 ) -> tuple[tornado.httpserver.HTTPServer, int]:
-    """Listen on `port` (0: any); the server and its port. Raises SettingsError if it is taken."""
+    """Listen on `port` (0: any); return server and port. Raises SettingsError if it is taken."""
     application = tornado.web.Application(
         [
             ("/metrics", _Metrics, {"measure": measure}),

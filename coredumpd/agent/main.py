@@ -1,4 +1,7 @@
-"""`coredumpd agent run | install | uninstall`."""
+"""`coredumpd agent run | install | uninstall`.
+
+Tested in: tests/integration/agent/test_core_pattern.py
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 
 from coredumpd import log
 from coredumpd.agent import daemon
-from coredumpd.agent.node import install
+from coredumpd.agent.node import install, sysctls
 from coredumpd.agent.tenants import policy_file
 from coredumpd.formats import host_dir as host_dirs
 from coredumpd.formats import names
@@ -53,16 +56,16 @@ def _install(arguments: argparse.Namespace, settings: sections.Settings, host_di
     policy_file.write(host_dir, settings.policy, arguments.node_name)
     line = install.install(host_dir)
     if not arguments.print_pattern:
-        kernel = daemon.core_sysctls(host_dir, settings.agent, line)
-        kernel.save_original()
-        kernel.apply()
+        core_sysctls = sysctls.from_settings(host_dir, settings.agent, line)
+        core_sysctls.save_original()
+        core_sysctls.apply()
     install.remove_old(host_dir)
     print(line)
     return 0
 
 
 def _uninstall(agent: sections.AgentSettings, host_dir: Path) -> int:
-    print(daemon.core_sysctls(host_dir, agent, "").restore())
+    print(sysctls.from_settings(host_dir, agent, "").restore())
     left = install.remove_all(host_dir)
     print(f"removed the handler from {host_dir}")
     if left:

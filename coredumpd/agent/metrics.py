@@ -1,4 +1,7 @@
-"""What the agent counts. Label values come from our own vocabulary, so the sets are bounded."""
+"""The agent's metrics. Label values come from our own vocabulary, so the sets are bounded.
+
+Tested in: tests/integration/agent/test_ship.py
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,10 @@ class Metrics:
         self.set_aside = counter("set_aside", "spool entries that can never be shipped")
         self.folded = counter("folded", "crashes of a loop that are only counted")
         self.spool_entries = gauge("spool_entries", "dumps waiting in the spool")
-        self.stuck_s = gauge("ship_failing_seconds", "for how long a dump has failed to ship")
+        self.stuck_s = gauge("ship_failing_seconds", "seconds for which a dump has failed to ship")
         self.silent_s = gauge(
-            "ship_silent_seconds", "for how long a commit at work has taken no byte of its dump"
+            "ship_silent_seconds",
+            "seconds for which a running commit has taken no byte of its dump",
         )
         self.events_dropped = counter("events_dropped", "Kubernetes Events not sent")
         prometheus_client.Info(prefix + "build", "this program", registry=registry).info(

@@ -1,9 +1,11 @@
 """Capture by socket: the listening socket, the listener process, and core_pattern between them.
 
 The listener is the installed handler (`handle --listen`), started on the host, so capturing shares
-neither memory nor fate with the agent. The socket is held here as well: when a listener dies, who
-waits in its queue waits for the next one. core_pattern names the socket only while a listener has
+neither memory nor fate with the agent. The socket is held here as well: when a listener dies, the
+crashes in its queue wait for the next one. core_pattern names the socket only while a listener has
 answered within the last seconds; at every other moment it runs the pipe handler.
+
+Tested in: tests/integration/agent/test_capture_socket.py
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from coredumpd import errors
+from coredumpd import aiokit, errors
 from coredumpd.agent import metrics
 from coredumpd.agent.node import host_namespaces, install, sysctls
 from coredumpd.formats import core_pattern
@@ -26,14 +28,14 @@ CORE_MODES = Path("/proc/sys/kernel/core_modes")  # Linux 6.16
 QUEUE_MAX = 4096  # more crashes at once lose their cores; net.core.somaxconn may be lower
 ASK_EVERY_S = 2.0
 ANSWER_S = 5.0  # a listener that hangs holds up every crash: it is replaced
-STOP_S = 5.0  # then the listener drains by itself
+STOP_S = 5.0  # then the listener finishes by itself
 RESTART_S_MIN, RESTART_S_MAX = 0.1, 60.0
 _ALIVE = b"."
 _log = logging.getLogger(__name__)
 
 
 def problem(host_dir: Path) -> str | None:
-    """Why this node cannot capture by socket; None when nothing speaks against trying.
+    """Why this node cannot capture by socket; None when it seems possible.
 
     Older kernels accept any string as core_pattern, so what they accept proves nothing: only the
     kernel's own list of modes does.
@@ -52,41 +54,55 @@ def problem(host_dir: Path) -> str | None:
     return None
 
 
-class Listening:
-    """Runs the listener and points core_pattern at its socket. All of it on the loop."""
+def require(host_dir: Path) -> None:
+    """Raises SettingsError when this node cannot capture by socket."""
+    obstacle = problem(host_dir)
+    if obstacle is not None:
+        cause = errors.Cause("agent.capture", "socket", obstacle)
+        raise errors.SettingsError("the configuration does not fit this node:", (cause,))
+
+
+class CaptureSocket:
+    """Runs the listener and points core_pattern at its socket. Belongs to the event loop."""
 
     def __init__(
-        self, host_dir: Path, settings: sysctls.CoreSysctls, workers: int, counters: metrics.Metrics
+        self,
+        host_dir: Path,
+        core_sysctls: sysctls.CoreSysctls,
+        workers: int,
+        counters: metrics.Metrics,
     ) -> None:
         self._host_dir = host_dir
         self._path = host_dir / host_dirs.CAPTURE_SOCKET
-        self._kernel = settings
-        self._pipe = settings.pattern
+        self._sysctls = core_sysctls
+        self._pipe = core_sysctls.pattern
         self._workers = workers
         self._metrics = counters
-        self._listening = self._listen()
+        self._socket = self._listen()
         self._listener: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._job: asyncio.Task[None] | None = None
 
     def _listen(self) -> socket.socket:
-        """A socket nobody else's crash can meet half made: bound aside, then renamed."""
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        """Bind under another name, then rename: no crash meets a socket that does not listen."""
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         aside = self._path.with_suffix(".new")
         with contextlib.suppress(FileNotFoundError):  # the usual case
             aside.unlink()
-        made.bind(str(aside))
+        listening.bind(str(aside))
         aside.chmod(0o600)
-        made.listen(QUEUE_MAX)
+        listening.listen(QUEUE_MAX)
         aside.rename(self._path)
-        return made
+        return listening
 
     async def start(self) -> None:
-        """The first listener, and core_pattern. Raises what the kernel refused."""
+        """Start the first listener, set core_pattern. Raises what the kernel refused."""
         await self._begin()
 
     async def run(self) -> None:
-        """For ever: replace a listener that ends or hangs, the pipe handler standing in."""
-        pause_s = RESTART_S_MIN
+        """Replace, for ever, a listener that ends or hangs; meanwhile the pipe handler captures."""
+        self._job = asyncio.current_task()
+        backoff = aiokit.Backoff(RESTART_S_MIN, RESTART_S_MAX, jitter=0.0)
         while True:
             began = asyncio.get_running_loop().time()
             try:
@@ -96,13 +112,15 @@ class Listening:
                 self._metrics.listener_failures.inc()
                 self._end()
             if asyncio.get_running_loop().time() - began > RESTART_S_MAX:
-                pause_s = RESTART_S_MIN
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, RESTART_S_MAX)
+                backoff.reset()
+            await asyncio.sleep(backoff.next())
 
     async def stop(self) -> None:
-        """Hand back, let the listener serve who is queued, and leave it to that after STOP_S."""
-        self._hand_back()
+        """Return to the pipe handler; give the listener STOP_S to serve queued crashes."""
+        if self._job is not None:
+            self._job.cancel()
+            await asyncio.wait([self._job])
+        self._use_pipe()
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -115,7 +133,7 @@ class Listening:
                         await asyncio.sleep(0.05)
             if self._listener.returncode is None:
                 _log.info("captures are still running; the listener ends when they have")
-        self._listening.close()
+        self._socket.close()
 
     async def _begin(self) -> socket.socket:
         control, theirs = socket.socketpair()
@@ -123,10 +141,10 @@ class Listening:
         self._control = control
         with theirs:
             self._listener = host_namespaces.call(self._spawn, theirs)
-        await _heard(control, ANSWER_S)
-        self._kernel.use(core_pattern.render_socket(str(self._host_dir)))
-        self._kernel.apply()
-        _log.info("core_pattern is %s, listener %d", self._kernel.pattern, self._listener.pid)
+        await _receive(control, ANSWER_S)
+        self._sysctls.use(core_pattern.render_socket(str(self._host_dir)))
+        self._sysctls.apply()
+        _log.info("core_pattern is %s, listener %d", self._sysctls.pattern, self._listener.pid)
         return control
 
     def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
@@ -135,7 +153,7 @@ class Listening:
         try:
             return subprocess.Popen(
                 words,
-                stdin=self._listening.fileno(),
+                stdin=self._socket.fileno(),
                 stdout=control.fileno(),
                 env={},
                 cwd="/",
@@ -145,21 +163,21 @@ class Listening:
             raise errors.StorageError(f"cannot start {program}: {error.strerror}") from error
 
     async def _attend(self, control: socket.socket) -> None:
-        """While the listener answers. Raises Unavailable when it does not."""
+        """Ask the listener, again and again. Raises Unavailable when it does not answer."""
         loop = asyncio.get_running_loop()
         while True:
             try:
                 await loop.sock_sendall(control, _ALIVE)
             except OSError as error:
                 raise errors.Unavailable("the listener ended") from error
-            await _heard(control, ANSWER_S)
-            with contextlib.suppress(TimeoutError):  # nothing to hear between two questions
+            await _receive(control, ANSWER_S)
+            with contextlib.suppress(TimeoutError):  # the usual case: it sends nothing unasked
                 async with asyncio.timeout(ASK_EVERY_S):
-                    await _heard(control, None)
+                    await _receive(control, None)
 
     def _end(self) -> None:
-        """The pipe handler first; then whatever is left of the listener goes."""
-        self._hand_back()
+        """Return to the pipe handler first; then end the listener."""
+        self._use_pipe()
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -168,22 +186,22 @@ class Listening:
             self._listener.wait()
             self._listener = None
 
-    def _hand_back(self) -> None:
-        self._kernel.use(self._pipe)
+    def _use_pipe(self) -> None:
+        self._sysctls.use(self._pipe)
         try:
-            self._kernel.apply()
+            self._sysctls.apply()
         except errors.CoredumpdError as error:
             _log.error("core settings: %s", error)  # the guard goes on trying
 
 
-async def _heard(control: socket.socket, timeout_s: float | None) -> bytes:
+async def _receive(control: socket.socket, timeout_s: float | None) -> bytes:
     try:
         async with asyncio.timeout(timeout_s):
-            heard = await asyncio.get_running_loop().sock_recv(control, 64)
+            received = await asyncio.get_running_loop().sock_recv(control, 64)
     except TimeoutError as error:
         raise errors.Unavailable(f"the listener said nothing for {timeout_s:g} s") from error
     except OSError as error:
         raise errors.Unavailable("the listener ended") from error
-    if not heard:
+    if not received:
         raise errors.Unavailable("the listener ended")
-    return heard
+    return received

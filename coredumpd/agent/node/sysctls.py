@@ -15,6 +15,7 @@ from pathlib import Path
 from coredumpd import durable, errors
 from coredumpd.agent.node import host_namespaces
 from coredumpd.formats import host_dir as host_dirs
+from coredumpd.settings import sections
 
 PROC_SYS = Path("/proc/sys")
 PATTERN, PIPE_LIMIT, SUID_DUMPABLE = (
@@ -140,6 +141,11 @@ class CoreSysctls:
         current = self.read(name)
         if current != value:
             raise errors.Forbidden(f"{path}: wrote {value!r}, read back {current!r}")
+
+
+def from_settings(host_dir: Path, agent: sections.AgentSettings, pattern: str) -> CoreSysctls:
+    """The core settings that `agent` asks for, with core_pattern `pattern`."""
+    return CoreSysctls(host_dir, pattern, agent.corePipeLimit, agent.suidDumpable)
 
 
 def _put(path: Path, value: str) -> None:

@@ -37,7 +37,7 @@ class Reporter:
         _log.info("removed %s: its pod wants no dumps, or its namespace is gone", record.id)
 
     def folded(self, crashes: int) -> None:
-        """This number of crashes of a loop lost their core; one record counts them."""
+        """`crashes` of a loop lost their core; one record counts them."""
         self._metrics.folded.inc(crashes)
 
     async def failed(self, id: str, error: errors.CoredumpdError) -> None:

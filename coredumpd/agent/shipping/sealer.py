@@ -93,7 +93,7 @@ class Sealer:
             document = await self._get(f"/api/v1/namespaces/{_quoted(namespace)}")
         except errors.CoredumpdError as error:  # the API is away, or the namespace is gone
             if before is None:
-                problem = f"cannot tell yet whether namespace {namespace} wants its dumps encrypted"
+                problem = f"not known yet whether namespace {namespace} wants its dumps encrypted"
                 raise errors.CannotSeal(f"{problem}: {error}") from error
             return before.get(namespace)
         return dump_annotations.ours(document["metadata"]).get(dump_annotations.ENCRYPT_TO)

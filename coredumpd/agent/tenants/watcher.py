@@ -31,6 +31,15 @@ _NO_ANNOTATIONS: Mapping[str, str] = {}  # one for the thousands of namespaces t
 _log = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass(frozen=True)
+class Scope:
+    """Where to watch and write. `own_namespace`: of the server's ConfigMap of reached quotas."""
+
+    node: str
+    host_dir: Path
+    own_namespace: str | None = None
+
+
 class Watcher:
     """Writes the snapshot after each change, and Events about problems of pods' annotations."""
 
@@ -38,33 +47,28 @@ class Watcher:
         self,
         kube: api.Api,
         policy: sections.PolicySettings,
-        node: str,
-        host_dir: Path,
+        scope: Scope,
         event_writer: events.Events,
-        own_namespace: str | None = None,
     ) -> None:
-        """`own_namespace`: where the server's ConfigMap of reached quotas is; None: nowhere."""
         self._kube = kube
         self._policy = policy
-        self._node = node
-        self._host_dir = host_dir
+        self._scope = scope
         self._events = event_writer
-        self._own_namespace = own_namespace
         self._collections: dict[str, dict[str, Any]] = {}  # each of them, once it was listed
         self._announced: set[tuple[str, str]] = set()
         self._logged: set[tuple[str, str]] = set()
         self._problems: asyncio.Queue[tuple[rules.Pod, str]] = asyncio.Queue(PROBLEMS_MAX)
         self._changed = asyncio.Event()
-        self.tenants = policy_file.read_tenants(host_dir)
+        self.tenants = policy_file.read_tenants(scope.host_dir)
 
     async def run(self) -> None:
         """Watch for ever. A watch that fails is logged and tried again."""
-        own_pods = {"fieldSelector": f"spec.nodeName={self._node}"}
+        own_pods = {"fieldSelector": f"spec.nodeName={self._scope.node}"}
         async with asyncio.TaskGroup() as jobs:
             jobs.create_task(self._follow(NAMESPACES, "/api/v1/namespaces", {}, _namespace))
             jobs.create_task(self._follow(PODS, "/api/v1/pods", own_pods, _pod))
-            if self._own_namespace is not None:
-                path = f"/api/v1/namespaces/{self._own_namespace}/configmaps"
+            if self._scope.own_namespace is not None:
+                path = f"/api/v1/namespaces/{self._scope.own_namespace}/configmaps"
                 notice = {"fieldSelector": f"metadata.name={quota_notice.CONFIG_MAP}"}
                 jobs.create_task(self._follow(QUOTAS, path, notice, _reached))
             jobs.create_task(self._write())
@@ -124,7 +128,7 @@ class Watcher:
             )
             encrypt_to = rules.sealed_to(self.tenants.encryptTo, namespaces)
             self.tenants = dataclasses.replace(tenants, encryptTo=encrypt_to)
-            snapshot = (self._host_dir, self._policy, self._node, self.tenants)
+            snapshot = (self._scope.host_dir, self._policy, self._scope.node, self.tenants)
             try:
                 await aiokit.call(policy_file.write, *snapshot)
             except errors.CoredumpdError as error:

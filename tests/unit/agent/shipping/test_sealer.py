@@ -200,7 +200,7 @@ def test_of_a_namespace_without_news_the_api_is_asked(node: Node) -> None:
 def test_without_any_news_of_namespaces_nothing_is_shipped(node: Node) -> None:
     node.known.said = {}
     node.api.objects[NAMESPACE] = errors.Unavailable("away")
-    assert "cannot tell yet whether namespace default wants its dumps encrypted" in node.refused()
+    assert "not known yet whether namespace default wants its dumps encrypted" in node.refused()
 
 
 @pytest.mark.parametrize(("before", "wanted"), [({}, False), ({"default": "keys"}, True)])
