@@ -1,8 +1,8 @@
 """The record of a crash: `meta.json`, version 1.
 
-Vocabulary of every role: the handler writes a record, the agent completes it, the server shows it.
-`docs/formats.md` lists the fields. Missing is null, never invented; fields this version does not
-know survive a read-modify-write.
+The handler writes a record, the agent completes it, a store adds a checksum, the server shows it.
+A value that is not known is null, never invented. Fields that this version does not know survive
+being read and written.
 
 No dataclasses, typing or re: the crash path imports this module.
 """
@@ -18,43 +18,111 @@ if TYPE_CHECKING:
 
 VERSION = 1
 RECORD_BYTES_MAX = 256 * 1024
-_TEXT, _NUMBER, _DICT = (str,), (int, float), (dict,)
 
-# Every known field: dotted path, accepted types, may it be null.
-_FIELDS: tuple[tuple[str, tuple[type, ...], bool], ...] = (
-    ("version", (int,), False),
-    ("id", _TEXT, False),
-    ("time", _TEXT, False),
-    ("node", _TEXT, True),
-    ("kernel", _TEXT, True),
-    ("boot", _DICT, True),
-    ("namespace", _TEXT, True),
-    ("podName", _TEXT, True),
-    ("podUID", _TEXT, True),
-    ("container", _TEXT, True),
-    ("containerID", _TEXT, True),
-    ("image", _TEXT, True),
-    ("process", _DICT, False),
-    ("process.pid", (int,), False),
-    ("process.comm", _TEXT, True),
-    ("process.exe", _TEXT, True),
-    ("signal", _DICT, False),
-    ("signal.number", (int,), False),
-    ("signal.name", _TEXT, True),
-    ("core", _DICT, False),
-    ("core.size", (int,), False),
-    ("core.storedSize", (int,), False),
-    ("core.crc32", _TEXT, False),
-    ("core.truncated", _DICT, False),
-    ("capture", _DICT, False),
-    ("capture.attribution", _TEXT, False),
+# A field's type. A time is RFC 3339 text, UTC.
+TEXT, TIME, INTEGER, BOOLEAN = "text", "time", "integer", "boolean"
+OBJECT, LABELS, TEXTS = "object", "object of texts", "list of texts"
+# May a field be missing? REQUIRED: no. NULLABLE: null means "not known", and so does its absence.
+# IF_SEALED: required of a sealed core, absent from a plain one. OPTIONAL: it may be absent, and is
+# not checked: nothing breaks on a wrong one.
+REQUIRED, NULLABLE, IF_SEALED, OPTIONAL = "required", "or null", "if sealed", "optional"
+# Who writes a field first.
+HANDLER, AGENT, STORE, SERVER = "handler", "agent", "store", "server"
+
+# Every known field: dotted path, type, may it be missing, who writes it, and its meaning. This one
+# table feeds validation, the handler's first record, the API's schema, and docs/formats.md.
+FIELDS = (
+    ("version", INTEGER, REQUIRED, HANDLER, "1, the version of this format"),
+    ("id", TEXT, REQUIRED, HANDLER, "the dump's id"),
+    ("time", TIME, REQUIRED, HANDLER, "when the kernel began the dump; milliseconds"),
+    ("node", TEXT, NULLABLE, HANDLER, "the node's name"),
+    ("kernel", TEXT, NULLABLE, HANDLER, "the kernel's release"),
+    ("boot", OBJECT, NULLABLE, HANDLER, "the boot of the node in which it crashed"),
+    ("boot.id", TEXT, OPTIONAL, HANDLER, "that boot's id"),
+    ("namespace", TEXT, NULLABLE, HANDLER, "the pod's namespace; `_host` for a process in no pod"),
+    (
+        "namespaceUID",
+        TEXT,
+        OPTIONAL,
+        AGENT,
+        "the namespace's uid, once Kubernetes confirmed the pod; a namespace made later under the"
+        " same name does not see the dump",
+    ),
+    ("podName", TEXT, NULLABLE, HANDLER, "the pod's name"),
+    ("podUID", TEXT, NULLABLE, HANDLER, "the pod's uid"),
+    ("container", TEXT, NULLABLE, HANDLER, "the container's name"),
+    ("containerID", TEXT, NULLABLE, HANDLER, "the container's id, as its runtime names it"),
+    ("image", TEXT, NULLABLE, HANDLER, "the container's image"),
+    ("podLabels", LABELS, OPTIONAL, AGENT, "the pod's labels"),
+    ("owner", OBJECT, OPTIONAL, AGENT, "the object that controls the pod"),
+    ("owner.kind", TEXT, OPTIONAL, AGENT, "its kind"),
+    ("owner.name", TEXT, OPTIONAL, AGENT, "its name"),
+    ("restartCount", INTEGER, OPTIONAL, AGENT, "how often the container had been restarted"),
+    ("process", OBJECT, REQUIRED, HANDLER, "the process that crashed"),
+    ("process.pid", INTEGER, REQUIRED, HANDLER, "process id, in the node's PID namespace"),
+    ("process.nsPid", INTEGER, OPTIONAL, HANDLER, "process id, in its own PID namespace"),
+    ("process.tid", INTEGER, OPTIONAL, HANDLER, "the thread that crashed, in the node's"),
+    ("process.nsTid", INTEGER, OPTIONAL, HANDLER, "the thread that crashed, in its own"),
+    ("process.uid", INTEGER, OPTIONAL, HANDLER, "real user id"),
+    ("process.gid", INTEGER, OPTIONAL, HANDLER, "real group id"),
+    ("process.comm", TEXT, NULLABLE, HANDLER, "the kernel's short name of the process"),
+    ("process.exe", TEXT, NULLABLE, HANDLER, "the executable's path"),
+    ("process.cwd", TEXT, OPTIONAL, HANDLER, "the working directory"),
+    ("process.startTime", TIME, OPTIONAL, HANDLER, "when it was started"),
+    ("process.rlimitCore", INTEGER, OPTIONAL, HANDLER, "its soft RLIMIT_CORE, bytes"),
+    ("process.dumpMode", INTEGER, OPTIONAL, HANDLER, "0 not dumpable, 1 owner, 2 suidsafe"),
+    ("process.cgroup", TEXT, OPTIONAL, HANDLER, "its cgroup's path"),
+    ("signal", OBJECT, REQUIRED, HANDLER, "the signal that ended it"),
+    ("signal.number", INTEGER, REQUIRED, HANDLER, "the signal's number"),
+    ("signal.name", TEXT, NULLABLE, HANDLER, "the signal's name, such as SIGSEGV"),
+    ("core", OBJECT, REQUIRED, HANDLER, "the core, and the core.gz that holds it"),
+    ("core.size", INTEGER, REQUIRED, HANDLER, "bytes that the kernel sent"),
+    ("core.storedSize", INTEGER, REQUIRED, HANDLER, "bytes of core.gz"),
+    ("core.crc32", TEXT, REQUIRED, HANDLER, "CRC-32 of the kernel's bytes, 8 hex digits"),
+    ("core.storedCrc32", TEXT, OPTIONAL, STORE, "CRC-32 of core.gz, 8 hex digits"),
+    ("core.sparseBytes", INTEGER, OPTIONAL, HANDLER, "bytes of the core that were holes"),
+    ("core.truncated", OBJECT, REQUIRED, HANDLER, "whether the core was cut short"),
+    ("core.truncated.is", BOOLEAN, OPTIONAL, HANDLER, "true if it was"),
+    ("core.truncated.reason", TEXT, OPTIONAL, HANDLER, "the limit or the event that cut it"),
+    ("core.truncated.limit", INTEGER, OPTIONAL, HANDLER, "the number of bytes at which it was cut"),
+    ("core.members", INTEGER, OPTIONAL, HANDLER, "gzip members, as captured"),
+    (
+        "core.sealed",
+        OBJECT,
+        IF_SEALED,
+        AGENT,
+        "the age file that core.gz holds instead of the core",
+    ),
+    ("core.sealed.size", INTEGER, IF_SEALED, AGENT, "bytes of the age file"),
+    ("core.sealed.crc32", TEXT, IF_SEALED, AGENT, "CRC-32 of the age file, 8 hex digits"),
+    ("core.sealed.members", INTEGER, OPTIONAL, AGENT, "gzip members of core.gz now"),
+    ("core.sealed.to", TEXTS, OPTIONAL, AGENT, "age recipients; fingerprints of ssh keys"),
+    (
+        "crashLoop",
+        OBJECT,
+        OPTIONAL,
+        AGENT,
+        "only in a record that counts crashes of a loop; its core is empty",
+    ),
+    ("crashLoop.count", INTEGER, OPTIONAL, AGENT, "how many crashes it counts"),
+    ("crashLoop.firstTime", TIME, OPTIONAL, AGENT, "when the first of them was"),
+    ("crashLoop.lastTime", TIME, OPTIONAL, AGENT, "when the last of them was"),
+    ("crashLoop.folded", TEXTS, OPTIONAL, AGENT, "ids of the dumps that it replaced"),
+    ("capture", OBJECT, REQUIRED, HANDLER, "how the crash was captured"),
+    ("capture.mode", TEXT, OPTIONAL, HANDLER, "`pipe` or `socket`: how the kernel sent the core"),
+    ("capture.startedAt", TIME, OPTIONAL, HANDLER, "when the handler began"),
+    ("capture.durationMs", INTEGER, OPTIONAL, HANDLER, "how long the handler took, milliseconds"),
+    ("capture.handlerVersion", TEXT, OPTIONAL, HANDLER, "the handler's version"),
+    (
+        "capture.attribution",
+        TEXT,
+        REQUIRED,
+        HANDLER,
+        "who named the pod: `runtime` (the runtime's state file), `api` (confirmed by Kubernetes),"
+        " or nobody yet: `cgroup-only`",
+    ),
 )
-# Those of `core.sealed`, which a plain core does not have.
-_SEALED: tuple[tuple[str, tuple[type, ...], bool], ...] = (
-    ("core.sealed", _DICT, False),
-    ("core.sealed.size", (int,), False),
-    ("core.sealed.crc32", _TEXT, False),
-)
+_PYTHON_TYPES = {TEXT: str, TIME: str, INTEGER: int, OBJECT: dict}
 
 
 class CrashRecord:
@@ -92,12 +160,13 @@ class CrashRecord:
 
     @property
     def id(self) -> str:
+        """The dump's id."""
         id: str = self.raw["id"]
         return id
 
     @property
     def sealed(self) -> dict[str, Any] | None:
-        """`core.sealed`: what the age file that core.gz holds is; None for a plain core."""
+        """`core.sealed`: facts about the age file in core.gz; None for a plain core."""
         sealed: dict[str, Any] | None = self.raw["core"].get("sealed")
         return sealed
 
@@ -171,6 +240,11 @@ class CrashRecord:
         return exe
 
     @property
+    def pid(self) -> int:
+        """The process's id, in the node's PID namespace."""
+        return int(self.raw["process"]["pid"])
+
+    @property
     def comm(self) -> str | None:
         """The kernel's short name of the crashed process."""
         comm: str | None = self.raw["process"]["comm"]
@@ -178,7 +252,7 @@ class CrashRecord:
 
     @property
     def program(self) -> str:
-        """What crashed: its executable's path, else its short name, else ""."""
+        """The path of the crashed executable, else its short name, else ""."""
         return self.exe or self.comm or ""
 
     @property
@@ -214,7 +288,7 @@ class CrashRecord:
 
     @property
     def attribution(self) -> str:
-        """Who named the pod: `api`, `runtime`, or nobody yet: `cgroup-only`."""
+        """The source of the pod's name: `api`, `runtime`, or none yet: `cgroup-only`."""
         return str(self.raw["capture"]["attribution"])
 
     def with_(self, **fields: Any) -> CrashRecord:
@@ -224,6 +298,10 @@ class CrashRecord:
     def with_core(self, **fields: Any) -> CrashRecord:
         """A copy in which these fields of `core` are replaced."""
         return self.with_(core={**self.raw["core"], **fields})
+
+    def with_capture(self, **fields: Any) -> CrashRecord:
+        """A copy in which these fields of `capture` are replaced."""
+        return self.with_(capture={**self.raw["capture"], **fields})
 
     def key(self) -> layout.DumpKey:
         """Where this dump belongs in a store. Raises Invalid while it is not attributed."""
@@ -243,10 +321,29 @@ def same_core(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return (one["size"], one["crc32"]) == (other["size"], other["crc32"])
 
 
+def compose(values: dict[str, Any]) -> CrashRecord:
+    """A handler's record, from values by dotted path; fields that are not given are null.
+
+    Raises ValueError for a path that no handler writes.
+    """
+    values = dict(values)
+    raw: dict[str, Any] = {}
+    for path, kind, _, writer, _ in FIELDS:
+        if writer == HANDLER:
+            *parents, name = path.split(".")
+            place = raw
+            for parent in parents:
+                place = place[parent]
+            place[name] = {} if kind == OBJECT else values.pop(path, None)
+    if values:
+        raise ValueError(f"a handler writes no {', '.join(values)}")
+    return CrashRecord(raw)
+
+
 def _complete(raw: dict[str, Any]) -> None:
-    """What may be null and is not there is null: readers index without asking."""
-    for path, _, nullable in _FIELDS:
-        if nullable:
+    """Set each field that may be null and is missing to null: readers index without asking."""
+    for path, _, presence, _, _ in FIELDS:
+        if presence == NULLABLE:
             parent, _, name = path.rpartition(".")
             (raw[parent] if parent else raw).setdefault(name, None)
 
@@ -255,16 +352,28 @@ def _problems(raw: dict[str, Any]) -> list[errors.Cause]:
     causes = []
     core = raw.get("core")
     sealed = isinstance(core, dict) and core.get("sealed") is not None
-    for path, types, nullable in _FIELDS + (_SEALED if sealed else ()):
-        value: Any = raw
-        for name in path.split("."):
-            value = value.get(name) if isinstance(value, dict) else None
-        if value is None:
-            if not nullable:
-                causes.append(errors.Cause(path, None, "is required"))
-        elif not isinstance(value, types) or isinstance(value, bool):
-            expected = " or ".join(kind.__name__ for kind in types)
-            causes.append(errors.Cause(path, value, f"must be {expected}"))
-        elif path == "version" and value != VERSION:
-            causes.append(errors.Cause(path, value, f"must be {VERSION}"))
+    for path, kind, presence, _, _ in FIELDS:
+        if presence == OPTIONAL or (presence == IF_SEALED and not sealed):
+            continue
+        rule = _broken_rule(path, kind, presence, _value(raw, path))
+        if rule is not None:
+            causes.append(errors.Cause(path, _value(raw, path), rule))
     return causes
+
+
+def _value(raw: dict[str, Any], path: str) -> Any:
+    """The field at a dotted path; None when it, or an object above it, is not there."""
+    value: Any = raw
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _broken_rule(path: str, kind: str, presence: str, value: Any) -> str | None:
+    if value is None:
+        return None if presence == NULLABLE else "is required"
+    if not isinstance(value, _PYTHON_TYPES[kind]) or isinstance(value, bool):
+        return f"must be {kind}"
+    if path == "version" and value != VERSION:
+        return f"must be {VERSION}"
+    return None

@@ -59,8 +59,8 @@ def run(
     cut_at = None
     if stored.reason == stream.MAX_SIZE:
         stored.reason, cut_at = limit.reason, limit.size
-    describe.finish(crash, stored, cut_at, time.monotonic() - begun_clock)
-    entry.commit(crash)
+    duration_s = time.monotonic() - begun_clock
+    entry.commit(describe.finished(crash, stored, cut_at, duration_s))
     whose = f"{owner.namespace}/{owner.pod_name}/{owner.container}" if owner else "an unnamed owner"
     kernel_log.write(
         kernel_log.INFO,

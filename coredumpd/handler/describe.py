@@ -1,4 +1,4 @@
-"""A crash as the record will tell it. Pure but for the machine's own name and boot id."""
+"""Make a crash's record from its facts. Pure but for the machine's own name and boot id."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAMES = dict(enumerate(_SIGNALS.split(), start=1))
 
 
 def signal_name(number: int) -> str | None:
-    """ "SIGSEGV" for 11; None for a number without a name."""
+    """The name of a signal, "SIGSEGV" for 11; None for a number without a name."""
     return f"SIG{_NAMES[number]}" if number in _NAMES else None
 
 
@@ -50,76 +50,72 @@ def begun(
     # %t has whole seconds; while that second lasts, our own clock knows the milliseconds.
     when = now if int(now) == args.time else float(args.time)
     place = crashed.place
-    raw = {
-        "version": records.VERSION,
-        "id": names.make_id(
-            (crashed.exe or crashed.comm).rpartition("/")[2],
-            args.time,
-            args.pid,
-            int.from_bytes(os.urandom(2), "big"),
-        ),
-        "time": timestamp(when),
-        "node": node,
-        "kernel": os.uname().release,
-        "boot": {"id": _boot_id()},
-        "namespace": owner.namespace if owner else None if place else names.HOST_NAMESPACE,
-        "podName": owner.pod_name if owner else None,
-        "podUID": place.pod_uid if place else None,
-        "container": owner.container if owner else None,
-        "containerID": place.container_id if place else None,
-        "image": owner.image if owner else None,
-        "process": {
-            "pid": args.pid,
-            "nsPid": args.ns_pid,
-            "tid": args.tid,
-            "nsTid": args.ns_tid,
-            "uid": args.uid,
-            "gid": args.gid,
-            "comm": crashed.comm,
-            "exe": crashed.exe,
-            "cwd": crashed.cwd,
-            "startTime": timestamp(crashed.start_time),
-            "rlimitCore": args.rlimit_core,
-            "dumpMode": args.dump_mode,
-            "cgroup": crashed.cgroup_path,
-        },
-        "signal": {"number": args.signal, "name": signal_name(args.signal)},
-        "core": {
-            "size": 0,
-            "storedSize": 0,
-            "crc32": "00000000",
-            "sparseBytes": None,
-            "truncated": {"is": True, "reason": "the handler died", "limit": None},
-            "members": 0,
-        },
-        "capture": {
-            "mode": mode,
-            "startedAt": timestamp(now),
-            "durationMs": None,
-            "handlerVersion": __version__,
-            "attribution": "runtime" if owner else "cgroup-only",
-        },
-    }
-    return records.CrashRecord(raw)
+    id = names.make_id(
+        (crashed.exe or crashed.comm).rpartition("/")[2],
+        args.time,
+        args.pid,
+        int.from_bytes(os.urandom(2), "big"),
+    )
+    return records.compose(
+        {
+            "version": records.VERSION,
+            "id": id,
+            "time": timestamp(when),
+            "node": node,
+            "kernel": os.uname().release,
+            "boot.id": _boot_id(),
+            "namespace": owner.namespace if owner else None if place else names.HOST_NAMESPACE,
+            "podName": owner.pod_name if owner else None,
+            "podUID": place.pod_uid if place else None,
+            "container": owner.container if owner else None,
+            "containerID": place.container_id if place else None,
+            "image": owner.image if owner else None,
+            "process.pid": args.pid,
+            "process.nsPid": args.ns_pid,
+            "process.tid": args.tid,
+            "process.nsTid": args.ns_tid,
+            "process.uid": args.uid,
+            "process.gid": args.gid,
+            "process.comm": crashed.comm,
+            "process.exe": crashed.exe,
+            "process.cwd": crashed.cwd,
+            "process.startTime": timestamp(crashed.start_time),
+            "process.rlimitCore": args.rlimit_core,
+            "process.dumpMode": args.dump_mode,
+            "process.cgroup": crashed.cgroup_path,
+            "signal.number": args.signal,
+            "signal.name": signal_name(args.signal),
+            "core.size": 0,
+            "core.storedSize": 0,
+            "core.crc32": "00000000",
+            "core.truncated.is": True,
+            "core.truncated.reason": "the handler died",
+            "core.members": 0,
+            "capture.mode": mode,
+            "capture.startedAt": timestamp(now),
+            "capture.handlerVersion": __version__,
+            "capture.attribution": "runtime" if owner else "cgroup-only",
+        }
+    )
 
 
-def finish(
-    crash: records.CrashRecord, stored: member.Result, limit: int | None, duration_s: float
-) -> None:
-    """Complete `crash` with what was stored; `limit` is the number of bytes that cut it, if any."""
-    crash.raw["core"] |= {
-        "size": stored.size,
-        "storedSize": stored.stored_size,
-        "crc32": f"{stored.crc32:08x}",
-        "sparseBytes": stored.sparse_size,
-        "truncated": {
+def finished(
+    record: records.CrashRecord, stored: member.Result, limit: int | None, duration_s: float
+) -> records.CrashRecord:
+    """`record` completed with what was stored; `limit` is the byte that cut the core, if any."""
+    completed = record.with_core(
+        size=stored.size,
+        storedSize=stored.stored_size,
+        crc32=f"{stored.crc32:08x}",
+        sparseBytes=stored.sparse_size,
+        truncated={
             "is": stored.reason is not None,
             "reason": stored.reason,
             "limit": limit,
         },
-        "members": stored.members,
-    }
-    crash.raw["capture"]["durationMs"] = int(duration_s * 1000)
+        members=stored.members,
+    )
+    return completed.with_capture(durationMs=int(duration_s * 1000))
 
 
 def _boot_id() -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coredumpd.apiserver.machinery import kind as kind_module
+from coredumpd.formats import record as records
 from coredumpd.server import kinds
 
 PREFIX = kinds.API_GROUP.schema_prefix
@@ -129,95 +130,40 @@ _ENDPOINT_STATUS = obj(
 )
 
 
-_PROCESS = obj(
-    "What crashed.",
-    {
-        "pid": whole("Process id, in the host's namespace."),
-        "nsPid": whole("Process id, in its own namespace."),
-        "tid": whole("The thread that crashed."),
-        "nsTid": whole("The same, in its own namespace."),
-        "uid": whole("Real user id."),
-        "gid": whole("Real group id."),
-        "comm": text("The thread's name."),
-        "exe": text("The executable's path."),
-        "cwd": text("The working directory."),
-        "startTime": text("When it was started."),
-        "rlimitCore": whole("Its soft limit of core size, bytes."),
-        "dumpMode": whole("0 not dumpable, 1 owner, 2 suidsafe."),
-        "cgroup": text("Its cgroup."),
-    },
-)
+# Of a record: the fields that a Coredump does not repeat or does not show, and those that are
+# schemas with a name of their own.
+_NOT_IN_STATUS = ("version", "id", "namespace", "crashLoop.folded")
+_PARTS = {"process": "Process", "core": "Core"}
 
-_CORE = obj(
-    "The core itself.",
-    {
-        "size": whole("Bytes of memory."),
-        "storedSize": whole("Bytes in the store."),
-        "crc32": text("CRC-32 of the memory, hexadecimal."),
-        "storedCrc32": text("CRC-32 of the stored bytes, hexadecimal."),
-        "sparseBytes": whole("Bytes that were holes."),
-        "members": whole("gzip members, as captured."),
-        "sealed": obj(
-            "The age file that the store has instead of the memory; left out of a plain core.",
-            {
-                "size": whole("Its bytes."),
-                "crc32": text("Its CRC-32, hexadecimal."),
-                "members": whole("gzip members that hold it."),
-                "to": {"type": "array", "items": {"type": "string"}, "description": "Whose keys."},
-            },
-        ),
-        "truncated": obj(
-            "Was it cut short?",
-            {
-                "is": {"type": "boolean", "description": "Yes or no."},
-                "reason": text("Why."),
-                "limit": whole("At how many bytes."),
-            },
-        ),
-    },
-)
 
-_COREDUMP_STATUS = obj(
-    "What is known about the crash: the dump's meta.json.",
-    {
-        "time": {**_TIME, "description": "When it crashed."},
-        "node": text("Where."),
-        "kernel": text("The kernel's release."),
-        "boot": obj("That boot of the node.", {"id": text("Its boot id.")}),
-        "podName": text("The pod's name."),
-        "podUID": text("The pod's uid."),
-        "container": text("The container's name."),
-        "containerID": text("The container's id, as its runtime names it."),
-        "image": text("The container's image."),
-        "podLabels": {**_STRINGS, "description": "The pod's labels."},
-        "owner": obj("Who made the pod.", {"kind": text("Kind."), "name": text("Name.")}),
-        "restartCount": whole("How often the container had been restarted."),
-        "process": ref(f"{PREFIX}.Process", "What crashed."),
-        "signal": obj(
-            "What killed it.",
-            {
-                "number": whole("The signal's number."),
-                "name": text("The signal's name."),
-                "code": whole("si_code."),
-            },
-        ),
-        "core": ref(f"{PREFIX}.Core", "The core itself."),
-        "crashLoop": obj(
-            "Of a dump without a core that counts crashes of a loop.",
-            {
-                "count": whole("How many crashes."),
-                "firstTime": {**_TIME, "description": "When the first was."},
-                "lastTime": {**_TIME, "description": "When the last was."},
-            },
-        ),
-        "capture": obj(
-            "How it was captured.",
-            {"attribution": text("How the pod was found: runtime, api or cgroup-only.")},
-            **{"x-kubernetes-preserve-unknown-fields": True},
-        ),
-    },
-    **{"x-kubernetes-preserve-unknown-fields": True},
-)
+def _record_schema(path: str, doc: str) -> Schema:
+    """The object at `path` in a record, "" for all of it, from the record's field table."""
+    properties = {}
+    for field, kind, _, _, meaning in records.FIELDS:
+        above, _, name = field.rpartition(".")
+        if above == path and field not in _NOT_IN_STATUS:
+            properties[name] = _record_field(field, kind, meaning)
+    return obj(doc, properties)
+
+
+def _record_field(field: str, kind: str, meaning: str) -> Schema:
+    doc = f"{meaning[:1].upper()}{meaning[1:]}."
+    if field in _PARTS:
+        return ref(f"{PREFIX}.{_PARTS[field]}", doc)
+    if kind == records.OBJECT:
+        return _record_schema(field, doc)
+    return {**_KINDS[kind], "description": doc}
+
+
+_KINDS: dict[str, Schema] = {
+    records.TEXT: {"type": "string"},
+    records.TIME: _TIME,
+    records.INTEGER: {"type": "integer", "format": "int64"},
+    records.BOOLEAN: {"type": "boolean"},
+    records.LABELS: _STRINGS,
+    records.TEXTS: {"type": "array", "items": {"type": "string"}},
+}
+_NEWER = {"x-kubernetes-preserve-unknown-fields": True}  # a newer handler's fields are shown too
 
 
 def _top(kind: kind_module.Kind, doc: str, properties: Schema) -> dict[str, Schema]:
@@ -253,9 +199,12 @@ def all_schemas() -> dict[str, Schema]:
         f"{PREFIX}.Container": _CONTAINER,
         f"{PREFIX}.CoredumpEndpointSpec": _ENDPOINT_SPEC,
         f"{PREFIX}.CoredumpEndpointStatus": _ENDPOINT_STATUS,
-        f"{PREFIX}.Process": _PROCESS,
-        f"{PREFIX}.Core": _CORE,
-        f"{PREFIX}.CoredumpStatus": _COREDUMP_STATUS,
+        f"{PREFIX}.Process": _record_schema("process", "The process that crashed."),
+        f"{PREFIX}.Core": _record_schema("core", "The core as it is stored."),
+        f"{PREFIX}.CoredumpStatus": {
+            **_record_schema("", "The facts about the crash: the dump's meta.json."),
+            **_NEWER,
+        },
         **_top(
             kinds.COREDUMP,
             "One stored core dump. Made by a crash; deleting it deletes its bytes.",

@@ -14,8 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from coredumpd import cli, errors  # noqa: E402
+from coredumpd.formats import record as records  # noqa: E402
 from coredumpd.settings import sections  # noqa: E402
 
+TABLE_BEGINS = "<!-- from coredumpd/formats/record.py, by `make update` -->\n"
+TABLE_ENDS = "<!-- end of the table -->\n"
 COMMANDS = (
     (),
     ("handle",),
@@ -38,6 +41,8 @@ def documents() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs/cli-help.txt", cli_help()
     yield ROOT / "docs/settings.md", settings_page()
     yield ROOT / "docs/exit-codes.md", exit_codes_page()
+    formats = ROOT / "docs/formats.md"
+    yield formats, with_table(formats.read_text(), record_table())
 
 
 def cli_help() -> str:
@@ -92,6 +97,21 @@ def exit_codes_page() -> str:
         row = (kind.__name__, str(kind.exit_code), str(kind.http_status), kind.reason, meaning)
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
+
+
+def record_table() -> str:
+    """The fields of meta.json as a Markdown table."""
+    lines = ["| field | type | | written by | meaning |", "|---|---|---|---|---|"]
+    for path, kind, presence, writer, meaning in records.FIELDS:
+        lines.append(f"| `{path}` | {kind} | {presence} | {writer} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_table(page: str, table: str) -> str:
+    """`page` with `table` between its two marks."""
+    before, rest = page.split(TABLE_BEGINS)
+    after = rest.split(TABLE_ENDS)[1]
+    return f"{before}{TABLE_BEGINS}{table}{TABLE_ENDS}{after}"
 
 
 def _tree(kind: type[errors.CoredumpdError]) -> set[type[errors.CoredumpdError]]:

@@ -96,7 +96,6 @@ QUESTIONS = {
     "formats/core_pattern.py": 1,
     "formats/policy.py": 1,
     "formats/quota_notice.py": 1,
-    "formats/record.py": 3,
     "gzipio/member.py": 1,
     "handler/evidence/process.py": 1,
     "handler/evidence/runtime.py": 2,

@@ -106,3 +106,37 @@ def test_a_sealed_core_that_does_not_say_what_it_is_is_refused(sealed: Any, fiel
     with pytest.raises(errors.BadRecord) as caught:
         records.CrashRecord.parse(json.dumps(raw).encode())
     assert field in {cause.field for cause in caught.value.causes}
+
+
+def test_a_handlers_record_is_composed_in_the_tables_order_and_missing_is_null() -> None:
+    values = {
+        "version": 1,
+        "id": "app-1",
+        "time": "2026-01-02T03:04:05.000Z",
+        "process.pid": 7,
+        "signal.number": 11,
+        "core.size": 0,
+        "core.storedSize": 0,
+        "core.crc32": "00000000",
+        "core.truncated.is": True,
+        "capture.attribution": "cgroup-only",
+    }
+    record = records.compose(values)
+    assert record.raw["core"]["truncated"] == {"is": True, "reason": None, "limit": None}
+    assert (record.node, record.exe, record.pid) == (None, None, 7)
+    assert list(record.raw)[:3] == ["version", "id", "time"]
+    assert records.CrashRecord.parse(record.encode()).raw == record.raw
+
+
+@pytest.mark.parametrize("path", ["core.sealed.size", "podLabels", "newer"])
+def test_a_field_that_no_handler_writes_is_not_composed(path: str) -> None:
+    with pytest.raises(ValueError, match=path):
+        records.compose({path: 1})
+
+
+def test_every_field_of_the_table_lies_below_an_object_of_the_table() -> None:
+    kinds = {path: kind for path, kind, *_ in records.FIELDS}
+    assert len(kinds) == len(records.FIELDS)
+    for path in kinds:
+        above = path.rpartition(".")[0]
+        assert not above or kinds[above] == records.OBJECT
