@@ -1,4 +1,4 @@
-"""From a URL to the engine of API objects.
+"""Opens the engine of API objects that a URL names.
 
 Tested in: tests/contract/objects/test_open.py
 """
@@ -13,9 +13,10 @@ from coredumpd.settings import sections, values
 
 
 def open_engine(url: str, etcd: sections.EtcdSettings | None = None) -> interface.Engine:
-    """The engine for `url`; `etcd` says how to reach one. Raises SettingsError.
+    """The engine for `url`; `etcd` holds the settings of one. Raises SettingsError.
 
-    etcd is not asked yet, so that a server may start before it.
+    No request is made to etcd yet, so that a server may start before it. The URL is checked here
+    too, because `server --standalone` makes it of a directory on its command line.
     """
     try:
         values.objects_url(url)

@@ -36,8 +36,9 @@ class Page:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Event:
-    """One write. `value` is the new one, or the last one of a DELETED key; `previous` is what it
-    replaced, None for ADDED.
+    """One write. `value` is the new value, or the last one of a DELETED key.
+
+    `previous` is the value that it replaced, None for ADDED.
     """
 
     kind: EventKind
@@ -58,17 +59,17 @@ class Watch(Protocol):
         """The next events, or none after `timeout_s`. Events of one revision are not split.
 
         Raises Expired when compaction overtook this watch, Unavailable when the engine cannot be
-        reached; after Unavailable, calling again goes on where it stood.
+        reached; after Unavailable, the next call continues where this one stood.
         """
 
     def close(self) -> None:
-        """Free what is held; may be called twice, and from another thread."""
+        """Free connection and thread; may be called twice, and from another thread."""
 
 
 class Engine(Protocol):
     """Keys start with "/". Calls may come from several threads.
 
-    All raise Unavailable when nothing answers, and StorageError when the engine refuses us.
+    All raise Unavailable when no server answers, and StorageError when it refuses us.
     """
 
     def revision(self) -> int:
@@ -78,7 +79,7 @@ class Engine(Protocol):
         """The revision of the new key. Raises AlreadyExists."""
 
     def get(self, key: str) -> Item | None:
-        """The key as the last write left it: a read sees every write that was answered before."""
+        """The key's current item: a read sees every write that was answered before it."""
 
     def list(self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0) -> Page:
         """Keys under `prefix` in byte order, from behind `after`, at most `limit` (0: all).
@@ -88,19 +89,19 @@ class Engine(Protocol):
         """
 
     def update(self, key: str, value: bytes, revision: int) -> int:
-        """The key's new revision. Raises Conflict unless `revision` wrote what is there."""
+        """The key's new revision. Raises Conflict unless `revision` wrote the current value."""
 
     def delete(self, key: str, revision: int) -> int:
-        """The deletion's revision. Raises Conflict unless `revision` wrote what is there."""
+        """The deletion's revision. Raises Conflict unless `revision` wrote the current value."""
 
     def watch(self, prefix: str, after: int) -> Watch:
         """Writes under `prefix` of revisions above `after`. Raises Expired as `Watch.next`."""
 
     def compact(self, revision: int) -> None:
-        """Forget history below `revision`; what lives stays. Older or future revisions: no-op."""
+        """Forget history below `revision`; current values stay. Older or future: no effect."""
 
     def close(self) -> None:
-        """Free what is held."""
+        """Close connections and files."""
 
 
 def after_prefix(prefix: str) -> str:

@@ -37,14 +37,14 @@ def load(path: str | None) -> sections.Settings:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key written twice: the second would silently win."""
+    """A SafeLoader that refuses a key written twice; otherwise the second would silently win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                problem = f"the key {key!r} is there twice"
+                problem = f"the key {key!r} appears twice"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -70,10 +70,10 @@ def check(document: object) -> sections.Settings:
 
 
 def build(kind: type[_S], values: object, section: str, causes: list[errors.Cause]) -> _S:
-    """One section as its dataclass; what is wrong with it is appended to `causes`.
+    """One section as its dataclass; its problems are appended to `causes`.
 
-    A field whose value is wrong has its default, so that the rules that concern several fields can
-    still be checked for the others.
+    A field with a wrong value gets its default, so that rules about several fields can still be
+    checked for the others.
     """
     if not isinstance(values, Mapping):
         causes.append(errors.Cause(section, values, "must be a mapping"))

@@ -1,7 +1,7 @@
-"""Immutable settings per role, and the one loader that reports every problem at once.
+"""The sections of the configuration as immutable dataclasses; file.py fills them.
 
 A setting exists here only when some code obeys it. Each field carries its parser and its rule in
-its metadata, so the configuration file, `docs/operations.md` and the error text share one table.
+its metadata, so that loading, the error texts and docs/settings.md share one table.
 """
 
 from __future__ import annotations
@@ -18,25 +18,27 @@ BUCKET_SCHEMES = ("s3", "gs", "az")
 
 @dataclasses.dataclass(frozen=True)
 class PolicySettings:
-    """What the handler does with a crash. The agent writes it to `<hostDir>/policy.json`."""
+    """How the handler treats a crash. The agent writes it to `<hostDir>/policy.json`."""
 
     hostCrashes: str = values.setting(
-        "ignore", *values.one_of("ignore", "store"), "crashes of processes outside any pod"
+        "ignore",
+        *values.one_of("ignore", "store"),
+        "whether crashes of processes outside any pod are stored",
     )
     capture: str = values.setting(
         "enabled",
         *values.one_of("enabled", "disabled"),
-        "of crashes in pods; the annotation coredump.fujitsu.com/capture of a namespace overrides"
-        " it, that of a pod can only disable",
+        "whether crashes in pods are captured; a namespace's annotation"
+        " coredump.fujitsu.com/capture overrides this, a pod's can only disable it",
     )
     maxSize: int = values.setting(
         "8Gi",
         *values.SIZE,
-        "longer cores are truncated and marked; the annotation coredump.fujitsu.com/max-size of a"
-        " namespace overrides it, that of a pod can only lower it",
+        "longer cores are truncated and marked; a namespace's annotation"
+        " coredump.fujitsu.com/max-size overrides this, a pod's can only lower it",
     )
     captureTimeout: float = values.setting(
-        "5m", *values.DURATION, "a handler gives up after this long"
+        "5m", *values.DURATION, "a capture that takes longer than this is abandoned"
     )
     runtimeStateDirs: tuple[str, ...] = values.setting(
         [
@@ -46,25 +48,34 @@ class PolicySettings:
         ],
         values.paths,
         "must be a list of absolute paths",
-        "where container runtimes keep one directory per container id, on the host",
+        "directories on the host in which container runtimes keep one directory per container id",
     )
     honourRlimit: bool = values.setting(
-        False, values.boolean, "must be true or false", "RLIMIT_CORE of the process limits its core"
+        False,
+        values.boolean,
+        "must be true or false",
+        "whether RLIMIT_CORE of a process limits its core",
     )
     spoolMaxUse: int = values.setting(
-        "16Gi", *values.SIZE, "the spool takes no more; then cores are truncated"
+        "16Gi", *values.SIZE, "most bytes the spool may use; cores that exceed it are truncated"
     )
     spoolKeepFree: int = values.setting(
-        "1Gi", *values.SIZE, "left free on the spool's disk, as spoolMaxUse"
+        "1Gi",
+        *values.SIZE,
+        "bytes left free on the spool's disk; cores that need them are truncated",
     )
     spoolMaxEntries: int = values.setting(
         10_000,
         *values.integer(1, 1_000_000),
-        "dumps waiting on the node; of more crashes only its log tells",
+        "most dumps that may wait on the node; further crashes are only logged",
     )
-    niceness: int = values.setting(9, *values.integer(0, 19), "of the handler while it captures")
+    niceness: int = values.setting(
+        9, *values.integer(0, 19), "nice value of the handler while it captures"
+    )
     procDir: str = values.setting(
-        "/proc", *values.PATH, "where the handler reads the crashed process"
+        "/proc",
+        *values.PATH,
+        "the proc filesystem in which the handler reads about the crashed process",
     )
 
 
@@ -75,37 +86,39 @@ class AgentSettings:
     hostDir: str = values.setting(
         "/var/lib/coredumpd",
         *values.PATH,
-        "versions, spool and state, the same path on host and in pod",
+        "directory of handler versions, spool and state; the same path on the host and in the pod",
     )
     store: str = values.setting(
         "file:///var/lib/coredump-store",
         values.target_url,
         values.TARGET_RULE,
-        "where dumps are shipped to; https: a server that commits them to its own store",
+        "where dumps are shipped; with https:, a server commits them to its own store",
     )
     capture: str = values.setting(
         "auto",
         *values.one_of("auto", "pipe", "socket"),
-        "how the kernel hands a core over: to a handler it runs, or (Linux 6.17) to a listener that"
-        " waits; auto is pipe",
+        "how the kernel hands over a core: pipe starts a handler for each crash, socket (Linux"
+        " 6.17) connects to a listener that runs already; auto is pipe",
     )
     corePipeLimit: int = values.setting(
-        16, *values.integer(1, 4096), "captures at once; by pipe this is kernel.core_pipe_limit"
+        16,
+        *values.integer(1, 4096),
+        "most captures at a time; with pipe it is written to kernel.core_pipe_limit",
     )
     suidDumpable: int | None = values.setting(
         None,
         *values.integer(0, 2),
-        "fs.suid_dumpable; not set: left as it is. 2 also dumps programs that changed their rights",
+        "fs.suid_dumpable; not set: left as it is. 2 also dumps programs that changed privileges",
     )
-    parallelShips: int = values.setting(2, *values.integer(1, 64), "dumps shipped at once")
+    parallelShips: int = values.setting(2, *values.integer(1, 64), "most dumps shipped at a time")
     stuckAfter: float = values.setting(
         "10m",
         *values.DURATION,
-        "a dump that has failed to ship for so long, or a commit that has taken no byte, makes"
-        " /healthz fail and is told by an Event on the Node",
+        "after a dump has failed to ship, or a commit has made no progress, for this long, /healthz"
+        " fails and an Event on the Node is written",
     )
     port: int = values.setting(
-        9090, *values.integer(0, 65535), "port of /metrics and /healthz; 0: any free one"
+        9090, *values.integer(0, 65535), "port of /metrics and /healthz; 0: any free port"
     )
 
 
@@ -114,19 +127,19 @@ class ServerSettings:
     """`coredumpd server`."""
 
     store: str = values.setting(
-        "file:///var/lib/coredump-store", *values.STORE, "where dumps are read from"
+        "file:///var/lib/coredump-store", *values.STORE, "where dumps are read"
     )
     objects: str = values.setting(
         "sqlite:////var/lib/coredumpd-objects/objects.db",
         values.objects_url,
         values.OBJECTS_RULE,
-        "where CoredumpEndpoint objects live: SQLite for one replica, etcd for several",
+        "where CoredumpEndpoint objects are stored: SQLite for one replica, etcd for several",
     )
     uploadAccount: str | None = values.setting(
         None,
-        values._account,
-        "must be system:serviceaccount:NAMESPACE:NAME",
-        "the agents' service account, which may send dumps; not set: nobody may",
+        values.account,
+        values.ACCOUNT_RULE,
+        "service account of the agents, which may upload dumps; not set: uploads are refused",
     )
     port: int = values.setting(8443, *values.integer(0, 65535), "HTTPS port")
     tlsCertFile: str = values.setting(
@@ -136,33 +149,43 @@ class ServerSettings:
     connectionsMax: int = values.setting(
         4096,
         *values.integer(16, 1_000_000),
-        "when full, a newcomer takes the place of whoever has been silent for longest",
+        "most connections at a time; one more closes the connection that has been silent longest",
     )
     sendTimeout: float = values.setting(
-        "60s", *values.DURATION, "a client that takes none of the bytes sent for so long is cut off"
+        "60s",
+        *values.DURATION,
+        "a client that receives nothing for this long while data waits for it is disconnected",
     )
     shutdownDelay: float = values.setting(
-        "5s", *values.DURATION, "on SIGTERM: not ready, but still accepting, for so long"
+        "5s",
+        *values.DURATION,
+        "after SIGTERM the server is not ready but still accepts connections for this long",
     )
     shutdownGrace: float = values.setting(
-        "60s", *values.DURATION, "then downloads in progress have so long to finish"
+        "60s", *values.DURATION, "after that, downloads in progress have this long to finish"
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class CrashLoopSettings:
-    """Of one container's same program and signal: whose cores are kept. Agent and server."""
+    """A crash loop: one program crashes again and again in one container, by one signal.
+
+    Agent and server keep the cores of some of its crashes and count the others.
+    """
 
     first: int = values.setting(
-        2, *values.integer(0, 1000), "so many crashes of a loop keep their core, and"
+        2, *values.integer(0, 1000), "how many of the first crashes of a loop keep their core"
     )
     last: int = values.setting(
-        3, *values.integer(0, 1000), "so many of the latest; one record counts those between"
+        3,
+        *values.integer(0, 1000),
+        "how many of its latest crashes do; one record counts the others",
     )
     window: float = values.setting(
         "1h",
         *values.DURATION,
-        "crashes within so long of a loop's first belong to it; 0: every crash keeps its core",
+        "crashes within this long after the first one of a loop belong to it; 0: no loops, every"
+        " crash keeps its core",
     )
 
 
@@ -171,38 +194,43 @@ class UploadSettings:
     """How an agent reaches a server that is its store (`agent.store: https://HOST:PORT`)."""
 
     caFile: str = values.setting(
-        "/etc/coredumpd/tls/ca.crt", *values.PATH, "who signed the server's certificate"
+        "/etc/coredumpd/tls/ca.crt",
+        *values.PATH,
+        "PEM certificates of the authority that signed the server's certificate",
     )
     tokenFile: str = values.setting(
         "/var/run/secrets/kubernetes.io/serviceaccount/token",
         *values.PATH,
-        "the service account's token, read anew for each dump",
+        "token of the service account, read again for each dump",
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class RetentionSettings:
-    """What the leading server removes from the store."""
+    """Which dumps the leading server removes from the store, and when."""
 
     gcThreshold: float = values.setting(
         "24h",
         *values.DURATION,
-        "dumps of a deleted pod are kept for so long; the namespace's annotation"
-        " coredump.fujitsu.com/retention overrides it",
+        "how long dumps of a deleted pod are kept; the namespace's annotation"
+        " coredump.fujitsu.com/retention overrides this",
     )
     quota: int = values.setting(
         "10Gi",
         *values.SIZE,
-        "bytes of core.gz one namespace may keep; its annotation coredump.fujitsu.com/quota"
-        " overrides it",
+        "most bytes of core.gz that one namespace may keep; its annotation"
+        " coredump.fujitsu.com/quota overrides this",
     )
     onQuota: str = values.setting(
         "evict",
         *values.one_of("evict", "reject"),
-        "over quota. evict: the oldest dump of the pod with the most dumps goes, until it is not;"
-        " reject: no new core is kept, only its record, until there is room",
+        "how a namespace over its quota is treated. evict: the oldest dump of the pod with the most"
+        " dumps is removed, until the quota is met; reject: of a new crash only the record is kept,"
+        " until there is room",
     )
-    interval: float = values.setting("1m", *values.DURATION, "between two passes over the store")
+    interval: float = values.setting(
+        "1m", *values.DURATION, "time between two passes over the store"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,27 +241,27 @@ class BucketSettings:
         None,
         values.endpoint,
         "must be a URL http[s]://HOST[:PORT] without credentials",
-        "where the store answers, if it is not the cloud's own; http only inside a cluster",
+        "URL of the store; not set: the cloud's own. http only inside a cluster",
     )
     region: str | None = values.setting(
-        None, values.text, "must be a name", "S3 region; else the environment's"
+        None, values.text, "must be a name", "S3 region; not set: that of the environment"
     )
     pathStyle: bool = values.setting(
         True,
         values.boolean,
         "must be true or false",
-        "S3: the bucket in the path; false puts it in the host name",
+        "S3: true puts the bucket in the path, false in the host name",
     )
     sse: str | None = values.setting(
         None,
         *values.one_of("AES256", "aws:kms", "aws:kms:dsse"),
-        "S3 server-side encryption asked for with every object; else the bucket's own default",
+        "S3 server-side encryption of every object; not set: the bucket's default",
     )
     sseKMSKeyID: str | None = values.setting(
         None,
         values.text,
         "must be a KMS key id",
-        "the key of `sse` aws:kms; else the account's default",
+        "the key for `sse` aws:kms and aws:kms:dsse; not set: the account's default",
     )
     account: str | None = values.setting(
         None, values.text, "must be a name", "Azure storage account"
@@ -241,17 +269,17 @@ class BucketSettings:
     caFile: str | None = values.setting(
         None,
         *values.PATH,
-        "PEM certificates to trust besides the public ones, for a private endpoint",
+        "PEM certificates trusted in addition to the public ones, for a private endpoint",
     )
 
     def conflicts(self) -> Iterator[errors.Cause]:
-        """Each field that does not go with the others."""
+        """Each field that contradicts another one."""
         if self.sseKMSKeyID is not None and self.sse not in ("aws:kms", "aws:kms:dsse"):
             rule = "needs bucket.sse aws:kms or aws:kms:dsse"
             yield errors.Cause("bucket.sseKMSKeyID", self.sseKMSKeyID, rule)
 
     def conflicts_with(self, scheme: str) -> Iterator[errors.Cause]:
-        """Each field that means nothing to a store of this URL scheme."""
+        """Each field that has no meaning for a store of this URL scheme."""
         for field, only in (
             ("region", "s3"),
             ("sse", "s3"),
@@ -265,10 +293,12 @@ class BucketSettings:
 
 @dataclasses.dataclass(frozen=True)
 class EtcdSettings:
-    """How the server reaches etcd. The files are read again when they change."""
+    """How the server reaches etcd. Each file is read again when it changes."""
 
     caFile: str | None = values.setting(
-        None, *values.PATH, "PEM certificates that sign the servers'; else the public ones"
+        None,
+        *values.PATH,
+        "PEM certificates of the authority that signed etcd's; not set: the public ones",
     )
     certFile: str | None = values.setting(
         None, *values.PATH, "PEM client certificate chain; needs `keyFile`"
@@ -277,11 +307,12 @@ class EtcdSettings:
     credentialsDir: str | None = values.setting(
         None,
         *values.PATH,
-        "a mounted Secret of type kubernetes.io/basic-auth: the files username and password",
+        "directory with the files username and password: a mounted Secret of type"
+        " kubernetes.io/basic-auth",
     )
 
     def conflicts(self) -> Iterator[errors.Cause]:
-        """Each field that does not go with the others."""
+        """Each field that contradicts another one."""
         if self.certFile is None and self.keyFile is not None:
             yield errors.Cause("etcd.certFile", None, "must be set together with keyFile")
         if self.keyFile is None and self.certFile is not None:
@@ -290,7 +321,7 @@ class EtcdSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The whole configuration: one field a section, named as in YAML."""
+    """The whole configuration: one field for each section, named as in YAML."""
 
     policy: PolicySettings = PolicySettings()
     agent: AgentSettings = AgentSettings()
@@ -302,7 +333,7 @@ class Settings:
     etcd: EtcdSettings = EtcdSettings()
 
     def conflicts(self) -> Iterator[errors.Cause]:
-        """Every field that does not go with another, of its own section or of another one."""
+        """Every field that contradicts another one, in its own section or in another."""
         yield from self.etcd.conflicts()
         yield from self.bucket.conflicts()
         schemes = {url.partition("://")[0] for url in (self.agent.store, self.server.store)}

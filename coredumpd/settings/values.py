@@ -1,4 +1,4 @@
-"""How one value of the configuration is parsed, and the rule that a wrong one breaks."""
+"""How one value of the configuration is parsed, and the rule that a wrong value breaks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from coredumpd import units
 
 _BUCKET_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-_")
 _PREFIX_CHARS = _BUCKET_CHARS | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-
 
 Parser = Callable[[object], Any]
 
@@ -30,10 +29,10 @@ def text(value: object) -> str:
 
 
 def path(value: object) -> str:
-    url = text(value)
-    if not url.startswith("/") or "/../" in url + "/" or not url.isprintable():
+    name = text(value)
+    if not name.startswith("/") or "/../" in name + "/" or not name.isprintable():
         raise ValueError
-    return url.rstrip("/") or "/"
+    return name.rstrip("/") or "/"
 
 
 def paths(value: object) -> tuple[str, ...]:
@@ -43,29 +42,29 @@ def paths(value: object) -> tuple[str, ...]:
 
 
 def store_url(value: object) -> str:
-    """A store's URL as it is written. Raises ValueError, in whose place STORE_RULE is said."""
+    """A store's URL as it is written. Raises ValueError, reported as STORE_RULE."""
     url = text(value)
     parts = urllib.parse.urlsplit(url)
     if url.startswith("file:///"):
         return url
     names = parts.path.strip("/").split("/") if parts.path.strip("/") else []
-    good = all(set(name) <= _PREFIX_CHARS and name not in ("", ".", "..") for name in names)
-    bucket = 3 <= len(parts.netloc) <= 63 and set(parts.netloc) <= _BUCKET_CHARS
-    if parts.scheme not in ("s3", "gs", "az") or not bucket or not good or "?" in url:
+    is_prefix = all(set(name) <= _PREFIX_CHARS and name not in ("", ".", "..") for name in names)
+    is_bucket = 3 <= len(parts.netloc) <= 63 and set(parts.netloc) <= _BUCKET_CHARS
+    if parts.scheme not in ("s3", "gs", "az") or not is_bucket or not is_prefix or "?" in url:
         raise ValueError
     return url.rstrip("/")
 
 
 def objects_url(value: object) -> str:
-    """An engine's URL as it is written. Raises ValueError, in whose place OBJECTS_RULE is said."""
+    """An engine's URL as it is written. Raises ValueError, reported as OBJECTS_RULE."""
     url = text(value)
     if url.startswith("sqlite:////"):
         return url
     scheme, _, rest = url.partition("://")
     hosts, _, prefix = rest.partition("/")
     names = prefix.rstrip("/").split("/")
-    good = all(name.strip(".") and set(name) <= _PREFIX_CHARS for name in names)
-    if scheme not in ("etcd", "etcd+http") or not good:
+    is_prefix = all(name.strip(".") and set(name) <= _PREFIX_CHARS for name in names)
+    if scheme not in ("etcd", "etcd+http") or not is_prefix:
         raise ValueError
     for host in hosts.split(","):
         one = urllib.parse.urlsplit(f"//{host}")
@@ -75,7 +74,7 @@ def objects_url(value: object) -> str:
 
 
 def target_url(value: object) -> str:
-    """Where an agent ships to. Raises ValueError, in whose place TARGET_RULE is said."""
+    """Where an agent ships to. Raises ValueError, reported as TARGET_RULE."""
     url = text(value)
     if not url.startswith("https:"):
         return store_url(url)
@@ -86,12 +85,13 @@ def target_url(value: object) -> str:
     return url.rstrip("/")
 
 
-def _account(value: object) -> str:
-    url = text(value)
-    words = url.split(":")
+def account(value: object) -> str:
+    """The user name of a service account. Raises ValueError, reported as ACCOUNT_RULE."""
+    name = text(value)
+    words = name.split(":")
     if len(words) != 4 or words[:2] != ["system", "serviceaccount"] or not all(words):
         raise ValueError
-    return url
+    return name
 
 
 def endpoint(value: object) -> str:
@@ -136,6 +136,7 @@ STORE_RULE = (
 )
 STORE = (store_url, STORE_RULE)
 TARGET_RULE = f"{STORE_RULE}, or https://HOST:PORT of a coredumpd server"
+ACCOUNT_RULE = "must be system:serviceaccount:NAMESPACE:NAME"
 OBJECTS_RULE = (
     "must be a URL sqlite:////PATH, or etcd://HOST:PORT,HOST:PORT/PREFIX without credentials"
     " (etcd+http:// without TLS)"

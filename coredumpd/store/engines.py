@@ -1,4 +1,4 @@
-"""From a URL to the engine of a store."""
+"""Opens the engine that a store's URL names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coredumpd.store import interface
 def open_target(
     url: str, bucket: sections.BucketSettings, upload: sections.UploadSettings
 ) -> interface.Target:
-    """As `open`, and `https://HOST:PORT` as well. Raises SettingsError."""
+    """As `open_store`, but takes `https://HOST:PORT` as well. Raises SettingsError."""
     if not url.startswith("https:"):
         return open_store(url, bucket)
     from coredumpd.store import uploading
@@ -21,9 +21,10 @@ def open_target(
 
 
 def open_store(url: str, bucket: sections.BucketSettings | None = None) -> interface.Store:
-    """The engine for `url`, not touched yet. Raises SettingsError for a URL no engine takes.
+    """The engine for `url`; no request is made yet. Raises SettingsError for a URL of no engine.
 
-    `bucket` says how to reach a bucket; a directory needs nothing.
+    `bucket` holds the settings of a bucket; a directory needs none. The URL is checked here too,
+    because the store tool and `server --standalone` take it from their command lines.
     """
     try:
         values.store_url(url)

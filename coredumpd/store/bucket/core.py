@@ -10,12 +10,12 @@ import obstore
 from coredumpd import errors
 from coredumpd.store.bucket import clouds
 
-_FIRST_BYTES = 256 * 1024  # small, so that the first byte is early
-_WINDOW_BYTES = 4 * 1024 * 1024  # two of them are held, the one being read and the next
+_FIRST_BYTES = 256 * 1024  # small, so that the first byte comes early
+_WINDOW_BYTES = 4 * 1024 * 1024  # two are in memory: the one being read and the next
 
 
 class WindowedCore:
-    """See `store.Core`. Pinned to the ETag it was opened with; raises FileNotFoundError if gone."""
+    """See `store.Core`. Reads the object of one ETag. Raises FileNotFoundError if it is missing."""
 
     def __init__(self, store: str, objects: clouds.Objects, path: str) -> None:
         self._store = store
@@ -30,7 +30,7 @@ class WindowedCore:
         self._start, self._data = 0, b""
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """See `store.Core.read_at`. Reading on in order finds the next bytes already fetched."""
+        """See `store.Core.read_at`. Reading in order finds the next window fetched already."""
         end = min(offset + size, self.size)
         pieces = []
         with self._lock:
