@@ -1,7 +1,7 @@
-"""Forgetting history, as kube-apiserver does: at every tick, all that was before the last tick.
+"""Compaction of history, as kube-apiserver does it: each tick forgets what the last one saw.
 
-A mark is rewritten at every tick by one of the replicas: its revision is that of the tick before.
-No clock is compared, and a restart forgets nothing
+One of the replicas rewrites a mark at every tick; the mark's revision is that of the last tick.
+No clocks are compared, and a restart loses nothing
 (the idea: k8s.io/apiserver/pkg/storage/etcd3/compact.go). Runs in a thread of its own.
 
 Tested in: tests/contract/objects/test_compaction.py
@@ -17,30 +17,31 @@ from coredumpd.objects import interface
 
 MARK = "/compaction"
 INTERVAL_S = 300.0  # kube-apiserver's --etcd-compaction-interval
-_STOP_S = 30.0  # no longer than a request to etcd may take
+_STOP_S = 30.0  # a request to etcd takes no longer
 _log = logging.getLogger(__name__)
 
 
-def tick(engine: interface.Engine, seen: int) -> int:
-    """Compact, if no other replica has done it since `seen`, which the last tick returned.
+def tick(engine: interface.Engine, last_revision: int) -> int:
+    """Compact, unless another replica did since the last tick, which returned `last_revision`.
 
-    Returns what to pass an interval later; begin with 0. History is kept for one to two intervals.
+    Returns the `last_revision` of the next tick; the first one takes 0. History is kept for one to
+    two intervals.
     """
     mark = engine.get(MARK)
     try:
         if mark is None:
             return engine.create(MARK, b"")
-        if mark.revision != seen:
+        if mark.revision != last_revision:
             return mark.revision
-        now = engine.update(MARK, b"", seen)
+        revision = engine.update(MARK, b"", last_revision)
     except (errors.AlreadyExists, errors.Conflict):
         return 0  # another replica was quicker; the next tick looks again
-    engine.compact(seen)
-    return now
+    engine.compact(last_revision)
+    return revision
 
 
 class Compactor:
-    """Ticks until closed. An engine that does not answer is tried again at the next tick."""
+    """Ticks until it is closed. If the engine does not answer, the next tick tries again."""
 
     def __init__(self, engine: interface.Engine, interval_s: float = INTERVAL_S) -> None:
         self._engine = engine
@@ -55,10 +56,10 @@ class Compactor:
         self._thread.join(_STOP_S)
 
     def _run(self) -> None:
-        seen = 0
+        revision = 0
         while True:
             try:
-                seen = tick(self._engine, seen)
+                revision = tick(self._engine, revision)
             except errors.CoredumpdError as error:
                 _log.warning("old revisions of objects are kept for now: %s", error)
             if self._stop.wait(self._interval_s):

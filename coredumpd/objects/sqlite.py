@@ -29,7 +29,7 @@ INSERT OR IGNORE INTO compacted VALUES (1, 0);
 """
 _SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_S = 5.0
-_POLL_S = 1.0  # another process may write too (a rolling update); nobody wakes us for that
+_POLL_S = 1.0  # another process may write too (a rolling update), and does not wake us
 _EVENTS_MAX = 500
 # `max(revision)` makes SQLite take the other columns from the row that has it
 # (https://www.sqlite.org/lang_select.html#bareagg).
@@ -155,7 +155,7 @@ class SqliteEngine:
         return [interface.Event(*row) for row in rows], seen
 
     def wait(self, timeout_s: float) -> None:
-        """Until somebody writes through this engine, or `timeout_s` passed, or a second did."""
+        """Wait for a write through this engine, at most `timeout_s`, and at most a second."""
         with self._written:
             self._written.wait(min(timeout_s, _POLL_S))
 

@@ -92,9 +92,9 @@ def build(kind: type[_S], values: object, section: str, causes: list[errors.Caus
 
 
 def _unknown(
-    prefix: str, values: Mapping[Any, Any], known: Mapping[str, Any]
+    prefix: str, values: Mapping[Any, Any], fields: Mapping[str, Any]
 ) -> Iterator[errors.Cause]:
     for name in values:
-        if name not in known:
-            rule = "is not a setting; known here: " + ", ".join(sorted(known))
+        if name not in fields:
+            rule = "is not a setting; known here: " + ", ".join(sorted(fields))
             yield errors.Cause(f"{prefix}{name}", values[name], rule)

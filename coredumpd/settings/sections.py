@@ -38,7 +38,7 @@ class PolicySettings:
         " coredump.fujitsu.com/max-size overrides this, a pod's can only lower it",
     )
     captureTimeout: float = values.setting(
-        "5m", *values.DURATION, "a capture that takes longer than this is abandoned"
+        "5m", *values.DURATION, "a capture stops after this long; its core is truncated"
     )
     runtimeStateDirs: tuple[str, ...] = values.setting(
         [

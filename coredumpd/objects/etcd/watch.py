@@ -124,9 +124,9 @@ class EtcdWatch:
         events, self._fragments = self._fragments, []
         # A message without events reports progress: no event is missing up to its revision.
         last = events[-1]["kv"]["mod_revision"] if events else result["header"]["revision"]
-        ours = [event for event in map(self._event, events) if event is not None]
+        below_prefix = [event for event in map(self._event, events) if event is not None]
         self._after = max(self._after, int(last))
-        return ours
+        return below_prefix
 
     def _event(self, event: Mapping[str, Any]) -> interface.Event | None:
         kv, before = event["kv"], event.get("prev_kv")

@@ -12,18 +12,16 @@ is verified again after its record was written.
 
 from __future__ import annotations
 
-import collections
 import logging
 import os
 import zlib
 from collections.abc import Iterator
-from concurrent import futures
 from typing import BinaryIO
 
 import obstore
 from obstore import exceptions
 
-from coredumpd import errors
+from coredumpd import errors, parallel
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
 from coredumpd.store import interface
@@ -31,7 +29,7 @@ from coredumpd.store.bucket import clouds, sending
 from coredumpd.store.bucket import core as cores
 
 _LIST_PAGE = 1000  # what one answer of S3 holds at most
-_READERS = 16  # records read at once by a scan: a bucket answers in milliseconds, but many at once
+_READERS = 16  # records read at a time by a scan: each answer takes milliseconds
 _log = logging.getLogger(__name__)
 
 
@@ -87,16 +85,9 @@ class BucketStore:
         self, prefix: layout.Prefix = interface.EVERYTHING
     ) -> Iterator[tuple[layout.DumpKey, records.CrashRecord]]:
         """See `store.Store.scan`: in order, though several records are read at once."""
-        with futures.ThreadPoolExecutor(_READERS, "store-scan") as pool:
-            reading: collections.deque[
-                tuple[layout.DumpKey, futures.Future[records.CrashRecord | None]]
-            ] = collections.deque()
-            for key in self.list(prefix):
-                reading.append((key, pool.submit(self._read_or_skip, key)))
-                if len(reading) > 2 * _READERS:
-                    yield from _settled(*reading.popleft())
-            for pair in reading:
-                yield from _settled(*pair)
+        for key, record in parallel.each(self._read_or_skip, self.list(prefix), _READERS):
+            if record is not None:
+                yield key, record
 
     def read_note(self, namespace: str, pod_uid: str, name: str) -> bytes | None:
         """See `store.Store.read_note`."""
@@ -229,11 +220,3 @@ class BucketStore:
 
 def _note(namespace: str, pod_uid: str, name: str) -> str:
     return f"{layout.Prefix(namespace, pod_uid)}/{layout.NOTE}{name}"
-
-
-def _settled(
-    key: layout.DumpKey, reading: futures.Future[records.CrashRecord | None]
-) -> Iterator[tuple[layout.DumpKey, records.CrashRecord]]:
-    record = reading.result()
-    if record is not None:
-        yield key, record
