@@ -42,7 +42,7 @@ _LIVING = """
 
 
 class SqliteEngine:
-    """See `objects.Engine`. One connection behind one lock: an operation takes well under 1 ms."""
+    """See `interface.Engine`. One connection behind one lock: an operation takes under 1 ms."""
 
     def __init__(self, path: str) -> None:
         self._lock = threading.Lock()
@@ -64,26 +64,26 @@ class SqliteEngine:
         self._path = path
 
     def revision(self) -> int:
-        """See `objects.Engine.revision`."""
+        """See `interface.Engine.revision`."""
         with self._transaction() as database:
             return _revision(database)
 
     def create(self, key: str, value: bytes) -> int:
-        """See `objects.Engine.create`."""
+        """See `interface.Engine.create`."""
         with self._transaction(writes=True) as database:
             if _get(database, key) is not None:
                 raise errors.AlreadyExists(f"{key} already exists")
             return _append(database, key, "ADDED", value)
 
     def get(self, key: str) -> interface.Item | None:
-        """See `objects.Engine.get`."""
+        """See `interface.Engine.get`."""
         with self._transaction() as database:
             return _get(database, key)
 
     def list(
         self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0
     ) -> interface.Page:
-        """See `objects.Engine.list`."""
+        """See `interface.Engine.list`."""
         with self._transaction() as database:
             now = _revision(database)
             _check_revision(database, revision or now, now)
@@ -103,25 +103,25 @@ class SqliteEngine:
         return interface.Page([interface.Item(*row) for row in rows], revision or now, remaining)
 
     def update(self, key: str, value: bytes, revision: int) -> int:
-        """See `objects.Engine.update`."""
+        """See `interface.Engine.update`."""
         with self._transaction(writes=True) as database:
             _require(database, key, revision)
             return _append(database, key, "MODIFIED", value)
 
     def delete(self, key: str, revision: int) -> int:
-        """See `objects.Engine.delete`."""
+        """See `interface.Engine.delete`."""
         with self._transaction(writes=True) as database:
             last = _require(database, key, revision)
             return _append(database, key, "DELETED", last.value)
 
     def watch(self, prefix: str, after: int) -> SqliteWatch:
-        """See `objects.Engine.watch`."""
+        """See `interface.Engine.watch`."""
         with self._transaction() as database:
             _check_revision(database, after, max(after, _revision(database)))
         return SqliteWatch(self, prefix, after)
 
     def compact(self, revision: int) -> None:
-        """See `objects.Engine.compact`."""
+        """See `interface.Engine.compact`."""
         with self._transaction(writes=True) as database:
             done = database.execute("SELECT revision FROM compacted").fetchone()[0]
             if not done < revision <= _revision(database):
@@ -135,7 +135,7 @@ class SqliteEngine:
             database.execute("UPDATE compacted SET revision = ?", (revision,))
 
     def close(self) -> None:
-        """See `objects.Engine.close`."""
+        """See `interface.Engine.close`."""
         with self._lock:
             self._database.close()
 
@@ -175,7 +175,7 @@ class SqliteEngine:
 
 
 class SqliteWatch:
-    """See `objects.Watch`."""
+    """See `interface.Watch`."""
 
     def __init__(self, engine: SqliteEngine, prefix: str, after: int) -> None:
         self._engine = engine
@@ -184,11 +184,11 @@ class SqliteWatch:
 
     @property
     def revision(self) -> int:
-        """See `objects.Watch.revision`."""
+        """See `interface.Watch.revision`."""
         return self._after
 
     def next(self, timeout_s: float) -> Sequence[interface.Event]:
-        """See `objects.Watch.next`."""
+        """See `interface.Watch.next`."""
         events, self._after = self._engine.events(self._prefix, self._after)
         if not events and timeout_s > 0:
             self._engine.wait(timeout_s)
@@ -196,7 +196,7 @@ class SqliteWatch:
         return events
 
     def close(self) -> None:
-        """See `objects.Watch.close`."""
+        """See `interface.Watch.close`."""
 
 
 def _revision(database: sqlite3.Connection) -> int:

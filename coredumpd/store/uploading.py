@@ -1,10 +1,9 @@
-"""A coredumpd server as the place where an agent ships its dumps: where there is no shared storage.
+"""Ships dumps to a coredumpd server over HTTPS, for clusters without shared storage.
 
-The server commits each dump to its own store as every store commits; formats/upload.py has what is
-sent and answered. One dump is one connection, by http.client: urllib3, which objects/etcd uses,
-reads the answer of a server that refuses early after a broken pipe, but not after the SSLEOFError
-that the same refusal is under TLS; and connections that are kept are worth little to an agent that
-sends gigabytes over each.
+The server commits each dump to its own store; formats/upload.py has the request and its answer.
+Each request has a connection of its own, by http.client. urllib3, which objects/etcd uses, would
+lose the answer of a server that refuses a dump before its end: it still reads the answer after a
+broken pipe, but not after the SSLEOFError that TLS makes of it.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _FINAL: dict[str, type[errors.CoredumpdError]] = {
 
 
 class UploadTarget:
-    """See `store.Target`."""
+    """See `interface.Target`."""
 
     def __init__(self, url: str, settings: sections.UploadSettings) -> None:
         self.url = url
@@ -47,7 +46,7 @@ class UploadTarget:
         return f"UploadTarget({self.url!r})"
 
     def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None:
-        """See `store.Store.commit`. Sends nothing when the server has the dump already."""
+        """See `interface.Store.commit`. Sends nothing when the server has the dump already."""
         path = upload.path(key)
         present = self._ask("GET", path)
         if present is None:

@@ -28,7 +28,7 @@ class Lost(errors.Unavailable):
 
 
 class Refusal(Exception):
-    """etcd answered that it did not do what was asked."""
+    """etcd answered that it did not carry out the request."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ class Refusal(Exception):
 
 
 def refusal(status: int, data: bytes) -> Refusal:
-    """The refusal in an HTTP answer: the gateway writes JSON, what stands before it writes text."""
+    """The refusal in an HTTP answer: JSON by the gateway, or text by a server in front of it."""
     try:
         document = json.loads(data)
         message = str(document.get("message") or document.get("error"))

@@ -35,31 +35,31 @@ def open(url: str, access: sections.EtcdSettings) -> EtcdEngine:
 
 
 class EtcdEngine:
-    """See `objects.Engine`."""
+    """See `interface.Engine`."""
 
     def __init__(self, etcd: gateway.Gateway, root: str) -> None:
         self._etcd = etcd
         self._root = root
 
     def revision(self) -> int:
-        """See `objects.Engine.revision`."""
+        """See `interface.Engine.revision`."""
         return self._read("/")[1]
 
     def create(self, key: str, value: bytes) -> int:
-        """See `objects.Engine.create`."""
+        """See `interface.Engine.create`."""
         revision = self._write(key, 0, value)
         if revision is None:
             raise errors.AlreadyExists(f"{key} already exists")
         return revision
 
     def get(self, key: str) -> interface.Item | None:
-        """See `objects.Engine.get`."""
+        """See `interface.Engine.get`."""
         return self._read(key)[0]
 
     def list(
         self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0
     ) -> interface.Page:
-        """See `objects.Engine.list`."""
+        """See `interface.Engine.list`."""
         items: list[interface.Item] = []
         start = after + "\0" if after >= prefix else prefix
         end = self._encode(interface.after_prefix(prefix))
@@ -76,25 +76,25 @@ class EtcdEngine:
             start = page[-1].key + "\0"
 
     def update(self, key: str, value: bytes, revision: int) -> int:
-        """See `objects.Engine.update`."""
+        """See `interface.Engine.update`."""
         return self._swap(key, revision, value)
 
     def delete(self, key: str, revision: int) -> int:
-        """See `objects.Engine.delete`."""
+        """See `interface.Engine.delete`."""
         return self._swap(key, revision, None)
 
     def watch(self, prefix: str, after: int) -> etcd_watch.EtcdWatch:
-        """See `objects.Engine.watch`. Takes a connection and a thread, however many keys."""
+        """See `interface.Engine.watch`. Takes a connection and a thread, however many keys."""
         return etcd_watch.EtcdWatch(self._etcd, self._root, prefix, after)
 
     def compact(self, revision: int) -> None:
-        """See `objects.Engine.compact`. Compacts the whole etcd: it has no other kind."""
+        """See `interface.Engine.compact`. Compacts the whole etcd: it has no other kind."""
         # The contract: compacting below an older or a future revision does nothing.
         with contextlib.suppress(errors.Expired, errors.BadRequest):
             self._etcd.ask("kv/compaction", {"revision": str(revision)})
 
     def close(self) -> None:
-        """See `objects.Engine.close`."""
+        """See `interface.Engine.close`."""
         self._etcd.close()
 
     def _swap(self, key: str, revision: int, value: bytes | None) -> int:

@@ -20,14 +20,14 @@ from coredumpd import errors
 from coredumpd.objects import interface
 from coredumpd.objects.etcd import gateway
 
-_MESSAGE_BYTES_MAX = 16 * 1024 * 1024  # etcd splits what is longer than its request limit, 1.5 MiB
+_MESSAGE_BYTES_MAX = 16 * 1024 * 1024  # etcd splits messages above its request limit, 1.5 MiB
 _QUEUED_MAX = 8  # messages; behind a full queue, etcd waits
 _PUT_POLL_S = 0.5
 _SILENCE_S_MAX = 30.0
 
 
 class EtcdWatch:
-    """See `objects.Watch`. Watches all of ours and keeps what is under `prefix`.
+    """See `interface.Watch`. Watches all our keys and keeps those under `prefix`.
 
     So any write of ours, such as the compactor's, moves an idle watch forward: it does not fall
     behind the compaction, and reconnecting does not raise Expired.
@@ -45,11 +45,11 @@ class EtcdWatch:
 
     @property
     def revision(self) -> int:
-        """See `objects.Watch.revision`."""
+        """See `interface.Watch.revision`."""
         return self._after
 
     def next(self, timeout_s: float) -> Sequence[interface.Event]:
-        """See `objects.Watch.next`."""
+        """See `interface.Watch.next`."""
         deadline = time.monotonic() + timeout_s
         reopened = False
         while not self._closed:
@@ -72,7 +72,7 @@ class EtcdWatch:
         return ()
 
     def close(self) -> None:
-        """See `objects.Watch.close`."""
+        """See `interface.Watch.close`."""
         self._closed = True
         self._drop()
 

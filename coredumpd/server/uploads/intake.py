@@ -29,7 +29,7 @@ _PIECE_BYTES = 1024 * 1024
 
 
 class Store(Protocol):
-    """The part of `store.Store` that receiving needs."""
+    """The part of `store.interface.Store` that receiving needs."""
 
     def commit(
         self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO, /

@@ -25,13 +25,15 @@ Objects = obstores.S3Store | obstores.GCSStore | obstores.AzureStore | obstores.
 # Timeouts of one answer. In 300 s two parts of 5 MiB arrive at 35 kB/s each; a small request must
 # not block its thread as long.
 _SMALL_S, _BULK_S = 30, 300
-_RETRIES_MAX, _RETRY_S = 3, 30  # for hiccups; the caller waits out an outage
+RETRIES_MAX, _RETRY_S = 3, 30  # for hiccups; the caller waits out an outage
 _ERROR_CHARS_MAX = 400
 # Answers to a request for an object when its bucket is missing.
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist")
 
 
-def connect(url: str, settings: sections.BucketSettings) -> tuple[Objects, Objects]:
+def connect(
+    url: str, settings: sections.BucketSettings, retries_max: int = RETRIES_MAX
+) -> tuple[Objects, Objects]:
     """Two clients of the bucket that `url` names: for small requests, and for the bytes of cores.
 
     No request is made yet. Raises SettingsError for a combination that cannot work.
@@ -40,13 +42,25 @@ def connect(url: str, settings: sections.BucketSettings) -> tuple[Objects, Objec
     causes = (*settings.conflicts(), *settings.conflicts_with(parts.scheme))
     if causes:
         raise errors.SettingsError("the bucket's settings are wrong:", causes)
-    prefix = parts.path.strip("/") or None
-    options = _client_options(settings)
+    client_options = _client_options(settings)
+    options = {
+        "prefix": parts.path.strip("/") or None,
+        "retry_config": {
+            "max_retries": retries_max,
+            "retry_timeout": datetime.timedelta(seconds=_RETRY_S),
+        },
+    }
     try:
-        small = _client(parts.scheme, parts.netloc, prefix, settings, options, _SMALL_S)
-        return small, _client(parts.scheme, parts.netloc, prefix, settings, options, _BULK_S)
+        small, bulk = (
+            _client(
+                *(parts.scheme, parts.netloc, settings),
+                options | {"client_options": client_options | {"timeout": f"{timeout_s}s"}},
+            )
+            for timeout_s in (_SMALL_S, _BULK_S)
+        )
     except exceptions.BaseError as error:
         raise errors.SettingsError(f"the bucket {url}: {_brief(error)}") from error
+    return small, bulk
 
 
 def _client_options(settings: sections.BucketSettings) -> dict[str, Any]:
@@ -64,21 +78,8 @@ def _client_options(settings: sections.BucketSettings) -> dict[str, Any]:
 
 
 def _client(
-    scheme: str,
-    bucket: str,
-    prefix: str | None,
-    settings: sections.BucketSettings,
-    options: dict[str, Any],
-    timeout_s: int,
+    scheme: str, bucket: str, settings: sections.BucketSettings, options: dict[str, Any]
 ) -> Objects:
-    common: dict[str, Any] = {
-        "prefix": prefix,
-        "client_options": {**options, "timeout": f"{timeout_s}s"},
-        "retry_config": {
-            "max_retries": _RETRIES_MAX,
-            "retry_timeout": datetime.timedelta(seconds=_RETRY_S),
-        },
-    }
     match scheme:
         case "s3":
             config: dict[str, Any] = {
@@ -88,14 +89,14 @@ def _client(
                 "server_side_encryption": settings.sse,
                 "sse_kms_key_id": settings.sseKMSKeyID,
             }
-            return obstores.S3Store(bucket, config=_set_options(config), **common)
+            return obstores.S3Store(bucket, config=_set_options(config), **options)
         case "gs":
             return obstores.GCSStore(
-                bucket, config=_set_options({"base_url": settings.endpoint}), **common
+                bucket, config=_set_options({"base_url": settings.endpoint}), **options
             )
         case "az":
             config = {"endpoint": settings.endpoint, "account_name": settings.account}
-            return obstores.AzureStore(bucket, config=_set_options(config), **common)
+            return obstores.AzureStore(bucket, config=_set_options(config), **options)
         case _:
             raise AssertionError(scheme)
 

@@ -15,7 +15,7 @@ _WINDOW_BYTES = 4 * 1024 * 1024  # two are in memory: the one being read and the
 
 
 class WindowedCore:
-    """See `store.Core`. Reads the object of one ETag. Raises FileNotFoundError if it is missing."""
+    """See `interface.Core`. Reads the object of one ETag. Raises FileNotFoundError."""
 
     def __init__(self, store: str, objects: clouds.Objects, path: str) -> None:
         self._store = store
@@ -30,7 +30,7 @@ class WindowedCore:
         self._start, self._data = 0, b""
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """See `store.Core.read_at`. Reading in order finds the next window fetched already."""
+        """See `interface.Core.read_at`. Reading in order finds the next window fetched already."""
         end = min(offset + size, self.size)
         pieces = []
         with self._lock:
@@ -42,7 +42,7 @@ class WindowedCore:
         return b"".join(pieces)
 
     def close(self) -> None:
-        """See `store.Core.close`."""
+        """See `interface.Core.close`."""
         with self._lock:
             self._ahead, self._data = None, b""
             if self._pool is not None:

@@ -28,13 +28,13 @@ from coredumpd.store import interface
 from coredumpd.store.bucket import clouds, sending
 from coredumpd.store.bucket import core as cores
 
-_LIST_PAGE = 1000  # what one answer of S3 holds at most
+_LIST_PAGE = 1000  # objects, the most in one answer of S3
 _READERS = 16  # records read at a time by a scan: each answer takes milliseconds
 _log = logging.getLogger(__name__)
 
 
 class BucketStore:
-    """See `store.Store`. `small` carries metadata, `bulk` the bytes of cores, of one bucket."""
+    """See `interface.Store`. `small` carries metadata, `bulk` the bytes of cores, of one bucket."""
 
     def __init__(self, name: str, small: clouds.Objects, bulk: clouds.Objects) -> None:
         self.name = name
@@ -45,31 +45,31 @@ class BucketStore:
         return f"BucketStore({self.name!r})"
 
     def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None:
-        """See `store.Store.commit`."""
+        """See `interface.Store.commit`."""
         with clouds.translated(self.name, key):
             if self._has_same(key, record):
                 return
-            sent = sending.CoreUpload(core, record)
+            upload = sending.CoreUpload(core, record)
             obstore.put(
                 self._bulk,
                 key.path(layout.CORE),
-                sent.whole() if sent.size <= sent.part_bytes else iter(sent),
-                use_multipart=sent.size > sent.part_bytes,
-                chunk_size=sent.part_bytes,
+                upload.whole() if upload.size <= upload.part_bytes else iter(upload),
+                use_multipart=upload.size > upload.part_bytes,
+                chunk_size=upload.part_bytes,
                 max_concurrency=sending.PARTS_AT_ONCE,
             )
-            etag = self._verify(key, sent)
-            if not self._publish(key, record.with_core(storedCrc32=f"{sent.crc:08x}")):
+            etag = self._verify(key, upload)
+            if not self._publish(key, record.with_core(storedCrc32=f"{upload.crc:08x}")):
                 return
             try:
-                self._verify(key, sent, etag)
+                self._verify(key, upload, etag)
             except (FileNotFoundError, errors.StorageError) as error:
                 obstore.delete(self._small, key.path(layout.META))
                 message = f"{self.name}: {key}: the core was deleted or replaced meanwhile"
                 raise errors.StorageError(message) from error
 
     def list(self, prefix: layout.Prefix = interface.EVERYTHING) -> Iterator[layout.DumpKey]:
-        """See `store.Store.list`: one flat listing, a thousand objects an answer."""
+        """See `interface.Store.list`: one flat listing, a thousand objects an answer."""
         with clouds.translated(self.name, None):
             for page in obstore.list(self._small, str(prefix) or None, chunk_size=_LIST_PAGE):
                 for item in page:
@@ -84,13 +84,13 @@ class BucketStore:
     def scan(
         self, prefix: layout.Prefix = interface.EVERYTHING
     ) -> Iterator[tuple[layout.DumpKey, records.CrashRecord]]:
-        """See `store.Store.scan`: in order, though several records are read at once."""
+        """See `interface.Store.scan`: in order, though several records are read at once."""
         for key, record in parallel.each(self._read_or_skip, self.list(prefix), _READERS):
             if record is not None:
                 yield key, record
 
     def read_note(self, namespace: str, pod_uid: str, name: str) -> bytes | None:
-        """See `store.Store.read_note`."""
+        """See `interface.Store.read_note`."""
         with clouds.translated(self.name, None):
             try:
                 answer = obstore.get(self._small, _note(namespace, pod_uid, name))
@@ -101,12 +101,12 @@ class BucketStore:
             return bytes(answer.bytes())[: layout.NOTE_BYTES_MAX]
 
     def write_note(self, namespace: str, pod_uid: str, name: str, data: bytes) -> None:
-        """See `store.Store.write_note`."""
+        """See `interface.Store.write_note`."""
         with clouds.translated(self.name, None):
             obstore.put(self._small, _note(namespace, pod_uid, name), data)
 
     def delete_note(self, namespace: str, pod_uid: str, name: str) -> None:
-        """See `store.Store.delete_note`."""
+        """See `interface.Store.delete_note`."""
         path = _note(namespace, pod_uid, name)
         with clouds.translated(self.name, None):
             try:
@@ -116,18 +116,18 @@ class BucketStore:
                     raise
 
     def read_record(self, key: layout.DumpKey) -> records.CrashRecord:
-        """See `store.Store.read_record`."""
+        """See `interface.Store.read_record`."""
         with clouds.translated(self.name, key):
             return self._read_record(key)
 
     def open_core(self, key: layout.DumpKey) -> cores.WindowedCore:
-        """See `store.Store.open_core`. The first bytes come with the answer."""
+        """See `interface.Store.open_core`. The first bytes come with the answer."""
         with clouds.translated(self.name, key):
             self._read_record(key)  # a core without its record is no dump
             return cores.WindowedCore(self.name, self._bulk, key.path(layout.CORE))
 
     def delete(self, key: layout.DumpKey) -> None:
-        """See `store.Store.delete`: the record, and with it the dump, then the bytes."""
+        """See `interface.Store.delete`: the record, and with it the dump, then the bytes."""
         with clouds.translated(self.name, key):
             # Raises NotFound, which S3 does not for the deletion of a missing object.
             obstore.head(self._small, key.path(layout.META))
@@ -136,7 +136,7 @@ class BucketStore:
                 obstore.delete(self._small, [item["path"] for item in page])
 
     def files(self, prefix: layout.Prefix = interface.EVERYTHING) -> Iterator[interface.File]:
-        """See `store.Store.files`."""
+        """See `interface.Store.files`."""
         with clouds.translated(self.name, None):
             for page in obstore.list(self._small, str(prefix) or None, chunk_size=_LIST_PAGE):
                 for item in page:
@@ -144,12 +144,12 @@ class BucketStore:
                     yield interface.File(item["path"], item["size"], modified)
 
     def open_file(self, path: str) -> cores.WindowedCore:
-        """See `store.Store.open_file`."""
+        """See `interface.Store.open_file`."""
         with clouds.translated(self.name, path):
             return cores.WindowedCore(self.name, self._bulk, "/".join(layout.split(path)))
 
     def discard(self, path: str) -> None:
-        """See `store.Store.discard`."""
+        """See `interface.Store.discard`."""
         with clouds.translated(self.name, path):
             obstore.delete(self._small, "/".join(layout.split(path)))
 
@@ -185,7 +185,7 @@ class BucketStore:
         return True
 
     def _verify(
-        self, key: layout.DumpKey, sent: sending.CoreUpload, known_etag: str | None = None
+        self, key: layout.DumpKey, upload: sending.CoreUpload, known_etag: str | None = None
     ) -> str | None:
         """Check that the store has the bytes we sent; returns their ETag. Raises StorageError.
 
@@ -194,15 +194,15 @@ class BucketStore:
         """
         meta = obstore.head(self._small, key.path(layout.CORE))
         etag = meta["e_tag"]
-        proofs = (known_etag, sent.etag, f'"{sent.etag}"')
-        if meta["size"] == sent.size and etag and etag in proofs:
+        proofs = (known_etag, upload.etag, f'"{upload.etag}"')
+        if meta["size"] == upload.size and etag and etag in proofs:
             return etag
         size = crc = 0
         for chunk in obstore.get(self._bulk, key.path(layout.CORE)).stream(sending.READ_BYTES):
             size, crc = size + len(chunk), zlib.crc32(chunk, crc)
-        if (size, crc) != (sent.size, sent.crc):
+        if (size, crc) != (upload.size, upload.crc):
             raise errors.StorageError(
-                f"{self.name}: {key}: wrote {sent.size} bytes with CRC {sent.crc:08x},"
+                f"{self.name}: {key}: wrote {upload.size} bytes with CRC {upload.crc:08x},"
                 f" read back {size} with {crc:08x}"
             )
         return etag

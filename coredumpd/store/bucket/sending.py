@@ -1,4 +1,4 @@
-"""The upload of one core to a bucket: in parts, with the checksums that prove it."""
+"""The upload of one core to a bucket: its parts, and the checksums by which it is verified."""
 
 from __future__ import annotations
 

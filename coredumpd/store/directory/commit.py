@@ -30,7 +30,7 @@ class Commit:
         self._record = record
 
     def run(self, core: BinaryIO) -> None:
-        """See `store.Store.commit`."""
+        """See `interface.Store.commit`."""
         start = core.tell()
         for attempt in range(1, _TRIES_MAX + 1):
             if self._is_done():
@@ -74,7 +74,7 @@ class Commit:
         os.fsync(parent)
 
     def _remove_earlier_parts(self, parent: int) -> None:
-        """Remove what commits of this dump left that were killed half-way."""
+        """Remove the parts of earlier commits of this dump that were killed half-way."""
         for name in tree.names(parent):
             if name.startswith(f".{self._key.id}.") and name.endswith(layout.PART):
                 with contextlib.suppress(OSError):  # another commit still writes it, and removes it

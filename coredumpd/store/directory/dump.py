@@ -15,7 +15,7 @@ _CHUNK_BYTES = 1024 * 1024
 
 
 class CoreFile:
-    """See `store.Core`: one descriptor, read at offsets, so threads need no lock."""
+    """See `interface.Core`: one descriptor, read at offsets, so threads need no lock."""
 
     def __init__(self, descriptor: int, name: str) -> None:
         self._descriptor = descriptor
@@ -23,14 +23,14 @@ class CoreFile:
         self.size = os.fstat(descriptor).st_size
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """See `store.Core.read_at`."""
+        """See `interface.Core.read_at`."""
         try:
             return os.pread(self._descriptor, min(size, max(0, self.size - offset)), offset)
         except OSError as error:
             raise errors.StorageError(f"{self._name}: {error.strerror}") from error
 
     def close(self) -> None:
-        """See `store.Core.close`."""
+        """See `interface.Core.close`."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class DirectoryStore:
-    """See `store.Store`. The root must exist: a missing mount is not an empty store."""
+    """See `interface.Store`. The root must exist: a missing mount is not an empty store."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -33,12 +33,12 @@ class DirectoryStore:
         return f"DirectoryStore({self.root!r})"
 
     def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None:
-        """See `store.Store.commit`."""
+        """See `interface.Store.commit`."""
         with self._translated(key):
             commit.Commit(self.root, key, record).run(core)
 
     def list(self, prefix: layout.Prefix = interface.EVERYTHING) -> Iterator[layout.DumpKey]:
-        """See `store.Store.list`."""
+        """See `interface.Store.list`."""
         with self._translated(None):
             with tree.directory(self.root):
                 pass  # a missing root is an error; a missing prefix has no dumps
@@ -51,7 +51,7 @@ class DirectoryStore:
     def scan(
         self, prefix: layout.Prefix = interface.EVERYTHING
     ) -> Iterator[tuple[layout.DumpKey, records.CrashRecord]]:
-        """See `store.Store.scan`."""
+        """See `interface.Store.scan`."""
         for key in self.list(prefix):
             try:
                 yield key, self.read_record(key)
@@ -61,7 +61,7 @@ class DirectoryStore:
                 _log.warning("unreadable dump skipped: %s: %s", key, error)
 
     def read_note(self, namespace: str, pod_uid: str, name: str) -> bytes | None:
-        """See `store.Store.read_note`."""
+        """See `interface.Store.read_note`."""
         pod_path = layout.Prefix(namespace, pod_uid).parts
         try:
             with (
@@ -74,7 +74,7 @@ class DirectoryStore:
             return None
 
     def write_note(self, namespace: str, pod_uid: str, name: str, data: bytes) -> None:
-        """See `store.Store.write_note`."""
+        """See `interface.Store.write_note`."""
         pod_path = layout.Prefix(namespace, pod_uid).parts
         new = f"{layout.NOTE}{name}.{os.urandom(4).hex()}"
         with self._translated(None), tree.made_directory(self.root, *pod_path) as pod:
@@ -83,7 +83,7 @@ class DirectoryStore:
             os.fsync(pod)
 
     def delete_note(self, namespace: str, pod_uid: str, name: str) -> None:
-        """See `store.Store.delete_note`."""
+        """See `interface.Store.delete_note`."""
         pod_path = layout.Prefix(namespace, pod_uid).parts
         with (
             contextlib.suppress(FileNotFoundError),  # deleted before
@@ -94,17 +94,17 @@ class DirectoryStore:
         self._remove_empty(pod_path)
 
     def read_record(self, key: layout.DumpKey) -> records.CrashRecord:
-        """See `store.Store.read_record`."""
+        """See `interface.Store.read_record`."""
         with self._translated(key), tree.directory(self.root, *key.prefix.parts, key.id) as dump:
             return dumps.read_record(dump)
 
     def open_core(self, key: layout.DumpKey) -> dumps.CoreFile:
-        """See `store.Store.open_core`."""
+        """See `interface.Store.open_core`."""
         with self._translated(key), tree.directory(self.root, *key.prefix.parts, key.id) as dump:
             return dumps.CoreFile(tree.open_file(layout.CORE, dump), key.path(layout.CORE))
 
     def delete(self, key: layout.DumpKey) -> None:
-        """See `store.Store.delete`: invisible by one rename, then the bytes, then empty parents."""
+        """See `interface.Store.delete`. Hides the dump by one rename, then removes it."""
         parents = key.prefix.parts
         gone = f".{key.id}.{os.urandom(4).hex()}{layout.GONE}"
         with self._translated(key), tree.directory(self.root, *parents) as parent:
@@ -124,20 +124,20 @@ class DirectoryStore:
                 return  # not empty, as usual; an empty directory left behind is harmless
 
     def files(self, prefix: layout.Prefix = interface.EVERYTHING) -> Iterator[interface.File]:
-        """See `store.Store.files`."""
+        """See `interface.Store.files`."""
         with self._translated(None):
             with tree.directory(self.root):
                 pass  # as in `list`
             yield from listing.walk(self.root, prefix.parts)
 
     def open_file(self, path: str) -> dumps.CoreFile:
-        """See `store.Store.open_file`."""
+        """See `interface.Store.open_file`."""
         *above, name = layout.split(path)
         with self._translated(path), tree.directory(self.root, *above) as parent:
             return dumps.CoreFile(tree.open_file(name, parent), path)
 
     def discard(self, path: str) -> None:
-        """See `store.Store.discard`."""
+        """See `interface.Store.discard`."""
         with self._translated(path):
             listing.discard(self.root, layout.split(path))
 

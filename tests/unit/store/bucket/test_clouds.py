@@ -5,7 +5,7 @@ import pytest
 from coredumpd import errors
 from coredumpd.settings import file
 from coredumpd.store import engines as stores
-from coredumpd.store.bucket import clouds
+from coredumpd.store.bucket import clouds, engine
 
 
 @pytest.fixture(autouse=True)
@@ -78,11 +78,11 @@ def test_an_azure_store_without_an_account_says_what_is_missing(monkeypatch):
         stores.open_store("az://cores/x")
 
 
-def test_nobody_answering_is_a_storage_error_without_a_secret(monkeypatch):
-    monkeypatch.setattr(clouds, "_RETRIES_MAX", 0)
-    wanted = file.check({"bucket": {"endpoint": "http://127.0.0.1:1"}}).bucket
+def test_nobody_answering_is_a_storage_error_without_a_secret():
+    settings = file.check({"bucket": {"endpoint": "http://127.0.0.1:1"}}).bucket
+    clients = clouds.connect("s3://cores/p", settings, retries_max=0)
     with pytest.raises(errors.StorageError, match=r"s3://cores/p") as caught:
-        list(stores.open_store("s3://cores/p", wanted).list())
+        list(engine.BucketStore("s3://cores/p", *clients).list())
     assert "hunter2" not in str(caught.value)
     assert "Debug source" not in str(caught.value)
 
