@@ -1,4 +1,4 @@
-"""The parts of a server put together: what answers which path, asking whom."""
+"""The parts of a server put together: the route table, and what its handlers share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from coredumpd.server.uploads import intake
 
 @dataclasses.dataclass(frozen=True)
 class Outside:
-    """Everything a server depends on: decided by who starts it, in a cluster or standing alone."""
+    """Everything that differs between a server in a cluster and a standalone one."""
 
     engine: objects_interface.Engine
     store: own_namespace.Store
@@ -39,15 +39,15 @@ class App:
 
     def __init__(self, outside: Outside) -> None:
         self._compactor = compaction.Compactor(outside.engine)
-        self.stored = inventory.Inventory(own_namespace.Guard(outside.store, outside.cluster))
-        self.endpoints = endpoints.Endpoints(outside.engine, self.stored, outside.cluster)
-        self.coredumps = resource.Coredumps(self.stored)
+        self.inventory = inventory.Inventory(own_namespace.Guard(outside.store, outside.cluster))
+        self.endpoints = endpoints.Endpoints(outside.engine, self.inventory, outside.cluster)
+        self.coredumps = resource.Coredumps(self.inventory)
         self.metrics = metrics.Metrics()
         self.stopping = False
         self._uploads = outside.uploads
         self._guard = handler.Guard(outside.authenticator, outside.authorizer, self.metrics)
         self._checks = {
-            "store": self.stored.check,
+            "store": self.inventory.check,
             "objects": self.endpoints.check,
             "shutdown": self._not_stopping,
             **outside.checks,
@@ -62,9 +62,9 @@ class App:
             *metrics.routes(self.metrics),
             *resources.routes(kinds.API_GROUP, self.endpoints),
             *resources.routes(kinds.API_GROUP, self.coredumps),
-            *archive.routes(self.endpoints, self.stored),
-            *archive.routes(self.coredumps, self.stored),
-            *backtrace.routes(self.coredumps, self.stored),
+            *archive.routes(self.endpoints, self.inventory),
+            *archive.routes(self.coredumps, self.inventory),
+            *backtrace.routes(self.coredumps, self.inventory),
             *intake.routes(self._uploads),
         ]
 
@@ -91,7 +91,7 @@ class App:
         """Free stores and threads."""
         self._compactor.close()
         self.coredumps.close()
-        self.stored.close()
+        self.inventory.close()
         self.endpoints.close()
 
     async def _not_stopping(self) -> None:

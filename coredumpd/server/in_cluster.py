@@ -1,4 +1,4 @@
-"""`coredumpd server --config FILE`: kube-apiserver says who may what."""
+"""`coredumpd server --config FILE`: kube-apiserver decides which caller may do what."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
     server = settings.server
     async with await client.connect(kubeconfig) as kube:
         trust = trusts.TrustSource(kube)
-        stored = in_use.CountingStore(stores.open_store(server.store, settings.bucket))
+        store = in_use.CountingStore(stores.open_store(server.store, settings.bucket))
         cluster = clusters.KubeCluster(kube)
         outside = app.Outside(
             engine=engines.open_engine(server.objects, settings.etcd),
-            store=stored,
+            store=store,
             authenticator=authentication.ClusterAuthenticator(kube, lambda: trust.current),
             authorizer=authorization.SubjectAccessReviews(kube),
             cluster=cluster,
             checks={"trust": trust.check},
-            uploads=_uploads(stored, server.uploadAccount),
+            uploads=_uploads(store, server.uploadAccount),
         )
         options = life.Options(
             address=None,
@@ -47,7 +47,7 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
         )
         _log.info("Kubernetes is at %s", kube.server)
         serving = app.App(outside)
-        async with leading.running(serving, stored, kube, cluster, settings):
+        async with leading.running(serving, store, kube, cluster, settings):
             await life.serve(
                 serving,
                 options,
@@ -56,6 +56,6 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
             )
 
 
-def _uploads(stored: in_use.CountingStore, account: str | None) -> intake.Uploads | None:
-    """Nobody may send where no account is named."""
-    return None if account is None else intake.Uploads(stored, account)
+def _uploads(store: in_use.CountingStore, account: str | None) -> intake.Uploads | None:
+    """Without an account, no agent may send dumps."""
+    return None if account is None else intake.Uploads(store, account)

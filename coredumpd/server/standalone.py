@@ -12,7 +12,7 @@ import os
 import secrets
 from typing import Any
 
-from coredumpd import errors
+from coredumpd import durable, errors
 from coredumpd.apiserver.auth import authentication, certificates, interface
 from coredumpd.apiserver.http import life
 from coredumpd.objects import engines
@@ -26,7 +26,7 @@ _GRACE_S = 10.0
 
 
 async def serve(data_dir: str, port: int, store_url: str | None) -> None:
-    """Serve until told to stop. Raises SettingsError when `data_dir` cannot be used."""
+    """Serve until a signal ends it. Raises SettingsError when `data_dir` cannot be used."""
     paths = {name: os.path.join(data_dir, name) for name in ("token", "tls.crt", "tls.key")}
     token = prepare(data_dir)
     outside = app.Outside(
@@ -50,7 +50,7 @@ async def serve(data_dir: str, port: int, store_url: str | None) -> None:
 
     def ready(bound: int) -> None:
         url = f"https://{ADDRESS}:{bound}"
-        _write_private(
+        durable.write_whole(
             os.path.join(data_dir, "kubeconfig"),
             json.dumps(kubeconfig(url, paths["tls.crt"], token), indent=2).encode(),
         )
@@ -67,19 +67,19 @@ async def serve(data_dir: str, port: int, store_url: str | None) -> None:
 
 
 def prepare(data_dir: str) -> str:
-    """Make what is missing in `data_dir`: token, key pair, store. Returns the token."""
+    """Make the token, key pair and store that `data_dir` lacks. Returns the token."""
     try:
         os.makedirs(os.path.join(data_dir, "store"), mode=0o700, exist_ok=True)
         token_file = os.path.join(data_dir, "token")
         if not os.path.exists(token_file):
-            _write_private(token_file, secrets.token_urlsafe(32).encode() + b"\n")
+            durable.write_whole(token_file, secrets.token_urlsafe(32).encode() + b"\n")
         if not os.path.exists(os.path.join(data_dir, "tls.crt")):
             certificate, key = certificates.self_signed(datetime.datetime.now(datetime.UTC))
-            _write_private(os.path.join(data_dir, "tls.key"), key)
-            _write_private(os.path.join(data_dir, "tls.crt"), certificate)
+            durable.write_whole(os.path.join(data_dir, "tls.key"), key)
+            durable.write_whole(os.path.join(data_dir, "tls.crt"), certificate)
         with open(token_file, encoding="ascii") as file:
             token = file.read().strip()
-    except OSError as error:
+    except (OSError, errors.StorageError) as error:
         cause = errors.Cause("--data-dir", data_dir, f"must be a writable directory: {error}")
         raise errors.SettingsError("the server cannot start:", (cause,)) from error
     if not token:
@@ -103,7 +103,7 @@ def kubeconfig(url: str, ca_file: str, token: str) -> dict[str, Any]:
 
 
 class TokenAuthenticator:
-    """Who has the token is the owner."""
+    """The token's holder is the owner."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -113,26 +113,15 @@ class TokenAuthenticator:
         headers: interface.Headers,
         certificate: bytes | None,  # noqa: ARG002
     ) -> interface.Caller:
-        """See `callers.Authenticator`."""
-        given = authentication.bearer_token(headers)
-        if given is None or not hmac.compare_digest(given.encode(), self._token.encode()):
-            raise errors.Unauthorized("the token of this server's data directory is needed")
+        """See `interface.Authenticator`."""
+        token = authentication.bearer_token(headers)
+        if token is None or not hmac.compare_digest(token.encode(), self._token.encode()):
+            raise errors.Unauthorized("the request needs the token in this server's data directory")
         return interface.Caller("owner", groups=(authentication.AUTHENTICATED,))
 
 
 class TokenHolderMay:
-    """Who got past `TokenAuthenticator` may do everything."""
+    """Every authenticated caller may do everything."""
 
     async def check(self, caller: interface.Caller, attributes: interface.Attributes) -> None:
-        """See `access.Authorizer`."""
-
-
-def _write_private(path: str, data: bytes) -> None:
-    """Whole or not at all, 0600 from the first byte."""
-    part = f"{path}.{secrets.token_hex(4)}.part"
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(part, path)
+        """See `interface.Authorizer`."""

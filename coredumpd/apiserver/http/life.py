@@ -102,7 +102,7 @@ async def serve(
             _log.warning("%d requests are cut: the grace period is over", unfinished)
     finally:
         renewal.cancel()
-        with contextlib.suppress(asyncio.CancelledError):  # we have just asked for it
+        with contextlib.suppress(asyncio.CancelledError):  # we have just cancelled it
             await renewal
         await server.close_all_connections()
         app.close()

@@ -1,4 +1,4 @@
-"""The HTTPS listener: bounded in connections, header bytes, body bytes and patience."""
+"""The HTTPS listener: connections, header bytes, body bytes and waiting times are bounded."""
 
 from __future__ import annotations
 
@@ -27,11 +27,9 @@ _log = logging.getLogger(__name__)
 class Listener(httpserver.HTTPServer):
     """An HTTPServer of at most `connections_max` connections.
 
-    When it is full, a newcomer takes the place of whoever has said nothing for longest: one that is
-    silent, is still sending a request's head, or idles between requests. Who is being answered is
-    never cut, so the newcomer is closed when all are.
-
-    `ssl_context` may be replaced at any time; it counts for the connections that come after.
+    When it is full, a new connection takes the place of the one that has been waiting longest: that
+    has sent nothing, has not sent a whole request head, or idles between requests. A connection
+    that is being answered is never cut; if all are, the new one is closed.
     """
 
     def initialize(  # type: ignore[override]
@@ -45,10 +43,10 @@ class Listener(httpserver.HTTPServer):
         self._connections_max = connections_max
         self._send_timeout_ms = int(send_timeout_s * 1000)
         self._streams: set[iostream.IOStream] = set()
-        self._silent: set[iostream.IOStream] = set()  # no request was heard yet
-        self._waiting: dict[iostream.IOStream, None] = {}  # nobody is answered; oldest first
-        self._full = False  # said so already
-        # Of heads and bodies a little more than handlers take, who answer a proper 431 and 413.
+        self._silent: set[iostream.IOStream] = set()  # have not sent a request head yet
+        self._waiting: dict[iostream.IOStream, None] = {}  # are not being answered; oldest first
+        self._full = False  # and that was logged
+        # Heads and bodies may be a little longer than handlers take, so that these answer 431, 413.
         super().initialize(
             application,
             ssl_options=context,
@@ -62,7 +60,7 @@ class Listener(httpserver.HTTPServer):
 
     @property
     def connections(self) -> int:
-        """How many are open now."""
+        """The number of open connections."""
         return len(self._streams)
 
     def use(self, context: ssl.SSLContext) -> None:
@@ -70,12 +68,12 @@ class Listener(httpserver.HTTPServer):
         self.ssl_options = context
 
     def handle_stream(self, stream: iostream.IOStream, address: tuple[Any, ...]) -> None:
-        """Admit a connection, if need be in the place of another, or close it."""
+        """Admit a connection, in the place of another if necessary, or close it."""
         if not self._has_room():
             stream.close()
             return
-        # tcp(7): who acknowledges nothing, or takes nothing, for so long is gone. However slow a
-        # client is, each byte that it takes begins the time anew.
+        # tcp(7): the connection ends if the client acknowledges nothing, or its window is closed,
+        # for this long. Each byte that a slow client takes starts the time anew.
         timeout = self._send_timeout_ms
         stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout)
         self._streams.add(stream)
@@ -95,7 +93,7 @@ class Listener(httpserver.HTTPServer):
         if stream in self._streams:
             self._waiting.pop(stream, None)
             self._waiting[stream] = None  # the youngest of all
-        return _Request(delegate, lambda: self._heard(stream))
+        return _Request(delegate, lambda: self._head_complete(stream))
 
     def on_close(self, server_conn: object) -> None:
         """Tornado's: a connection is over."""
@@ -103,7 +101,7 @@ class Listener(httpserver.HTTPServer):
         self._forget(server_conn.stream)  # type: ignore[attr-defined]
 
     def _has_room(self) -> bool:
-        """Is there a place for one more, now or by closing another?"""
+        """Is there room for one more? Closes another connection if that makes room."""
         if len(self._streams) < self._connections_max:
             self._full = False
             return True
@@ -117,7 +115,7 @@ class Listener(httpserver.HTTPServer):
         oldest.close()
         return True
 
-    def _heard(self, stream: iostream.IOStream) -> None:
+    def _head_complete(self, stream: iostream.IOStream) -> None:
         self._silent.discard(stream)
         self._waiting.pop(stream, None)
 
@@ -132,10 +130,12 @@ class Listener(httpserver.HTTPServer):
 
 
 class _Request(httputil.HTTPMessageDelegate):
-    """Passes everything on; `heard` is called once the request's head is complete."""
+    """Passes everything on; `head_complete` is called once the request's head has come."""
 
-    def __init__(self, delegate: httputil.HTTPMessageDelegate, heard: Callable[[], None]) -> None:
-        self._heard = heard
+    def __init__(
+        self, delegate: httputil.HTTPMessageDelegate, head_complete: Callable[[], None]
+    ) -> None:
+        self._head_complete = head_complete
         self._delegate = delegate
         self.data_received = delegate.data_received  # type: ignore[method-assign]
         self.finish = delegate.finish  # type: ignore[method-assign]
@@ -147,7 +147,7 @@ class _Request(httputil.HTTPMessageDelegate):
         headers: httputil.HTTPHeaders,
     ) -> Awaitable[None] | None:
         """Tornado's."""
-        self._heard()
+        self._head_complete()
         return self._delegate.headers_received(start_line, headers)
 
 

@@ -75,7 +75,7 @@ async def ping() -> None:
 
 
 def routes(ready: Mapping[str, Check]) -> list[application.Route]:
-    """What this module serves; `ready` are the checks of readiness."""
+    """The routes of probes; `ready` are the checks of readiness."""
     checks = {"checks": {"ping": ping, **ready}}
     return [
         application.Route("/livez", Probe, rights.Anybody(), {"checks": {"ping": ping}}),

@@ -1,8 +1,8 @@
 """The TLS context of the listener, rebuilt when the key pair or the trusted CAs change.
 
-Client certificates are asked for, not required. OpenSSL refuses during the handshake one that
-neither CA issued or that is not for clients; Python's ssl cannot be told to let it pass. Which CA
-it was, whether it is valid now, and all else is decided per request in `certs`.
+Client certificates are requested, not required. During the handshake OpenSSL refuses one that
+neither CA issued or that is not for clients; Python's ssl has no way to let it pass. Which CA it
+was, whether it is valid now, and all else is decided per request in `auth.certificates`.
 """
 
 from __future__ import annotations
@@ -12,39 +12,40 @@ import ssl
 from coredumpd import errors
 
 # openssl/x509_vfy.h. An expired certificate gets a 401 that says so, as from Go's servers, not an
-# alert; `certs.is_client_of` must look at the time in any case, since connections outlive it.
+# alert. `certificates.is_client_of` looks at the time in any case: connections outlive it.
 _X509_V_FLAG_NO_CHECK_TIME = 0x200000
 
 
 def context(cert_file: str, key_file: str, client_bundle: str) -> ssl.SSLContext:
-    """TLS 1.2 and 1.3 with that key pair; `client_bundle` is PEM, "" asks no client for any.
+    """TLS 1.2 and 1.3 with that key pair; `client_bundle` is PEM; "" requests no
+    client certificates.
 
-    Raises SettingsError when the files do not make a pair.
+    Raises SettingsError if the files are no pair.
     """
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    made.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    made.set_alpn_protocols(["http/1.1"])
+    tls_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls_context.minimum_version = ssl.TLSVersion.TLSv1_2
+    tls_context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    tls_context.set_alpn_protocols(["http/1.1"])
     try:
-        made.load_cert_chain(cert_file, key_file)
+        tls_context.load_cert_chain(cert_file, key_file)
     except (OSError, ssl.SSLError) as error:
         cause = errors.Cause("tlsCertFile", cert_file, f"must pair with {key_file}: {error}")
         raise errors.SettingsError("the TLS key pair cannot be used:", (cause,)) from error
     if client_bundle.strip():
-        made.load_verify_locations(cadata=client_bundle)
-        made.verify_mode = ssl.CERT_OPTIONAL
+        tls_context.load_verify_locations(cadata=client_bundle)
+        tls_context.verify_mode = ssl.CERT_OPTIONAL
         # A bundle may list an intermediate as the anchor, as Go accepts.
-        made.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
-        made.verify_flags |= ssl.VerifyFlags(_X509_V_FLAG_NO_CHECK_TIME)
-    return made
+        tls_context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+        tls_context.verify_flags |= ssl.VerifyFlags(_X509_V_FLAG_NO_CHECK_TIME)
+    return tls_context
 
 
 class Reloader:
-    """The current context; `refresh` gives a new one when what it was made of has changed."""
+    """Makes TLS contexts: `refresh` gives a new one whenever the files or the CAs have changed."""
 
     def __init__(self, cert_file: str, key_file: str) -> None:
         self._files = (cert_file, key_file)
-        self._made_of: tuple[object, ...] = ()
+        self._inputs: tuple[object, ...] = ()
 
     def refresh(self, client_bundle: str) -> ssl.SSLContext | None:
         """A new context, or None when nothing changed. Blocks on two small files.
@@ -52,12 +53,12 @@ class Reloader:
         Raises SettingsError while the files do not pair, which a rotation passes through: keep the
         old context and try again.
         """
-        made_of = (*(_contents(path) for path in self._files), client_bundle)
-        if made_of == self._made_of:
+        inputs = (*(_contents(path) for path in self._files), client_bundle)
+        if inputs == self._inputs:
             return None
-        made = context(*self._files, client_bundle)
-        self._made_of = made_of
-        return made
+        tls_context = context(*self._files, client_bundle)
+        self._inputs = inputs
+        return tls_context
 
 
 def _contents(path: str) -> bytes:

@@ -12,16 +12,16 @@ from coredumpd import errors
 
 HEADER_BYTES_MAX = 64 * 1024  # kube-apiserver forwards tokens' extras; it allows 1 MiB itself
 BODY_BYTES_MAX = 1024 * 1024  # etcd's own limit for a request is 1.5 MiB
-DROPPED_BYTES_MAX = 2 * BODY_BYTES_MAX  # of a body that nobody wants
+DROPPED_BYTES_MAX = 2 * BODY_BYTES_MAX  # of a body that was refused
 _DEPTH_MAX = 64
 _JSON = ("application/json", "")
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 
 
 def is_soon_over(headers: Mapping[str, str]) -> bool:
-    """Is a body on its way that is no more than what may be read to be dropped?"""
+    """Does a body follow that is short enough to be read and dropped?"""
     length = headers.get("Content-Length", "")
-    waits = "Expect" in headers  # for a 100: it does not send what is refused
+    waits = "Expect" in headers  # for 100 Continue: a client that is refused sends no body
     return length.isdecimal() and 0 < int(length[:20]) <= DROPPED_BYTES_MAX and not waits
 
 
@@ -79,7 +79,7 @@ _Loader.yaml_implicit_resolvers = {
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) != len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("a key stands there twice")
     return document
 
 

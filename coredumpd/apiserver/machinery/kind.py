@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -88,13 +88,12 @@ def path(*names: str) -> Any:
     return read
 
 
-def age(timestamp: str | None, now: datetime.datetime | None = None) -> str:
-    """How long ago an RFC 3339 time is, as `kubectl get` shows it."""
+def age(timestamp: str | None, now: float | None = None) -> str:
+    """How long ago an RFC 3339 time is, as `kubectl get` shows it; `now` since the epoch."""
     if not timestamp:
         return "<unknown>"
     try:
-        when = datetime.datetime.fromisoformat(timestamp)
+        seconds = units.parse_timestamp(timestamp)
     except ValueError:
         return "<invalid>"
-    seconds = ((now or datetime.datetime.now(datetime.UTC)) - when).total_seconds()
-    return units.format_duration(max(seconds, 0))
+    return units.format_duration(max((time.time() if now is None else now) - seconds, 0))

@@ -1,14 +1,13 @@
-"""An object's life as the API machinery keeps it: born, replaced, asked to go, gone. Pure."""
+"""An object's life as Kubernetes keeps it: created, replaced, marked for deletion, gone. Pure."""
 
 from __future__ import annotations
 
-import datetime
 import secrets
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from coredumpd import errors
+from coredumpd import errors, units
 
 KEPT = ("generateName", "labels", "annotations", "ownerReferences", "finalizers")
 _SYSTEM = ("name", "namespace", "uid", "generation", "creationTimestamp", "generateName")
@@ -19,11 +18,6 @@ _NAME_PREFIX_MAX = 248
 _PROPAGATION = {"Foreground": "foregroundDeletion", "Orphan": "orphan", "Background": None}
 
 
-def timestamp() -> str:
-    """Now, as `metav1.Time` is written."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def generated_name(prefix: str) -> str:
     """`prefix` with a random suffix of five characters."""
     return prefix[:_NAME_PREFIX_MAX] + "".join(secrets.choice(_SUFFIX_CHARS) for _ in range(5))
@@ -31,14 +25,14 @@ def generated_name(prefix: str) -> str:
 
 def born(meta: Mapping[str, Any], namespace: str, name: str) -> dict[str, Any]:
     """The metadata of a new object."""
-    made: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "name": name,
         "namespace": namespace,
         "uid": str(uuid.uuid4()),
         "generation": 1,
-        "creationTimestamp": timestamp(),
+        "creationTimestamp": units.timestamp(),
     }
-    return made | {field: meta[field] for field in KEPT if meta.get(field)}
+    return metadata | {field: meta[field] for field in KEPT if meta.get(field)}
 
 
 def replaced(
@@ -46,7 +40,7 @@ def replaced(
 ) -> tuple[dict[str, Any], list[errors.Cause]]:
     """(metadata after an update from `old` to what a client sent, rules broken).
 
-    What belongs to the system stays; a finalizer can only go once deletion was asked for.
+    The system's fields stay as they are; once deletion began, no finalizer can be added.
     """
     meta = {field: old[field] for field in (*_SYSTEM, *_DELETION) if field in old}
     meta |= {field: new[field] for field in _MUTABLE if new.get(field)}
@@ -85,15 +79,15 @@ def check_identity(plural: str, old: Mapping[str, Any], new: Mapping[str, Any]) 
 
 def check_preconditions(plural: str, meta: Mapping[str, Any], body: Mapping[str, Any]) -> None:
     """DeleteOptions.preconditions. Raises Conflict, or BadRequest for nonsense."""
-    wanted = body.get("preconditions") or {}
-    if not isinstance(wanted, Mapping):
+    preconditions = body.get("preconditions") or {}
+    if not isinstance(preconditions, Mapping):
         raise errors.BadRequest.about("preconditions", "preconditions must be a mapping")
     for field in ("uid", "resourceVersion"):
-        value = wanted.get(field)
+        value = preconditions.get(field)
         if value is not None and value != meta[field]:
-            told = f"{field} in precondition: {value}, {field} in object meta: {meta[field]}"
+            mismatch = f"{field} in precondition: {value}, {field} in object meta: {meta[field]}"
             raise _conflict(
-                plural, meta["name"], f"Precondition failed: {told}", f"preconditions.{field}"
+                plural, meta["name"], f"Precondition failed: {mismatch}", f"preconditions.{field}"
             )
 
 
@@ -108,7 +102,7 @@ def finalizer_of(options: Mapping[str, Any]) -> str | None:
     return _PROPAGATION[policy]
 
 
-def asked_to_go(meta: Mapping[str, Any], finalizer: str | None) -> dict[str, Any] | None:
+def marked_for_deletion(meta: Mapping[str, Any], finalizer: str | None) -> dict[str, Any] | None:
     """Metadata of an object that has to wait for its finalizers; None when it can go at once."""
     finalizers = list(meta.get("finalizers") or ())
     if finalizer is not None and finalizer not in finalizers and "deletionTimestamp" not in meta:
@@ -116,7 +110,7 @@ def asked_to_go(meta: Mapping[str, Any], finalizer: str | None) -> dict[str, Any
     if not finalizers:
         return None
     waiting = {**meta, "finalizers": finalizers}
-    waiting.setdefault("deletionTimestamp", timestamp())
+    waiting.setdefault("deletionTimestamp", units.timestamp())
     waiting.setdefault("deletionGracePeriodSeconds", 0)
     return waiting
 

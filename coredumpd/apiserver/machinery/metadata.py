@@ -69,21 +69,21 @@ def _string_map(metadata: Mapping[str, Any], field: str, rule_of: Any) -> list[e
     value = metadata.get(field)
     if value is None:
         return []
-    where = f"metadata.{field}"
+    path = f"metadata.{field}"
     if not isinstance(value, Mapping):
-        return [errors.Cause(where, value, "must be a mapping")]
+        return [errors.Cause(path, value, "must be a mapping")]
     causes, size = [], 0
     for key, text in value.items():
         if not is_qualified_name(key):
-            causes.append(errors.Cause(where, key, "must be a qualified name: [prefix/]name"))
+            causes.append(errors.Cause(path, key, "must be a qualified name: [prefix/]name"))
         if not isinstance(text, str):
-            causes.append(errors.Cause(f"{where}[{key}]", text, "must be a string"))
+            causes.append(errors.Cause(f"{path}[{key}]", text, "must be a string"))
             continue
         size += len(key) + len(text.encode("utf-8", "surrogatepass"))
         if broken := rule_of(text):
-            causes.append(errors.Cause(f"{where}[{key}]", text, broken))
+            causes.append(errors.Cause(f"{path}[{key}]", text, broken))
     if size > _ANNOTATION_BYTES_MAX:
-        causes.append(errors.Cause(where, None, f"must not exceed {_ANNOTATION_BYTES_MAX} bytes"))
+        causes.append(errors.Cause(path, None, f"must not exceed {_ANNOTATION_BYTES_MAX} bytes"))
     return causes
 
 
@@ -113,14 +113,14 @@ def _owners(value: Any) -> list[errors.Cause]:
         return [errors.Cause("metadata.ownerReferences", value, "must be a list")]
     causes = []
     for number, owner in enumerate(value):
-        where = f"metadata.ownerReferences[{number}]"
+        path = f"metadata.ownerReferences[{number}]"
         if not isinstance(owner, Mapping):
-            causes.append(errors.Cause(where, owner, "must be a mapping"))
+            causes.append(errors.Cause(path, owner, "must be a mapping"))
             continue
         for field in _OWNER_REQUIRED:
             if not isinstance(owner.get(field), str) or not owner[field]:
-                causes.append(errors.Cause(f"{where}.{field}", owner.get(field), "is required"))
+                causes.append(errors.Cause(f"{path}.{field}", owner.get(field), "is required"))
         for field in owner:
             if field not in _OWNER_FIELDS:
-                causes.append(errors.Cause(f"{where}.{field}", owner[field], "is not a field"))
+                causes.append(errors.Cause(f"{path}.{field}", owner[field], "is not a field"))
     return causes

@@ -20,7 +20,7 @@ _META = "meta.k8s.io"
 
 @dataclasses.dataclass(frozen=True)
 class MediaType:
-    """`type/subtype` with its parameters, and how much it is wanted (0 to 1)."""
+    """`type/subtype` with its parameters, and its weight `quality`, 0 to 1."""
 
     name: str
     parameters: Mapping[str, str]
@@ -33,7 +33,7 @@ class MediaType:
 
 
 def parse_accept(header: str) -> list[MediaType]:
-    """The types of an Accept header, wanted most first; an empty header accepts everything."""
+    """The types of an Accept header, the preferred first; an empty header accepts everything."""
     types = [_parse(part) for part in header.split(",")[:_TYPES_MAX] if part.strip()]
     accepted = [media for media in types if media.quality > 0]
     if not types:
@@ -50,7 +50,7 @@ def _parse(part: str) -> MediaType:
     try:
         quality = float(parameters.pop("q", "1"))
     except ValueError:
-        quality = 0.0  # RFC 9110: a malformed weight; the safest reading is "not wanted"
+        quality = 0.0  # RFC 9110: a malformed weight; the safest reading is "not accepted"
     return MediaType(name.lower(), parameters, quality)
 
 

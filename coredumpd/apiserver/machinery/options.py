@@ -59,9 +59,9 @@ def list_(query: Mapping[str, str], fields: Sequence[str]) -> List:
     token = query.get("continue", "")
     if token:
         revision, start = parse_token(token)
-    else:  # what is there now is new enough for all but Exact
-        asked = number(query, "resourceVersion", 2**63 - 1)
-        revision = asked if query.get("resourceVersionMatch") == "Exact" else revision
+    else:  # the present state is new enough for all but Exact
+        at_least = number(query, "resourceVersion", 2**63 - 1)
+        revision = at_least if query.get("resourceVersionMatch") == "Exact" else revision
     match = query.get("resourceVersionMatch", "")
     if match not in ("", "Exact", "NotOlderThan"):
         raise errors.BadRequest.about(
@@ -79,13 +79,13 @@ def list_(query: Mapping[str, str], fields: Sequence[str]) -> List:
 
 @dataclasses.dataclass(frozen=True)
 class Watch:
-    """Options of a watch. `revision` None: from what is there now; `initial`: tell that first."""
+    """Options of a watch. `revision` None: from now on; `initial`: existing objects come first."""
 
     labels: selectors.Selector
     fields: selectors.Selector
     revision: int | None
     initial: bool
-    end_marked: bool  # with a bookmark behind the initial events
+    end_marked: bool  # a bookmark follows the initial events
     bookmarks: bool
     timeout_s: float | None
 
@@ -93,7 +93,7 @@ class Watch:
 def watch(query: Mapping[str, str], fields: Sequence[str]) -> Watch:
     """Raises BadRequest; Invalid as k8s.io/apimachinery's ValidateListOptions is strict (KEP-3157).
 
-    Without a revision, or with 0, a watch begins with what is there.
+    Without a revision, or with 0, a watch begins with the existing objects.
     """
     bookmarks = flag(query, "allowWatchBookmarks")
     match = query.get("resourceVersionMatch", "")
@@ -160,7 +160,7 @@ def parse_token(token: str) -> tuple[int, str]:
         if data["v"] == "coredump/1" and isinstance(start, str) and type(revision) is int:
             return revision, start
     except (ValueError, KeyError, TypeError, binascii.Error, RecursionError):
-        pass  # told below, for every way in which it is wrong
+        pass  # refused below, however it is wrong
     raise errors.BadRequest.about(
         "continue", "continue key is not valid: it was not made by this server"
     )

@@ -28,21 +28,23 @@ def parse(body: bytes, content_type: str) -> Patch:
         document = bodies.parse_json(body)
         if not isinstance(document, dict):
             raise errors.BadRequest.about("body", "a merge patch must be an object")
-        return lambda entry: merged(entry, document)
+        return lambda obj: merged(obj, document)
     if name == JSON:
         operations = bodies.parse_json(body)
         if not isinstance(operations, list) or len(operations) > _OPERATIONS_MAX:
             raise errors.BadRequest.about(
                 "body", f"a JSON patch is a list of at most {_OPERATIONS_MAX}"
             )
-        return lambda entry: _json_patched(entry, operations)
+        return lambda obj: _json_patched(obj, operations)
     if name in _APPLY:
-        told = "server-side apply is not offered here; `kubectl apply` without --server-side works"
+        refusal = (
+            "server-side apply is not offered here; `kubectl apply` without --server-side works"
+        )
     elif name == _STRATEGIC:
-        told = "strategic merge patch is for built-in kinds; use --type=merge or --type=json"
+        refusal = "strategic merge patch is for built-in kinds; use --type=merge or --type=json"
     else:
-        told = f"a patch of Content-Type {content_type!r} is not known"
-    raise errors.UnsupportedMediaType(f"{told}; accepted are {JSON} and {MERGE}")
+        refusal = f"a patch of Content-Type {content_type!r} is not known"
+    raise errors.UnsupportedMediaType(f"{refusal}; accepted are {JSON} and {MERGE}")
 
 
 def merged(target: Any, patch: Any) -> Any:
@@ -58,9 +60,9 @@ def merged(target: Any, patch: Any) -> Any:
     return result
 
 
-def _json_patched(entry: Mapping[str, Any], operations: list[Any]) -> dict[str, Any]:
+def _json_patched(obj: Mapping[str, Any], operations: list[Any]) -> dict[str, Any]:
     try:
-        patched = jsonpatch.apply_patch(copy.deepcopy(dict(entry)), operations)
+        patched = jsonpatch.apply_patch(copy.deepcopy(dict(obj)), operations)
     except jsonpatch.JsonPatchTestFailed as error:
         raise errors.Invalid.about("body", f"the patch's test failed: {error}") from error
     except (jsonpatch.JsonPatchConflict, jsonpatch.JsonPointerException) as error:

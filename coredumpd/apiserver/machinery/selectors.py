@@ -23,16 +23,16 @@ _LABEL_VALUE = re.compile(_VALUE)
 
 @dataclasses.dataclass(frozen=True)
 class Requirement:
-    """`key` must (not) be there, or have one of `values`; "not" is also met by absence."""
+    """`key` must exist, or have one of `values`. If `negated`, it must not; absence meets that."""
 
     key: str
     values: tuple[str, ...] | None
     negated: bool
 
     def holds(self, labels: Mapping[str, str]) -> bool:
-        """Does it hold of these labels?"""
-        found = self.key in labels and (self.values is None or labels[self.key] in self.values)
-        return found != self.negated
+        """Do these labels meet it?"""
+        matches = self.key in labels and (self.values is None or labels[self.key] in self.values)
+        return matches != self.negated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +61,9 @@ def fields(text: str, supported: Sequence[str]) -> Selector:
                 "fieldSelector", f"fieldSelector: {part!r} is not FIELD=VALUE"
             )
         if match[1] not in supported:
-            known = ", ".join(supported)
             raise errors.BadRequest.about(
-                "fieldSelector", f"field label not supported: {match[1]}; supported: {known}"
+                "fieldSelector",
+                f"field label not supported: {match[1]}; supported: {', '.join(supported)}",
             )
         requirements.append(Requirement(match[1], (match[3],), match[2] == "!="))
     return Selector(tuple(requirements))

@@ -12,8 +12,8 @@ from typing import Any
 from coredumpd import errors
 
 _CAUSES_MAX = 50
-# What of a request a status is about when nothing more is said: parameter, header, field or part.
-_ABOUT = {
+# The parameter, header, field or part of a request that a status is about, unless causes say it.
+_FIELDS = {
     400: "request",
     401: "Authorization",
     403: "user",
@@ -41,33 +41,33 @@ _VALUE_CHARS_MAX = 200
 
 
 def of(error: errors.CoredumpdError, details: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The Status of one of our errors; `details` adds name, group, kind where they are known."""
+    """The Status of one of our errors; `details` adds name, group and kind if there are any."""
     causes = [
         {
             "reason": _cause_reason(error.reason, cause),
             "message": _cause_message(cause),
-            "field": cause.field or '""',  # a parameter may be named so
+            "field": cause.field or '""',  # the name of a parameter may be empty
         }
         for cause in error.causes[:_CAUSES_MAX]
     ]
-    told = dict(details or {})
+    details = dict(details or {})
     if causes:
-        told["causes"] = causes
+        details["causes"] = causes
     if error.http_status == http.HTTPStatus.SERVICE_UNAVAILABLE:
-        told["retryAfterSeconds"] = 1
+        details["retryAfterSeconds"] = 1
     message = error.message
     if causes and error.http_status == http.HTTPStatus.UNPROCESSABLE_ENTITY:
         listed = [
             f"{cause['field']}: {cause['message']}"
             for cause in causes
-            if cause["message"] != message  # or it would be said twice
+            if cause["message"] != message  # or it would stand there twice
         ]
         message = ": ".join(filter(None, (message, "; ".join(listed))))
-    return make(error.http_status, error.reason, message, told)
+    return make(error.http_status, error.reason, message, details)
 
 
 def of_http(code: int, message: str = "") -> dict[str, Any]:
-    """The Status of an HTTP status that no error of ours stands behind."""
+    """The Status of an HTTP status that none of our errors caused."""
     try:
         phrase = http.HTTPStatus(code).phrase
     except ValueError:
@@ -81,7 +81,7 @@ def make(
     code: int, reason: str, message: str, details: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """A failure Status; that of a 4xx has a cause."""
-    field = _CONFLICTS.get(reason) or _ABOUT.get(code)
+    field = _CONFLICTS.get(reason) or _FIELDS.get(code)
     if field is not None and not (details or {}).get("causes"):
         cause = {"reason": _CAUSE_REASONS.get(reason, _INVALID), "message": message, "field": field}
         details = {**(details or {}), "causes": [cause]}
@@ -99,7 +99,7 @@ def make(
 
 
 def success(details: dict[str, Any]) -> dict[str, Any]:
-    """What a deletion that took effect at once answers."""
+    """The answer to a deletion that took effect at once."""
     return {
         "kind": "Status",
         "apiVersion": "v1",

@@ -43,44 +43,47 @@ def table(
     include: str = "Metadata",
     headless: bool = False,
 ) -> dict[str, Any]:
-    """A Table of `objects`; `metadata` is the list's own; `headless` for later watch events."""
+    """A Table of `objects`; `metadata` is the list's own.
+
+    `headless`: without column definitions, as in the later events of a watch.
+    """
     if include not in _INCLUDE:
         raise errors.BadRequest.about(
             "includeObject", f"includeObject is {include!r}; one of {', '.join(_INCLUDE)}"
         )
-    made: dict[str, Any] = {
+    document: dict[str, Any] = {
         "kind": "Table",
         "apiVersion": f"meta.k8s.io/{version}",
         "metadata": dict(metadata),
         "columnDefinitions": [] if headless else [column.definition() for column in columns],
         "rows": [],
     }
-    for entry in objects:
-        row: dict[str, Any] = {"cells": [column.cell(entry) for column in columns]}
+    for obj in objects:
+        row: dict[str, Any] = {"cells": [column.cell(obj) for column in columns]}
         if include == "Object":
-            row["object"] = dict(entry)
+            row["object"] = dict(obj)
         elif include == "Metadata":
-            row["object"] = partial(entry, version)
-        made["rows"].append(row)
-    return made
+            row["object"] = partial(obj, version)
+        document["rows"].append(row)
+    return document
 
 
-def partial(entry: Mapping[str, Any], version: str = "v1") -> dict[str, Any]:
+def partial(obj: Mapping[str, Any], version: str = "v1") -> dict[str, Any]:
     """The object's metadata alone."""
     return {
         "kind": "PartialObjectMetadata",
         "apiVersion": f"meta.k8s.io/{version}",
-        "metadata": entry["metadata"],
+        "metadata": obj["metadata"],
     }
 
 
 def partial_list(
-    entries: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any], version: str = "v1"
+    objects: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any], version: str = "v1"
 ) -> dict[str, Any]:
     """A list of metadata."""
     return {
         "kind": "PartialObjectMetadataList",
         "apiVersion": f"meta.k8s.io/{version}",
         "metadata": dict(metadata),
-        "items": [partial(entry, version) for entry in entries],
+        "items": [partial(obj, version) for obj in objects],
     }

@@ -34,7 +34,7 @@ _query = kinds.Parameter
 _NAMESPACE = kinds.Parameter("namespace", "The namespace.", place="path")
 _NAME = kinds.Parameter("name", "The object's name.", place="path")
 _DRY_RUN = _query("dryRun", "All: check, but change nothing.")
-_MANAGER = _query("fieldManager", "Who writes. Not kept.")
+_MANAGER = _query("fieldManager", "The writer's name. Not kept.")
 _VALIDATION = _query("fieldValidation", "Unknown fields: Strict, Warn or Ignore.")
 _WRITE = (_DRY_RUN, _MANAGER, _VALIDATION)
 _DELETE = (
@@ -46,16 +46,16 @@ _DELETE = (
 _SELECT = (
     _query("labelSelector", "Only objects with these labels."),
     _query("fieldSelector", "Only objects with these fields."),
-    _query("limit", "At most so many.", "integer"),
+    _query("limit", "At most this many objects.", "integer"),
     _query("continue", "The next page: metadata.continue of the last one."),
-    _query("resourceVersion", "The revision wanted."),
+    _query("resourceVersion", "The revision to list, or to watch from."),
     _query("resourceVersionMatch", "Exact or NotOlderThan."),
-    _query("timeoutSeconds", "End a watch after so long.", "integer"),
+    _query("timeoutSeconds", "End a watch after this time.", "integer"),
 )
 _WATCH = (
-    _query("watch", "Tell changes instead of listing.", "boolean"),
+    _query("watch", "Send changes instead of a list.", "boolean"),
     _query("allowWatchBookmarks", "Send BOOKMARK events.", "boolean"),
-    _query("sendInitialEvents", "Begin with what is there.", "boolean"),
+    _query("sendInitialEvents", "Begin with the existing objects.", "boolean"),
 )
 _BODY = ("application/json", "application/yaml")
 PATCHES = ("application/json-patch+json", "application/merge-patch+json")

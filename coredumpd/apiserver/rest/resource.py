@@ -1,4 +1,7 @@
-"""The HTTP face of a resource: verbs in, objects, lists and tables out."""
+"""The verbs of a resource over HTTP, answered with objects, lists and tables.
+
+Tested in: tests/integration/server/test_writes.py
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ Change = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # an object → what 
 
 
 class Resource(watch.Source, Protocol):
-    """What stands behind the handlers: objects of one kind. Raises errors of `coredumpd.errors`."""
+    """The objects of one kind, behind the handlers. Raises errors of `coredumpd.errors`."""
 
     async def get(self, namespace: str, name: str) -> dict[str, Any]: ...
     async def create(
@@ -184,7 +187,7 @@ class Collection(_ResourceHandler):
 
         async def delete(name: str) -> None:
             async with gate:
-                with contextlib.suppress(errors.NotFound):  # gone is what was asked for
+                with contextlib.suppress(errors.NotFound):  # deleted meanwhile
                     await self.resource.delete(namespace, name, body, how)
 
         await asyncio.gather(*(delete(obj["metadata"]["name"]) for obj in objects))

@@ -22,13 +22,13 @@ from coredumpd.server.dumps import inventory
 MEDIA_TYPE = "application/gzip"
 _LENGTH_MAX = 2**63 - 1
 # `timeout` and `pretty` may be added by kubectl and proxies; everything else would be a typo, and
-# a typo must not download something else than was meant.
+# a typo must not download another dump than the one meant.
 _PARAMETERS = ("container", "id", "offset", "timeout", "pretty")
 _log = logging.getLogger(__name__)
 
 
 class Dumps(Protocol):
-    """Whose dumps may be asked for by an object's name; see `endpoints.Endpoints.dumps`."""
+    """Objects whose dumps can be downloaded by their name; see `endpoints.Endpoints.dumps`."""
 
     kind: machinery_kind.Kind
 
@@ -43,19 +43,19 @@ class Download(handler.Handler):
     audited = True
 
     def initialize(  # type: ignore[override]
-        self, rights: rights.Rights, resource: Dumps, stored: inventory.Inventory
+        self, rights: rights.Rights, resource: Dumps, inventory: inventory.Inventory
     ) -> None:
         """Tornado's; the arguments come from the route."""
         self.resource = resource
-        self.stored = stored
+        self.inventory = inventory
         super().initialize(rights)
 
     async def get(self, namespace: str, name: str) -> None:
         """The archive, or part of it."""
-        container, id, offset = self._wanted()
-        _, found = await self.resource.dumps(namespace, name, container, id)
-        store = await self.stored.own(namespace)
-        archive = await self.stored.run(inventory.plan, store, found)
+        container, id, offset = self._parameters()
+        _, dumps = await self.resource.dumps(namespace, name, container, id)
+        store = await self.inventory.own(namespace)
+        archive = await self.inventory.run(inventory.plan, store, dumps)
         reply = ranges.decide(self.request.headers, offset, archive.length, archive.etag)
         self.set_status(reply.code)
         self.set_header("Content-Type", MEDIA_TYPE)
@@ -73,28 +73,28 @@ class Download(handler.Handler):
     async def _send(self, chunks: Iterator[bytes]) -> None:
         try:
             await self.flush()  # the headers go out before the store is read
-            while (chunk := await self.stored.run(next, chunks, None)) is not None:
+            while (chunk := await self.inventory.run(next, chunks, None)) is not None:
                 self.write(chunk)
                 await self.flush()
                 self.sent_bytes += len(chunk)
         except handler.ClientGone:
-            self.outcome = "aborted"  # the client left; nobody to tell
+            self.outcome = "aborted"  # the client left, nobody reads an error
         except (errors.CoredumpdError, OSError) as error:
             _log.error("auditID %s: the download is cut: %s", self.audit_id, error)
             self.abort()
         finally:
-            await self.stored.run(_close, chunks)
+            await self.inventory.run(_close, chunks)
 
     def on_connection_close(self) -> None:
         """Tornado's: the client has left, perhaps with all it wanted; `_send` knows which."""
         self.client_left = True
 
-    def _wanted(self) -> tuple[str | None, str | None, int]:
+    def _parameters(self) -> tuple[str | None, str | None, int]:
         unknown = sorted(set(self.query) - set(_PARAMETERS))
         if unknown:
-            known = ", ".join(_PARAMETERS[:3])
             raise errors.BadRequest.about(
-                unknown[0], f"unknown query parameter {unknown[0]!r}; there are {known}"
+                unknown[0],
+                f"unknown query parameter {unknown[0]!r}; there are {', '.join(_PARAMETERS[:3])}",
             )
         for name in ("container", "id"):
             if self.query.get(name) == "":
@@ -105,7 +105,7 @@ class Download(handler.Handler):
         return self.query.get("container"), self.query.get("id"), offset
 
     def write_error(self, status_code: int, **kwargs: object) -> None:
-        """A range beyond the end is told how long the archive is, as RFC 9110 wants it."""
+        """The answer to a range beyond the end says how long the archive is (RFC 9110)."""
         error = kwargs.get("exc_info", (None, None))[1]  # type: ignore[index]
         if isinstance(error, ranges.RangeBeyondEnd):
             self.set_header("Content-Range", f"bytes */{error.size}")
@@ -116,10 +116,10 @@ def _close(chunks: Iterator[bytes]) -> None:
     chunks.close()  # type: ignore[attr-defined]
 
 
-def routes(resource: Dumps, stored: inventory.Inventory) -> list[application.Route]:
+def routes(resource: Dumps, dumps: inventory.Inventory) -> list[application.Route]:
     """The download routes of one kind: `<plural>/dump` and `<plural>/proxy` are own rights."""
     place = rf"{kinds.API_GROUP.path}/namespaces/(?P<namespace>[^/]+)/{resource.kind.plural}"
-    arguments = {"resource": resource, "stored": stored}
+    arguments = {"resource": resource, "inventory": dumps}
     return [
         application.Route(
             rf"{place}/(?P<name>[^/]+)/{subresource.name}",

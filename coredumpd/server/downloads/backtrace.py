@@ -1,4 +1,4 @@
-"""`…/backtrace`: the stack as text, under a right of its own: without the memory it came from."""
+"""`…/backtrace`: the stack as text. Its own right, which does not allow reading the memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BYTES_MAX = 4 * 1024 * 1024
 
 
 class Backtrace(handler.Handler):
-    """GET of what an analysis left beside the dump."""
+    """GET of the text that an analysis left beside the dump."""
 
     audited = True
 
@@ -22,32 +22,33 @@ class Backtrace(handler.Handler):
         self,
         rights: rights.Rights,
         resource: archive.Dumps,
-        stored: inventory.Inventory,
+        inventory: inventory.Inventory,
     ) -> None:
         """Tornado's; the arguments come from the route."""
         self.resource = resource
-        self.stored = stored
+        self.inventory = inventory
         super().initialize(rights)
 
     async def get(self, namespace: str, name: str) -> None:
         """The text, or 404 with the reason why there is none."""
-        who, found = await self.resource.dumps(namespace, name, None, None)
+        owner, dumps = await self.resource.dumps(namespace, name, None, None)
+        key, record = dumps[0]
         try:
-            data = await self.stored.text(found[0][0], FILE, BYTES_MAX)
+            data = await self.inventory.text(key, FILE, BYTES_MAX)
         except errors.NotFound as error:
-            why = "it has not been analysed"
-            if found[0][1].sealed is not None:
-                why = "it is encrypted, and nobody here can read it"
-            raise errors.NotFound(f"no backtrace of {who}: {why}") from error
+            reason = "it has not been analysed"
+            if record.sealed is not None:
+                reason = "it is encrypted, and this server cannot read it"
+            raise errors.NotFound(f"no backtrace of {owner}: {reason}") from error
         self.answer_bytes(data, "text/plain; charset=utf-8")
 
     head = get
 
 
-def routes(resource: archive.Dumps, stored: inventory.Inventory) -> list[application.Route]:
-    """What this module serves."""
+def routes(resource: archive.Dumps, dumps: inventory.Inventory) -> list[application.Route]:
+    """The route of backtraces."""
     place = rf"{kinds.API_GROUP.path}/namespaces/(?P<namespace>[^/]+)/{kinds.COREDUMP.plural}"
-    arguments = {"resource": resource, "stored": stored}
+    arguments = {"resource": resource, "inventory": dumps}
     demanded = rights.Resource(kinds.GROUP, kinds.VERSION, kinds.COREDUMP.plural, "backtrace")
     return [
         application.Route(rf"{place}/(?P<name>[^/]+)/backtrace", Backtrace, demanded, arguments)

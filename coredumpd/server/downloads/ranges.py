@@ -1,4 +1,4 @@
-"""Which bytes of an archive a request wants: `offset=`, Range, If-Range, If-None-Match. Pure.
+"""The bytes of an archive that a request selects: `offset=`, Range, If-Range, If-None-Match. Pure.
 
 RFC 9110 sections 13 and 14. `offset=N` names another representation, the archive from byte N on,
 with an ETag of its own; a Range then counts within that.
@@ -42,14 +42,17 @@ def decide(headers: Mapping[str, str], offset: int, length: int, etag: str) -> R
         return Reply(304, offset, offset, common)
     if "If-Match" in headers and not _lists(headers["If-Match"], tag):
         raise PreconditionFailed(f"the archive's ETag is {tag} now; start again")
-    wanted = _range(headers, size, tag)
-    if wanted is None:
+    selection = _range(headers, size, tag)
+    if selection is None:
         return Reply(200, offset, length, {**common, "Content-Length": str(size)})
-    first, end = wanted
+    first, end = selection
     if first >= end:
         raise RangeBeyondEnd(f"the range starts beyond the end: there are {size} bytes", size)
-    told = {"Content-Length": str(end - first), "Content-Range": f"bytes {first}-{end - 1}/{size}"}
-    return Reply(206, offset + first, offset + end, {**common, **told})
+    partial = {
+        "Content-Length": str(end - first),
+        "Content-Range": f"bytes {first}-{end - 1}/{size}",
+    }
+    return Reply(206, offset + first, offset + end, {**common, **partial})
 
 
 class PreconditionFailed(errors.Conflict):
@@ -68,7 +71,7 @@ class RangeBeyondEnd(errors.RangeNotSatisfiable):
 
 
 def _range(headers: Mapping[str, str], size: int, tag: str) -> tuple[int, int] | None:
-    """The one range asked for; None for none, several, malformed ones, or a stale If-Range.
+    """The one range of the request; None for none, several, malformed ones, or a stale If-Range.
 
     Answering those with the whole is what RFC 9110 section 14.2 allows.
     """
@@ -88,5 +91,5 @@ def _range(headers: Mapping[str, str], size: int, tag: str) -> tuple[int, int] |
 
 def _lists(header: str, tag: str) -> bool:
     """Is `tag` in a list of entity tags? Weak ones match too: the comparison for reading."""
-    tags = [entry.strip().removeprefix("W/") for entry in header.split(",")]
+    tags = [item.strip().removeprefix("W/") for item in header.split(",")]
     return tag in tags or "*" in tags

@@ -130,7 +130,7 @@ class Endpoints:
         for _ in range(_CAS_TRIES_MAX):
             old = await self.bare(namespace, name)
             lifecycle.check_preconditions(self.kind.plural, old["metadata"], body)
-            waiting = lifecycle.asked_to_go(old["metadata"], finalizer)
+            waiting = lifecycle.marked_for_deletion(old["metadata"], finalizer)
             new = old if waiting is None else {**old, "metadata": waiting}
             if how.dry_run or (waiting is not None and new == old):
                 return new, waiting is None

@@ -39,7 +39,7 @@ def test_good_metadata_breaks_no_rule():
 
 
 def test_an_object_without_finalizers_can_go_at_once():
-    assert lifecycle.asked_to_go({"name": "x"}, None) is None
-    waiting = lifecycle.asked_to_go({"name": "x"}, "orphan")
+    assert lifecycle.marked_for_deletion({"name": "x"}, None) is None
+    waiting = lifecycle.marked_for_deletion({"name": "x"}, "orphan")
     assert waiting is not None
     assert waiting["finalizers"] == ["orphan"]
