@@ -1,4 +1,7 @@
-"""`coredumpd server --config FILE`: kube-apiserver decides which caller may do what."""
+"""`coredumpd server --config FILE`: kube-apiserver decides which caller may do what.
+
+Tested in: tests/integration/server/test_lifecycle.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`/metrics`: counters of requests with bounded label sets, and the requests in progress."""
+"""`/metrics`: counters of requests with bounded label sets, and the requests in progress.
+
+Tested in: tests/integration/server/test_callers.py
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """`coredumpd server --standalone`: the same routes without Kubernetes, for one machine's root.
 
 Loopback only; one generated token that may do everything; a self-signed certificate.
+
+Tested in: tests/integration/server/test_lifecycle.py
 """
 
 from __future__ import annotations

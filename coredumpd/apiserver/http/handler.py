@@ -2,6 +2,8 @@
 
 The order is fixed: the body is read only once the caller is known and allowed. Runs on the event
 loop; calls that block belong in a thread.
+
+Tested in: tests/unit/apiserver/http/test_application.py
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A server's life: listen, keep certificates and trust current, stop without cutting downloads."""
+"""A server's life: listen, keep certificates and trust current, stop without cutting downloads.
+
+Tested in: tests/integration/server/test_lifecycle.py
+"""
 
 from __future__ import annotations
 

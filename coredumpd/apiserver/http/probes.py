@@ -1,4 +1,7 @@
-"""`/livez`, `/readyz`, `/healthz` with named checks, and `/version`."""
+"""`/livez`, `/readyz`, `/healthz` with named checks, and `/version`.
+
+Tested in: tests/integration/server/test_lifecycle.py
+"""
 
 from __future__ import annotations
 

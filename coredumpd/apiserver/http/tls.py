@@ -3,6 +3,8 @@
 Client certificates are requested, not required. During the handshake OpenSSL refuses one that
 neither CA issued or that is not for clients; Python's ssl has no way to let it pass. Which CA it
 was, whether it is valid now, and all else is decided per request in `auth.certificates`.
+
+Tested in: tests/integration/server/test_callers.py
 """
 
 from __future__ import annotations

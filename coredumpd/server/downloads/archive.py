@@ -1,6 +1,8 @@
 """`…/dump` and `…/proxy`: the archive, streamed. One chunk in memory, reads off the loop.
 
 gzip is the content's type, never its encoding: kube-apiserver and Go clients would undo the latter.
+
+Tested in: tests/integration/server/test_downloads.py
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""`…/backtrace`: the stack as text. Its own right, which does not allow reading the memory."""
+"""`…/backtrace`: the stack as text. Its own right, which does not allow reading the memory.
+
+Tested in: tests/integration/server/test_coredumps.py
+"""
 
 from __future__ import annotations
 

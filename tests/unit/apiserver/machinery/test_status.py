@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from coredumpd import errors
+from coredumpd.apiserver.machinery import status
+
+
+def test_each_cause_of_an_invalid_object_stands_in_the_message():
+    error = errors.Invalid("x is invalid", (errors.Cause("spec.a", 1, "must be 2"),))
+    document = status.of(error, {"name": "x"})
+    assert (document["code"], document["reason"]) == (422, "Invalid")
+    assert document["message"] == "x is invalid: spec.a: Invalid value: 1: must be 2"
+    assert document["details"] == {
+        "name": "x",
+        "causes": [
+            {
+                "reason": "FieldValueInvalid",
+                "message": "Invalid value: 1: must be 2",
+                "field": "spec.a",
+            }
+        ],
+    }
+
+
+def test_the_details_that_were_passed_are_left_alone():
+    details = {"name": "x"}
+    status.of(errors.Unavailable("later"), details)
+    assert details == {"name": "x"}
+
+
+def test_unavailable_says_when_to_try_again():
+    assert status.of(errors.Unavailable("later"))["details"] == {"retryAfterSeconds": 1}
+
+
+@pytest.mark.parametrize(
+    ("error", "field"),
+    [
+        (errors.Unauthorized("x"), "Authorization"),
+        (errors.Conflict("x"), "metadata.resourceVersion"),
+        (errors.AlreadyExists("x"), "metadata.name"),
+        (errors.Expired("x"), "resourceVersion"),
+    ],
+)
+def test_a_4xx_without_causes_names_the_field_it_is_about(error, field):
+    (cause,) = status.of(error)["details"]["causes"]
+    assert cause["field"] == field
+
+
+def test_a_long_value_is_cut():
+    error = errors.Invalid("x", (errors.Cause("a", "y" * 1000, "must be short"),))
+    (cause,) = status.of(error)["details"]["causes"]
+    assert len(cause["message"]) < 300
+
+
+def test_an_http_status_without_an_error_of_ours_has_its_phrase():
+    assert status.of_http(404)["reason"] == "NotFound"
+    assert status.of_http(599)["reason"] == "Unknown"
