@@ -16,14 +16,6 @@ _TESTED_IN = re.compile(r"\n\nTested in: (tests/\S+)$")
 
 # Modules that have neither a unit test of their name nor a line `Tested in:`. It only shrinks.
 UNTESTED = {
-    "agent/daemon.py",
-    "agent/health.py",
-    "agent/main.py",
-    "agent/metrics.py",
-    "agent/node/capture_socket.py",
-    "agent/node/uninstall.py",
-    "agent/shipping/crash_loops.py",
-    "agent/shipping/report.py",
     "apiserver/auth/certificates.py",
     "apiserver/http/handler.py",
     "apiserver/http/life.py",

@@ -33,16 +33,16 @@ raise SystemExit(cli.main())
 
 
 def prepare(host_dir: Path) -> None:
-    """Make hostDir and its fixed parts.
+    """Make hostDir and the directories in it.
 
-    Raises SettingsError when it cannot stand in a core_pattern, Forbidden when others could change
-    the handler in it.
+    Raises SettingsError when its path does not fit into a core_pattern, Forbidden when other users
+    could change the handler.
     """
     pattern_line(host_dir)
     try:
         host_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        about = host_dir.stat()
-        if about.st_uid != os.geteuid() or about.st_mode & 0o022:
+        status = host_dir.stat()
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
             raise errors.Forbidden(
                 f"hostDir {host_dir}: must belong to uid {os.geteuid()} and be writable by nobody"
                 " else, because the kernel runs what is in it as root"
@@ -90,7 +90,7 @@ def install(host_dir: Path) -> str:
 
 
 def in_first_pid_namespace() -> bool:
-    """Do we see every process of the host, by the pids the kernel uses?"""
+    """Does this process see every process of the host, by the pids the kernel uses?"""
     return os.stat("/proc/self/ns/pid").st_ino == _PID_NS_INIT_INODE
 
 
@@ -105,8 +105,8 @@ def remove_old(host_dir: Path) -> list[str]:
         if version.name == current:
             continue
         with contextlib.suppress(FileNotFoundError):  # no launcher: nothing can run it
-            about = (version / host_dirs.LAUNCHER).stat()
-            if (about.st_dev, about.st_ino) in running:
+            status = (version / host_dirs.LAUNCHER).stat()
+            if (status.st_dev, status.st_ino) in running:
                 continue
         shutil.rmtree(version, ignore_errors=True)
         removed.append(version.name)
@@ -114,7 +114,7 @@ def remove_old(host_dir: Path) -> list[str]:
 
 
 def remove_all(host_dir: Path) -> list[str]:
-    """Undo `install`, unshipped dumps aside; returns the spool entries that stay."""
+    """Undo `install`, but keep unshipped dumps; returns the names of their spool entries."""
     with contextlib.suppress(FileNotFoundError):
         (host_dir / host_dirs.CURRENT).unlink()
     for name in (host_dirs.VERSIONS, host_dirs.STATE):

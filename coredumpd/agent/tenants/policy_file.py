@@ -20,7 +20,7 @@ Rules = Mapping[str, Mapping[str, Any]]  # by namespace or pod uid: what differs
 
 @dataclasses.dataclass(frozen=True)
 class Tenants:
-    """What holds for some namespaces and pods; the cluster's settings hold for all others."""
+    """The rules of some namespaces and pods; the cluster's settings hold for all others."""
 
     namespaces: Rules = dataclasses.field(default_factory=dict)
     pods: Rules = dataclasses.field(default_factory=dict)
@@ -41,9 +41,9 @@ def write(
     node: str,
     tenants: Tenants | None = None,
 ) -> None:
-    """Replace the snapshot unless it says so already. Raises StorageError.
+    """Replace the snapshot unless it is the same. Raises StorageError.
 
-    `tenants` None: what the last agent knew of them stands, until Kubernetes has been asked.
+    `tenants` None: keep those of the last snapshot, until Kubernetes has been asked.
     """
     path = host_dir / host_dirs.POLICY
     data = encode(policy, node, read_tenants(host_dir) if tenants is None else tenants)
@@ -56,7 +56,7 @@ def write(
 
 
 def read_tenants(host_dir: Path) -> Tenants:
-    """Those of the snapshot that is there; none when it cannot be read."""
+    """The last snapshot's tenants; none when it cannot be read."""
     try:
         document = json.loads((host_dir / host_dirs.POLICY).read_bytes())
         sealed = document.get("encryptTo")
@@ -68,5 +68,5 @@ def read_tenants(host_dir: Path) -> Tenants:
     except FileNotFoundError:
         return Tenants()
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        _log.warning("what the last policy.json said of tenants is lost: %s", error)
+        _log.warning("the tenants of the last policy.json are lost: %s", error)
         return Tenants()
