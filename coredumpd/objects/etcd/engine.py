@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,10 +20,20 @@ from coredumpd.objects.etcd import answers, gateway
 from coredumpd.objects.etcd import watch as etcd_watch
 from coredumpd.settings import sections
 
-_PAGE = 500
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Waits of a request and of a silent watch, and the keys of one answer."""
+
+    answer_timeout_s: float = gateway.ANSWER_TIMEOUT_S
+    watch_silence_max_s: float = etcd_watch.SILENCE_MAX_S
+    page: int = 500
 
 
-def open(url: str, access: sections.EtcdSettings) -> EtcdEngine:
+LIMITS = Limits()
+
+
+def open(url: str, access: sections.EtcdSettings, limits: Limits = LIMITS) -> EtcdEngine:
     """The engine for a URL that `values.objects_url` accepts. Raises SettingsError."""
     scheme, _, rest = url.partition("://")
     hosts, _, prefix = rest.partition("/")
@@ -31,14 +42,16 @@ def open(url: str, access: sections.EtcdSettings) -> EtcdEngine:
         cause = errors.Cause("objects", url, "must be etcd:// where the section etcd is used")
         raise errors.SettingsError("a password or certificate needs TLS", (cause,))
     endpoints = [f"http{'' if plain else 's'}://{host}" for host in hosts.split(",")]
-    return EtcdEngine(gateway.Gateway(endpoints, access), "/" + prefix.rstrip("/"))
+    etcd = gateway.Gateway(endpoints, access, limits.answer_timeout_s)
+    return EtcdEngine(etcd, "/" + prefix.rstrip("/"), limits)
 
 
 class EtcdEngine:
     """See `interface.Engine`."""
 
-    def __init__(self, etcd: gateway.Gateway, root: str) -> None:
+    def __init__(self, etcd: gateway.Gateway, root: str, limits: Limits = LIMITS) -> None:
         self._etcd = etcd
+        self._limits = limits
         self._root = root
 
     def revision(self) -> int:
@@ -64,7 +77,7 @@ class EtcdEngine:
         start = after + "\0" if after >= prefix else prefix
         end = self._encode(interface.after_prefix(prefix))
         while True:
-            size = min(_PAGE, limit - len(items)) if limit else _PAGE
+            size = min(self._limits.page, limit - len(items)) if limit else self._limits.page
             body = {"key": self._encode(start), "range_end": end, "limit": str(size)}
             answer = self._etcd.ask("kv/range", body | {"revision": str(revision)})
             revision = revision or int(answer["header"]["revision"])
@@ -85,7 +98,8 @@ class EtcdEngine:
 
     def watch(self, prefix: str, after: int) -> etcd_watch.EtcdWatch:
         """See `interface.Engine.watch`. Takes a connection and a thread, however many keys."""
-        return etcd_watch.EtcdWatch(self._etcd, self._root, prefix, after)
+        silence_max_s = self._limits.watch_silence_max_s
+        return etcd_watch.EtcdWatch(self._etcd, self._root, prefix, after, silence_max_s)
 
     def compact(self, revision: int) -> None:
         """See `interface.Engine.compact`. Compacts the whole etcd: it has no other kind."""

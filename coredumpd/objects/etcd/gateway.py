@@ -23,7 +23,7 @@ from coredumpd.objects.etcd import answers, connections
 from coredumpd.settings import sections
 
 _CONNECT_TIMEOUT_S = 2.0
-_ANSWER_TIMEOUT_S = 8.0  # etcd itself gives up after 7 s: 5 s and two elections
+ANSWER_TIMEOUT_S = 8.0  # etcd itself gives up after 7 s: 5 s and two elections
 # A member cut off from the others must say so, and end our watches, instead of staying silent.
 _HEADERS = {"Content-Type": "application/json", "Grpc-Metadata-hasleader": "true"}
 
@@ -35,9 +35,15 @@ class _Unreachable(Exception):
 class Gateway:
     """`endpoints` are `http(s)://HOST:PORT`, tried in turn from the last one that answered."""
 
-    def __init__(self, endpoints: Sequence[str], access: sections.EtcdSettings) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        access: sections.EtcdSettings,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+    ) -> None:
         self._endpoints = tuple(endpoints)
         self._access = access
+        self._answer_timeout_s = answer_timeout_s
         self._lock = threading.Lock()
         self._endpoint = self._endpoints[0]
         self._token: str | None = None
@@ -138,7 +144,7 @@ class Gateway:
     def _post(
         self, endpoint: str, path: str, body: Mapping[str, Any], token: str | None, stream: bool
     ) -> urllib3.BaseHTTPResponse:
-        answer_timeout_s = None if stream else _ANSWER_TIMEOUT_S
+        answer_timeout_s = None if stream else self._answer_timeout_s
         try:
             response = self._connections.pool(endpoint).urlopen(
                 "POST",

@@ -23,7 +23,7 @@ from coredumpd.objects.etcd import gateway
 _MESSAGE_BYTES_MAX = 16 * 1024 * 1024  # etcd splits messages above its request limit, 1.5 MiB
 _QUEUED_MAX = 8  # messages; behind a full queue, etcd waits
 _PUT_POLL_S = 0.5
-_SILENCE_S_MAX = 30.0
+SILENCE_MAX_S = 30.0  # then the member is asked whether it still answers
 
 
 class EtcdWatch:
@@ -33,8 +33,16 @@ class EtcdWatch:
     behind the compaction, and reconnecting does not raise Expired.
     """
 
-    def __init__(self, etcd: gateway.Gateway, root: str, prefix: str, after: int) -> None:
+    def __init__(
+        self,
+        etcd: gateway.Gateway,
+        root: str,
+        prefix: str,
+        after: int,
+        silence_max_s: float = SILENCE_MAX_S,
+    ) -> None:
         self._etcd = etcd
+        self._silence_max_s = silence_max_s
         self._root = root
         self._prefix = prefix
         self._after = after
@@ -95,7 +103,7 @@ class EtcdWatch:
     def _check_silence(self, stream: _Stream) -> None:
         """Ask a silent member something: one that hangs keeps the connection and sends nothing."""
         now = time.monotonic()
-        if now - self._last_message_s > _SILENCE_S_MAX:
+        if now - self._last_message_s > self._silence_max_s:
             self._last_message_s = now
             if not self._etcd.answers(stream.endpoint):
                 self._drop()

@@ -7,7 +7,7 @@ import itertools
 import pytest
 from support.storage import etcd
 
-from coredumpd.objects import engines
+from coredumpd.objects.etcd import engine as engines
 
 _roots = (f"{etcd.ROOT}/{number}" for number in itertools.count())
 
@@ -17,9 +17,9 @@ def open_on():
     """Opens an engine on a cluster, by default with keys of its own; all are closed in the end."""
     opened = []
 
-    def open_(cluster, *ports, access=None, root=None):
+    def open_(cluster, *ports, access=None, root=None, limits=engines.LIMITS):
         url = cluster.url(root or next(_roots), *ports)
-        engine = engines.open_engine(url, access or cluster.access())
+        engine = engines.open(url, access or cluster.access(), limits)
         opened.append(engine)
         return engine
 

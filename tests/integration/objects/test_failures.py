@@ -13,8 +13,6 @@ from support.storage import cutting
 
 from coredumpd import errors
 from coredumpd.objects.etcd import engine as etcd
-from coredumpd.objects.etcd import gateway
-from coredumpd.objects.etcd import watch as etcd_watch
 
 UNTIL_S = 20.0
 WATCHERS = "etcd_debugging_mvcc_watcher_total"
@@ -143,9 +141,8 @@ def test_a_member_that_is_gone_is_left_for_the_next_at_once(three, open_on):
     watch.close()
 
 
-def test_without_a_quorum_everything_says_unavailable_and_recovers(three, open_on, monkeypatch):
-    monkeypatch.setattr(gateway, "_ANSWER_TIMEOUT_S", 1.0)
-    engine = open_on(three)
+def test_without_a_quorum_everything_says_unavailable_and_recovers(three, open_on):
+    engine = open_on(three, limits=etcd.Limits(answer_timeout_s=1.0))
     revision = engine.create("/a/x", b"1")
     watch = engine.watch("/a/", revision)
     watch.next(0.1)
@@ -175,13 +172,12 @@ def test_without_a_quorum_everything_says_unavailable_and_recovers(three, open_o
     watch.close()
 
 
-def test_a_member_that_hangs_is_left_by_requests_and_watches(three, open_on, monkeypatch):
-    monkeypatch.setattr(gateway, "_ANSWER_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(etcd_watch, "_SILENCE_S_MAX", 0.5)
+def test_a_member_that_hangs_is_left_by_requests_and_watches(three, open_on):
+    limits = etcd.Limits(answer_timeout_s=0.5, watch_silence_max_s=0.5)
     hung = next(member for member in range(3) if member != leader(three))
     ports = [three.ports[hung], *(port for port in three.ports if port != three.ports[hung])]
-    engine = open_on(three, *ports, root="/coredumpd/hung")
-    other = open_on(three, *ports[1:], root="/coredumpd/hung")
+    engine = open_on(three, *ports, root="/coredumpd/hung", limits=limits)
+    other = open_on(three, *ports[1:], root="/coredumpd/hung", limits=limits)
     watch = engine.watch("/a/", engine.revision())
     watch.next(0.1)
     three.signal(hung, signal.SIGSTOP)
@@ -254,9 +250,8 @@ def test_a_read_whose_answer_was_lost_is_repeated(proxied):
     assert not proxy.armed
 
 
-def test_a_listing_of_many_pages_is_whole_and_of_one_revision(single, open_on, monkeypatch):
-    monkeypatch.setattr(etcd, "_PAGE", 3)
-    engine = open_on(single)
+def test_a_listing_of_many_pages_is_whole_and_of_one_revision(single, open_on):
+    engine = open_on(single, limits=etcd.Limits(page=3))
     for number in range(10):
         engine.create(f"/a/{number}", b"1")
     page = engine.list("/a/")
