@@ -249,7 +249,7 @@ def _collect(store: Any) -> None:
     while (group := groups.next()) is not None:
         assert not list(crash_loops.crowded(group[1], sections.CrashLoopSettings()))
         quota = sum(dump.size for dump in group[1]) * 9 // 10
-        assert eviction.choose_victims(group[1], quota)
+        assert eviction.select(group[1], quota)
 
 
 OPERATIONS: dict[str, Callable[[Any], None]] = {

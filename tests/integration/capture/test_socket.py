@@ -15,6 +15,7 @@ from support import waiting
 from support.node import capturing, corepattern, installed, pods
 
 from coredumpd.formats import core_pattern as pattern
+from coredumpd.formats import host_dir
 
 pytestmark = [capturing.needs_core_pattern, capturing.needs_sockets]
 DEADLINE_S = 30.0
@@ -126,7 +127,7 @@ def test_a_crash_that_is_killed_in_the_queue_holds_up_nobody(
 def test_a_full_listen_queue_loses_the_core_but_not_the_process(
     handler: installed.Installed, pod: pods.Pod, crasher: Path
 ) -> None:
-    path = handler.host_dir / pattern.SOCKET
+    path = handler.host_dir / host_dir.CAPTURE_SOCKET
     with corepattern.borrowed(), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as full:
         full.bind(str(path))
         full.listen(0)
