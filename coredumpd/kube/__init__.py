@@ -1,1 +1,1 @@
-"""What we ask of Kubernetes. The only package that knows the `kubernetes` client."""
+"""The requests to Kubernetes. The only package that knows the `kubernetes` client."""

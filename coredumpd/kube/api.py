@@ -1,4 +1,7 @@
-"""What the parts of the agent and of this package ask of Kubernetes; `client.Client` is one."""
+"""The requests to Kubernetes that roles and this package make; `client.Client` answers them.
+
+Tested in: tests/unit/kube/test_client.py
+"""
 
 from __future__ import annotations
 

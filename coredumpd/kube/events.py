@@ -1,120 +1,135 @@
-"""Events that tell a pod's owner, through `kubectl describe pod`, what became of its crashes.
+"""Events on Kubernetes objects; a pod's owner sees its pod's by `kubectl describe pod`.
 
 An Event is a courtesy: one that cannot be written is logged and dropped, and delays nothing.
-Repeats raise the count of one Event, and at most one request for it leaves this process in
-REPEAT_INTERVAL_S: a crash loop must not become a storm on etcd.
+Repeats raise the count of one Event, and this process sends at most one request for it in
+`repeat_interval_s`: a crash loop must not become a storm on etcd.
 """
 
 from __future__ import annotations
 
 import asyncio
-import collections
-import datetime
 import hashlib
 import logging
 import time
 import urllib.parse
+from collections.abc import MutableMapping
 from typing import Any
 
-from coredumpd import errors
-from coredumpd.kube import api as apis
+from coredumpd import cache, errors, units
+from coredumpd.kube import api
 
 _log = logging.getLogger(__name__)
 COMPONENT = "coredumpd"
 MESSAGE_CHARS_MAX = 1024  # core/v1 Event validation
 EVENT_TIMEOUT_S = 3.0
 REPEAT_INTERVAL_S = 10.0
-REMEMBERED_MAX = 1000  # Events whose count we know; the oldest is forgotten and counts anew
+REMEMBERED_MAX = 1000  # Events whose count is known; one that is forgotten counts anew
 
 
 class Events:
     """Writes core/v1 Events as `source`, a node or a server; without an API it does nothing."""
 
-    def __init__(self, api: apis.Requests | None, source: str | None) -> None:
-        self._api = api
+    def __init__(
+        self,
+        kube: api.Requests | None,
+        source: str | None,
+        *,
+        repeat_interval_s: float = REPEAT_INTERVAL_S,
+    ) -> None:
+        self._kube = kube
         self._source = source
-        self._said: collections.OrderedDict[str, _Said] = collections.OrderedDict()
+        self._interval_s = repeat_interval_s
+        self._series: MutableMapping[str, _Series] = cache.recent(REMEMBERED_MAX)  # by name
+        self._held: set[str] = set()  # names of Events that have a repeat to send
 
     async def run(self) -> None:
-        """Say, from time to time, what repeats were held back. For ever."""
+        """Send, from time to time, the repeats that were held back. Never returns."""
         while True:
-            await asyncio.sleep(REPEAT_INTERVAL_S)
-            for said in [said for said in self._said.values() if said.held is not None]:
-                await self._send(said)
+            await asyncio.sleep(self._interval_s)
+            held, self._held = self._held, set()
+            for name in sorted(held):
+                series = self._series.get(name)
+                if series is not None:
+                    await self._send(series)
 
     async def pod(self, namespace: str, name: str, uid: str, reason: str, message: str) -> None:
-        """Something about a pod that is no crash, such as an annotation that cannot be obeyed."""
-        named = {"namespace": namespace, "name": name, "uid": uid}
-        about = {"apiVersion": "v1", "kind": "Pod"} | named
-        await self.write(about, reason, message, message)
+        """An Event on a pod that is about no crash, such as an annotation that cannot be obeyed."""
+        regarding = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "namespace": namespace,
+            "name": name,
+            "uid": uid,
+        }
+        await self.write(regarding, reason, message, message)
 
-    async def write(self, about: dict[str, Any], reason: str, message: str, same: str) -> None:
-        """An Event about an object; those with the same `reason` and `same` are repeats of one."""
-        if self._api is None:
+    async def write(self, regarding: dict[str, Any], reason: str, message: str, same: str) -> None:
+        """An Event on an object; those with equal `reason` and `same` are repeats of one."""
+        if self._kube is None:
             return
-        event = made(about, reason, message, same, self._source)
+        event = _event(regarding, reason, message, same, self._source)
         name = event["metadata"]["name"]
-        said = self._said.setdefault(name, _Said())
-        self._said.move_to_end(name)
-        if len(self._said) > REMEMBERED_MAX:
-            self._said.popitem(last=False)
-        said.count += 1
-        said.held = event
-        if time.monotonic() - said.sent_s >= REPEAT_INTERVAL_S:
-            await self._send(said)
+        series = self._series.setdefault(name, _Series())
+        series.count += 1
+        series.unsent = event
+        if time.monotonic() - series.sent_s >= self._interval_s:
+            self._held.discard(name)
+            await self._send(series)
+        else:
+            self._held.add(name)
 
-    async def _send(self, said: _Said) -> None:
-        """POST the first of its kind, PATCH the repeats. Never raises: an Event is a courtesy."""
-        event, said.held = said.held, None
-        if event is None or self._api is None:
+    async def _send(self, series: _Series) -> None:
+        """POST the first of a series, PATCH its repeats. Never raises: an Event is a courtesy."""
+        event, series.unsent = series.unsent, None
+        if event is None or self._kube is None:
             return
-        said.sent_s = time.monotonic()
+        series.sent_s = time.monotonic()
         name, namespace = event["metadata"]["name"], event["metadata"]["namespace"]
         path = f"/api/v1/namespaces/{urllib.parse.quote(namespace, safe='')}/events"
         try:
             try:
-                first = event | {"count": said.count}
-                await self._api.request("POST", path, first, timeout_s=EVENT_TIMEOUT_S)
+                first = event | {"count": series.count}
+                await self._kube.request("POST", path, first, timeout_s=EVENT_TIMEOUT_S)
             except errors.AlreadyExists:
-                # From an agent before this one we know only that there was one: to ask for the
-                # count would take the right to read everybody's Events.
-                said.count = max(said.count, 2)
-                again = {field: event[field] for field in ("lastTimestamp", "message")}
-                await self._api.request(
+                # An agent before this one may have written it. How often, we do not ask: that
+                # would take the right to read everybody's Events.
+                series.count = max(series.count, 2)
+                repeat = {field: event[field] for field in ("lastTimestamp", "message")}
+                await self._kube.request(
                     "PATCH",
                     f"{path}/{name}",
-                    again | {"count": said.count},
+                    repeat | {"count": series.count},
                     content_type="application/merge-patch+json",
                     timeout_s=EVENT_TIMEOUT_S,
                 )
         except errors.CoredumpdError as error:
-            about = event["involvedObject"]["name"]
-            _log.warning("the event %s on %s is not written: %s", event["reason"], about, error)
+            regarding = event["involvedObject"]["name"]
+            _log.warning("no event %s on %s is written: %s", event["reason"], regarding, error)
 
 
-class _Said:
-    """One Event: how often, when last, and the repeat that is held back."""
+class _Series:
+    """One Event and its repeats: how many, when one was last sent, the one that is not sent yet."""
 
     def __init__(self) -> None:
         self.count = 0
         self.sent_s = float("-inf")
-        self.held: dict[str, Any] | None = None
+        self.unsent: dict[str, Any] | None = None
 
 
-def made(
-    about: dict[str, Any], reason: str, message: str, same: str, source: str | None
+def _event(
+    regarding: dict[str, Any], reason: str, message: str, same: str, source: str | None
 ) -> dict[str, Any]:
-    """A core/v1 Event; its name is the same for the same `about`, `reason` and `same`."""
-    digest = hashlib.sha256(f"{about.get('uid')} {reason} {same}".encode()).hexdigest()[:16]
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """A core/v1 Event; equal `regarding`, `reason` and `same` make equal names."""
+    digest = hashlib.sha256(f"{regarding.get('uid')} {reason} {same}".encode()).hexdigest()[:16]
+    now = units.timestamp()
     return {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {
-            "name": f"{about['name'][:230]}.{digest}",
-            "namespace": about.get("namespace", "default"),
+            "name": f"{regarding['name'][:230]}.{digest}",
+            "namespace": regarding.get("namespace", "default"),
         },
-        "involvedObject": about,
+        "involvedObject": regarding,
         "reason": reason,
         "message": message[:MESSAGE_CHARS_MAX],
         "type": "Warning",

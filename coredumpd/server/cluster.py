@@ -81,7 +81,7 @@ class KubeCluster:
         self._uids = cache.expiring(_UIDS_NAMESPACES_MAX, _CACHE_S, clock)
 
     async def namespace(self, name: str, *, fresh: bool = False) -> Namespace | None:
-        """See `Cluster`. Who asks while the same namespace is looked up waits for that answer."""
+        """See `Cluster`. Callers that ask during a lookup share its answer."""
         if fresh:
             return await self._look_up(name)
         try:

@@ -1,4 +1,7 @@
-"""The duties of the leading server beside serving: it keeps the store within its rules."""
+"""The duties of the leading server beside serving: it keeps the store within its rules.
+
+Tested in: tests/integration/server/test_collecting.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Coredump: the inventory, one object per stored dump. Nothing has to be created to see a crash."""
+"""Coredump: the inventory, one object per stored dump. Nothing has to be created to see a crash.
+
+Tested in: tests/integration/server/test_coredumps.py
+"""
 
 from __future__ import annotations
 

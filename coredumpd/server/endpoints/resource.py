@@ -1,4 +1,7 @@
-"""CoredumpEndpoint: the objects in the engine, with a status computed from the store on read."""
+"""CoredumpEndpoint: the objects in the engine, with a status computed from the store on read.
+
+Tested in: tests/integration/server/test_endpoints.py
+"""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Rules:
 
 @dataclasses.dataclass(frozen=True)
 class Effects:
-    """What a pass does beside removing dumps."""
+    """The effects of a pass on others, beside removing dumps."""
 
     publish: Callable[[Collection[str]], Awaitable[None]]
     """Tell the agents which namespaces may keep no new core."""

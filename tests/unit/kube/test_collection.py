@@ -39,18 +39,15 @@ class Api:
 def heard(api: Api, count: int) -> list[tuple[str, str | None]]:
     async def listen() -> list[tuple[str, str | None]]:
         found: list[tuple[str, str | None]] = []
-        async for kind, item in collection.follow(api, "/things", {"fieldSelector": "x"}):
+        async for kind, item in collection.follow(
+            api, "/things", {"fieldSelector": "x"}, retry_s_min=0.001
+        ):
             found.append((kind, item and item["metadata"]["name"]))
             if len(found) == count:
                 break
         return found
 
     return asyncio.run(listen())
-
-
-@pytest.fixture(autouse=True)
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collection, "RETRY_S_MIN", 0.001)
 
 
 def page(*names: str, version: str = "5", token: str = "") -> dict[str, Any]:
@@ -93,3 +90,14 @@ def test_a_watch_that_fails_is_listed_again(problem: Exception) -> None:
 def test_nothing_is_forgotten_while_the_api_is_away() -> None:
     api = Api([errors.Unavailable("away"), errors.Forbidden("no"), page("a")], [])
     assert heard(api, 3) == [("LISTING", None), ("ADDED", "a"), ("LISTED", None)]
+
+
+def test_every_object_is_read_page_by_page_or_an_error_is_raised() -> None:
+    async def names(api: Api) -> list[str]:
+        return [one["metadata"]["name"] async for one in collection.every(api, "/things")]
+
+    api = Api([page("a", "b", token="next"), page("c")], [])
+    assert asyncio.run(names(api)) == ["a", "b", "c"]
+    assert api.asked == [{"limit": "500"}, {"limit": "500", "continue": "next"}]
+    with pytest.raises(errors.Unavailable):
+        asyncio.run(names(Api([page("a", token="next"), errors.Unavailable("away")], [])))

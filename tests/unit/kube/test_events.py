@@ -14,11 +14,9 @@ class Away:
         raise errors.Unavailable("away")
 
 
-def test_repeats_of_one_crash_are_one_event_with_a_count(monkeypatch: Any) -> None:
-    monkeypatch.setattr(events, "REPEAT_INTERVAL_S", 0.0)
-
+def test_repeats_of_one_crash_are_one_event_with_a_count() -> None:
     async def crash_thrice(api: kubeevents.Api) -> None:
-        told = events.Events(api, "node1")
+        told = events.Events(api, "node1", repeat_interval_s=0.0)
         for _ in range(3):
             await told.pod("default", "web", "1234-5678", "CoreDumped", "it died")
 
@@ -28,11 +26,9 @@ def test_repeats_of_one_crash_are_one_event_with_a_count(monkeypatch: Any) -> No
     assert event["count"] == 3
 
 
-def test_a_crash_loop_is_no_storm_of_requests(monkeypatch: Any) -> None:
-    monkeypatch.setattr(events, "REPEAT_INTERVAL_S", 0.2)
-
+def test_a_crash_loop_is_no_storm_of_requests() -> None:
     async def crash_often(api: kubeevents.Api) -> None:
-        told = events.Events(api, "node1")
+        told = events.Events(api, "node1", repeat_interval_s=0.2)
         task = asyncio.create_task(told.run())
         for _ in range(100):
             await told.pod("default", "web", "1234-5678", "CoreDumped", "it died")
