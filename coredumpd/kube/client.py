@@ -25,7 +25,7 @@ from coredumpd import errors
 REQUEST_TIMEOUT_S = 15.0
 TOKEN_AGE_S_MAX = 60.0  # the kubelet rotates a token long before it expires
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
-_WATCH_SILENCE_S_MAX = 330.0  # we ask for watches of 300 s; past that the peer is gone
+_WATCH_SILENCE_S_MAX = 330.0  # a watch is asked for 300 s; a peer silent for longer is gone
 _DOWNLOAD_SILENCE_S_MAX = 60.0
 _CHUNK_BYTES = 256 * 1024
 _CLOSING_S = 0.05  # a TLS transport closes its socket some turns of the loop later
@@ -79,7 +79,7 @@ async def connect(kubeconfig: str | None = None, context: str | None = None) -> 
 
 
 def default_namespace(kubeconfig: str | None = None, context: str | None = None) -> str:
-    """The namespace that `connect` with the same arguments is about, as kubectl chooses it.
+    """The default namespace of what `connect` connects to with these arguments, as in kubectl.
 
     Raises SettingsError.
     """
@@ -87,9 +87,9 @@ def default_namespace(kubeconfig: str | None = None, context: str | None = None)
         return own_namespace() or "default"
     try:
         contexts, active = config.list_kube_config_contexts(kubeconfig)
-        for one in contexts:
-            if one["name"] == (context or active["name"]):
-                return str(one["context"].get("namespace") or "default")
+        for named in contexts:
+            if named["name"] == (context or active["name"]):
+                return str(named["context"].get("namespace") or "default")
     except (config.ConfigException, OSError, ValueError, LookupError, TypeError) as error:
         raise errors.SettingsError(f"no way to reach Kubernetes: {error}") from error
     raise errors.SettingsError(f"the kubeconfig has no context {context!r}")
@@ -170,7 +170,7 @@ class Client:
             response.close()
 
     async def stream(self, path: str, *, query: Query | None = None) -> AsyncGenerator[bytes, None]:
-        """The bytes of a GET as they come, for as long as they come; hold it by `aclosing`.
+        """The bytes of a GET as they arrive, however long that takes; use `contextlib.aclosing`.
 
         Raises what `request` raises; Unavailable when it is cut before its end.
         """
@@ -219,8 +219,8 @@ class Client:
         return response
 
     def _unavailable(self, method: str, path: str, error: BaseException) -> errors.Unavailable:
-        why = str(error) or type(error).__name__
-        return errors.Unavailable(f"Kubernetes at {self.server}: {method} {path}: {why}")
+        problem = str(error) or type(error).__name__
+        return errors.Unavailable(f"Kubernetes at {self.server}: {method} {path}: {problem}")
 
 
 def _json(method: str, path: str, data: bytes) -> Any:
@@ -248,11 +248,11 @@ def _raise(method: str, path: str, status: int, document: dict[str, Any]) -> Non
         kind = errors.AlreadyExists
     elif status == 410:
         kind = errors.Expired
-    said = document.get("message") or f"HTTP {status}"
+    message = document.get("message") or f"HTTP {status}"
     details = document.get("details")
     causes = tuple(
         errors.Cause(str(cause.get("field", "")), None, str(cause.get("message", "")))
         for cause in (details.get("causes") or [] if isinstance(details, dict) else [])
         if isinstance(cause, dict)
     )
-    raise kind(f"Kubernetes refused {method} {path}: {said}", causes)
+    raise kind(f"Kubernetes refused {method} {path}: {message}", causes)

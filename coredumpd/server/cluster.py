@@ -63,7 +63,7 @@ class Cluster(Protocol):
         """The living pod's uid; None when that cannot be known. Raises NotFound: no such pod."""
 
     async def pod_uids(self, namespace: str) -> Mapping[str, str] | None:
-        """uid by name of every living pod, some seconds old; None when it cannot be known."""
+        """The uid by name of every living pod, some seconds old; None when it cannot be known."""
 
 
 class KubeCluster:

@@ -1,4 +1,4 @@
-"""The rules of a CoredumpEndpoint: what a body may say, what is made of it. Pure."""
+"""The rules of a CoredumpEndpoint: which bodies are valid, which objects they make. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from coredumpd.apiserver.machinery import lifecycle, metadata
 from coredumpd.formats import names
 from coredumpd.server import kinds
 
-UID_PLACEHOLDER = "__UID__"  # what the template holds until somebody replaces it
+UID_PLACEHOLDER = "__UID__"  # in the template, to be replaced by a uid
 UID_RULE = "must match [A-Za-z0-9-]{1,128}, as `kubectl get pod NAME -o jsonpath={.metadata.uid}`"
 _SPEC_FIELDS = ("podUID", "poduid")
 _FIELDS = ("apiVersion", "kind", "metadata", "spec", "status")
@@ -28,7 +28,7 @@ def unknown_fields(body: Mapping[str, Any]) -> list[str]:
 
 
 def check_type(body: Mapping[str, Any]) -> None:
-    """Raises BadRequest for a body that says it is something else."""
+    """Raises BadRequest for a body of another apiVersion or kind."""
     expected = {"apiVersion": kinds.GROUP_VERSION, "kind": kinds.ENDPOINT.kind}
     for field, value in expected.items():
         if body.get(field, value) != value:
@@ -39,7 +39,7 @@ def check_type(body: Mapping[str, Any]) -> None:
 
 
 def problems(body: Mapping[str, Any]) -> list[errors.Cause]:
-    """Every rule the body breaks, its name left aside."""
+    """Every rule that the body breaks, but for those about its name."""
     meta = body.get("metadata")
     if not isinstance(meta, Mapping):
         return [errors.Cause("metadata", meta, "is required and must be a mapping")]
@@ -47,17 +47,17 @@ def problems(body: Mapping[str, Any]) -> list[errors.Cause]:
 
 
 def pod_uid(body: Mapping[str, Any]) -> str | None:
-    """The uid that a checked body gives; None when it leaves it to the server."""
+    """The uid in a checked body; None when the body leaves it to the server."""
     spec = body.get("spec") or {}
-    given = spec.get("podUID") or spec.get("poduid")
-    return None if given in (None, "", UID_PLACEHOLDER) else str(given)
+    uid = spec.get("podUID") or spec.get("poduid")
+    return None if uid in (None, "", UID_PLACEHOLDER) else str(uid)
 
 
 def new(namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """The object a create makes; its podUID may still be None. Raises Invalid, BadRequest."""
     causes = problems(body)
-    given = body.get("metadata")
-    meta: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+    unchecked = body.get("metadata")
+    meta: Mapping[str, Any] = unchecked if isinstance(unchecked, Mapping) else {}
     name, prefix = meta.get("name") or "", meta.get("generateName")
     if not name and isinstance(prefix, str) and prefix:
         name = lifecycle.generated_name(prefix)
@@ -87,7 +87,7 @@ def new(namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def replaced(old: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
-    """The object that an update makes of `old`. Raises Invalid, BadRequest, Conflict."""
+    """The object after an update of `old` with `body`. Raises Invalid, BadRequest, Conflict."""
     check_type(body)
     causes = problems(body)
     name = old["metadata"]["name"]
@@ -111,23 +111,25 @@ def _spec_problems(spec: Any) -> list[errors.Cause]:
     if not isinstance(spec, Mapping):
         return [errors.Cause("spec", spec, "must be a mapping")]
     causes = []
-    given = []
+    uids = []
     for field in _SPEC_FIELDS:
         value = spec.get(field)
         if value in (None, "", UID_PLACEHOLDER):
             continue
-        given.append(value)
+        uids.append(value)
         if not isinstance(value, str):
             causes.append(errors.Cause(f"spec.{field}", value, f"must be a string; {UID_RULE}"))
         elif not names.is_uid(value):
             causes.append(errors.Cause(f"spec.{field}", value, UID_RULE))
-    if len(given) == 2 and given[0] != given[1]:
-        causes.append(errors.Cause("spec.poduid", given[1], "must equal spec.podUID if both stand"))
+    if len(uids) == 2 and uids[0] != uids[1]:
+        causes.append(
+            errors.Cause("spec.poduid", uids[1], "must equal spec.podUID if both are given")
+        )
     return causes
 
 
 def no_such_pod(namespace: str, name: str) -> errors.Invalid:
-    """The refusal when no uid is given and no living pod has the name."""
+    """The error for a body without a uid when no living pod has the name."""
     rule = (
         f"is required, since no pod {name!r} lives in {namespace!r}; a deleted pod's uid is in "
         f"`kubectl get events -n {namespace} --field-selector involvedObject.name={name} "
