@@ -79,8 +79,9 @@ async def serve(
     context = await asyncio.to_thread(keys.refresh, client_bundle())
     if context is None:
         raise errors.SettingsError("no TLS key pair")
+    timeouts = listener.Timeouts(send_s=options.send_timeout_s)
     connections = listener.room_for(options.connections_max)
-    server = listener.Listener(app.application(), context, connections, options.send_timeout_s)
+    server = listener.Listener(app.application(), context, connections, timeouts)
     try:
         sockets = netutil.bind_sockets(options.port, options.address, backlog=_BACKLOG)
     except OSError as error:

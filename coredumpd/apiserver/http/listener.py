@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import resource
@@ -14,14 +15,21 @@ from tornado import httpserver, httputil, iostream, web
 
 from coredumpd.apiserver.machinery import bodies
 
-FIRST_REQUEST_S_MAX = 10.0  # handshake and first request head; silence must not hold a place
-IDLE_S_MAX = 90.0  # Go's http.Transport closes idle connections at 90 s too; also the handshake's
-BODY_S_MAX = 30.0
 CHUNK_BYTES = 64 * 1024
 _DESCRIPTORS_PER_CONNECTION = 2  # its socket, and the core that it downloads
 # Database, log, keys, sockets to Kubernetes, and newcomers before they are closed.
 _DESCRIPTORS_OURS = 256
 _log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Timeouts:
+    """How long a client may take, in seconds."""
+
+    first_request_s: float = 10.0  # handshake and first request head; silence must not hold a place
+    idle_s: float = 90.0  # as Go's http.Transport closes idle connections; also the handshake's
+    body_s: float = 30.0
+    send_s: float = 60.0  # to acknowledge a byte that was sent to it
 
 
 class Listener(httpserver.HTTPServer):
@@ -37,11 +45,11 @@ class Listener(httpserver.HTTPServer):
         application: web.Application,
         context: ssl.SSLContext,
         connections_max: int,
-        send_timeout_s: float = 60.0,
+        timeouts: Timeouts = Timeouts(),
     ) -> None:
         """Tornado's constructor."""
         self._connections_max = connections_max
-        self._send_timeout_ms = int(send_timeout_s * 1000)
+        self._timeouts = timeouts
         self._streams: set[iostream.IOStream] = set()
         self._silent: set[iostream.IOStream] = set()  # have not sent a request head yet
         self._waiting: dict[iostream.IOStream, None] = {}  # are not being answered; oldest first
@@ -51,8 +59,8 @@ class Listener(httpserver.HTTPServer):
             application,
             ssl_options=context,
             max_header_size=2 * bodies.HEADER_BYTES_MAX,
-            idle_connection_timeout=IDLE_S_MAX,
-            body_timeout=BODY_S_MAX,
+            idle_connection_timeout=timeouts.idle_s,
+            body_timeout=timeouts.body_s,
             max_body_size=bodies.DROPPED_BYTES_MAX,
             max_buffer_size=bodies.DROPPED_BYTES_MAX,
             chunk_size=CHUNK_BYTES,
@@ -74,12 +82,12 @@ class Listener(httpserver.HTTPServer):
             return
         # tcp(7): the connection ends if the client acknowledges nothing, or its window is closed,
         # for this long. Each byte that a slow client takes starts the time anew.
-        timeout = self._send_timeout_ms
-        stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout)
+        timeout_ms = int(self._timeouts.send_s * 1000)
+        stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
         self._streams.add(stream)
         self._silent.add(stream)
         self._waiting[stream] = None
-        stream.io_loop.call_later(FIRST_REQUEST_S_MAX, self._close_if_silent, stream)
+        stream.io_loop.call_later(self._timeouts.first_request_s, self._close_if_silent, stream)
         if isinstance(stream, iostream.SSLIOStream):
             stream.write_to_fd = functools.partial(write_records, stream)  # type: ignore[method-assign]
         super().handle_stream(stream, address)

@@ -30,20 +30,21 @@ class Slow(web.RequestHandler):
 
 
 @pytest.fixture
-def serving(tmp_path, monkeypatch):
+def serving(tmp_path):
     """Runs a scenario(port, client's TLS context) beside a listener of two connections."""
-    monkeypatch.setattr(listener, "FIRST_REQUEST_S_MAX", 0.3)
     certificate, key = certificates.self_signed(datetime.datetime.now(datetime.UTC))
     (tmp_path / "crt").write_bytes(certificate)
     (tmp_path / "key").write_bytes(key)
     client = ssl.create_default_context(cadata=certificate.decode())
 
-    def run(scenario):
+    def run(scenario, **timeouts):
         async def main():
             context = tls.context(str(tmp_path / "crt"), str(tmp_path / "key"), "")
             Slow.begun, Slow.go = asyncio.Semaphore(0), asyncio.Event()
             routes = web.Application([("/", Hello), ("/slow", Slow)])
-            server = listener.Listener(routes, context, 2)
+            server = listener.Listener(
+                routes, context, 2, listener.Timeouts(first_request_s=0.3, **timeouts)
+            )
             server.listen(0, "127.0.0.1")
             (socket,) = server._sockets.values()
             try:
@@ -153,7 +154,7 @@ def test_a_head_that_trickles_in_is_silence(serving):
     serving(scenario)
 
 
-def test_a_later_head_and_a_body_that_trickle_in_are_cut(serving, monkeypatch):
+def test_a_later_head_and_a_body_that_trickle_in_are_cut(serving):
     async def scenario(port, context, server):
         kept = await opened(port, context)
         await asked(*kept)
@@ -164,9 +165,7 @@ def test_a_later_head_and_a_body_that_trickle_in_are_cut(serving, monkeypatch):
             assert await closed(reader) == b""
             writer.close()
 
-    monkeypatch.setattr(listener, "IDLE_S_MAX", 0.5)
-    monkeypatch.setattr(listener, "BODY_S_MAX", 0.5)
-    serving(scenario)
+    serving(scenario, idle_s=0.5, body_s=0.5)
 
 
 @pytest.fixture
