@@ -45,7 +45,7 @@ def servers(
     conftest.apply(admin, conftest.render(target, "--objects", url, "--kubernetes", minor))
     until("two servers alone", lambda: len(running(admin)) == 2, 120)
     authority = installation.parent / "pki/ca.crt"
-    client = control.authority.issue("user-jane-direct", "jane")
+    client = control.client("user-jane-direct", "jane")
     host = f"{SERVICE}.{NAMESPACE}.svc"
     yield {
         pod: Server(address, host, authority, client.cert, client.key)

@@ -1,35 +1,59 @@
-"""Certificates for tests that speak real TLS."""
+"""A certificate authority for tests that speak real TLS, a kubeconfig and a key for tokens.
+
+A certificate can be of any user, of a wrong authority, expired, or for a single use.
+"""
 
 from __future__ import annotations
 
+import base64
 import datetime
 import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+LOOPBACK = ("localhost", "127.0.0.1")
+CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
+CLIENT_AND_SERVER = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
+_DAY = datetime.timedelta(days=1)
+
+
+class Pair(NamedTuple):
+    """PEM files of a certificate and its key."""
+
+    cert: Path
+    key: Path
 
 
 class Authority:
-    """A certificate authority that writes what it issues below `directory`."""
+    """A certificate authority whose files live in `directory` as NAME.crt and NAME.key."""
 
-    def __init__(self, directory: Path, name: str = "test-ca") -> None:
+    def __init__(self, directory: Path, name: str = "test-ca", *, days: int = 1) -> None:
+        """`days`: how long the authority's certificate is valid, and those it issues."""
         self.directory = directory
+        self._validity = _DAY * days
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = self._builder(self._name, self._key).add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
         )
-        self._certificate = builder.sign(self._key, hashes.SHA256())
-        self.file = directory / f"{name}.crt"
-        self.file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+        certificate = builder.sign(self._key, hashes.SHA256())
+        self.pair = _write(directory / name, certificate, self._key)
+
+    @property
+    def file(self) -> Path:
+        """The authority's own certificate."""
+        return self.pair.cert
 
     @property
     def pem(self) -> str:
-        """The authority's own certificate."""
+        """The text of that certificate."""
         return self.file.read_text()
 
     def issue(
@@ -39,34 +63,27 @@ class Authority:
         file_name: str | None = None,
         not_after: datetime.datetime | None = None,
         usages: Sequence[x509.ObjectIdentifier] = (),
-    ) -> tuple[Path, Path]:
-        """(certificate file, key file), good for 127.0.0.1 and localhost and as a client.
+        names: Sequence[str] = LOOPBACK,
+    ) -> Pair:
+        """A certificate of a user in the groups `organisations`, and of a server at `names`.
 
-        `usages` limits it to those extended key usages; `not_after` may lie in the past.
+        `names` are DNS names and IP addresses; `usages` limits it to those extended key usages;
+        `not_after` may lie in the past. `file_name` defaults to the common name.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
-        attributes += [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, name) for name in organisations
-        ]
-        loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), loopback])
-        builder = self._builder(x509.Name(attributes), key, not_after)
-        builder = builder.add_extension(names, critical=False)
+        subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, name) for name in organisations]
+        subject.append(x509.NameAttribute(NameOID.COMMON_NAME, common_name))
+        builder = self._builder(x509.Name(subject), key, not_after).add_extension(
+            x509.BasicConstraints(ca=False, path_length=None), critical=True
+        )
+        if names:
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_general(name) for name in names]), critical=False
+            )
         if usages:
             builder = builder.add_extension(x509.ExtendedKeyUsage(list(usages)), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
-        stem = file_name or common_name
-        files = self.directory / f"{stem}.crt", self.directory / f"{stem}.key"
-        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        files[1].write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return files
+        return _write(self.directory / (file_name or common_name), certificate, key)
 
     def _builder(
         self,
@@ -75,7 +92,7 @@ class Authority:
         not_after: datetime.datetime | None = None,
     ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
-        end = not_after or now + datetime.timedelta(days=1)
+        end = not_after or now + self._validity
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -85,3 +102,64 @@ class Authority:
             .not_valid_before(min(now, end) - datetime.timedelta(hours=1))
             .not_valid_after(end)
         )
+
+
+def signing_key(directory: Path, name: str) -> Pair:
+    """A bare RSA key pair (service-account tokens): `.pub` and `.key`."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = directory / f"{name}.pub"
+    public.write_bytes(
+        key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    )
+    return Pair(public, _write_key(directory / f"{name}.key", key))
+
+
+def kubeconfig(path: Path, server: str, authority: Path, client: Pair) -> Path:
+    """A kubeconfig with everything inline."""
+    user = {
+        "client-certificate-data": _base64(client.cert),
+        "client-key-data": _base64(client.key),
+    }
+    cluster = {"server": server, "certificate-authority-data": _base64(authority)}
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "e2e", "cluster": cluster}],
+        "users": [{"name": "me", "user": user}],
+        "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": "me"}}],
+        "current-context": "e2e",
+    }
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def _base64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _write(stem: Path, cert: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair:
+    path = stem.with_name(stem.name + ".crt")
+    path.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
+    return Pair(path, _write_key(stem.with_name(stem.name + ".key"), key))
+
+
+def _write_key(path: Path, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> Path:
+    path.touch(mode=0o600)
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.NoEncryption(),
+        )
+    )
+    return path

@@ -2,7 +2,6 @@
 
     assets     where the binaries are and which release they speak
     slot       what one cluster on this machine may call its own: bridge, addresses, cgroup
-    pki        the two certificate authorities and everybody's certificates and kubeconfigs
     daemons    start, find again and stop processes, by pid
     control    etcd, kube-apiserver, kube-controller-manager, kube-scheduler
     node       bridge, CNI, containerd, kubelet

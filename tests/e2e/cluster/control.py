@@ -7,14 +7,15 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tests.e2e.cluster import pki
 from tests.e2e.cluster.assets import Assets
 from tests.e2e.cluster.daemons import Daemons
 from tests.e2e.cluster.slot import Slot
+from tests.support import pki
 from tests.support.waiting import until
 
 NODE = "node1"
 _READY_S = 90.0
+_DAYS = 30  # of every certificate: a cluster may be kept for people
 
 
 class ControlPlane:
@@ -28,15 +29,19 @@ class ControlPlane:
         self.server = f"https://{slot.api}:443"
         self.pki = directory / "pki"
         self.pki.mkdir(mode=0o700, exist_ok=True)
-        self.authority = pki.Authority(self.pki, "cluster-ca")
-        self.front_authority = pki.Authority(self.pki, "front-proxy-ca")
+        self.authority = pki.Authority(self.pki, "cluster-ca", days=_DAYS)
+        self.front_authority = pki.Authority(self.pki, "front-proxy-ca", days=_DAYS)
         self.admin = self.kubeconfig("admin", "admin", ("system:masters",))
 
     def kubeconfig(self, name: str, user: str, groups: tuple[str, ...] = ()) -> Path:
         """A kubeconfig file of `user`, known by a client certificate."""
-        client = self.authority.issue(f"user-{name}", user, groups)
+        client = self.client(f"user-{name}", user, groups)
         path = self._directory / f"{name}.kubeconfig"
         return pki.kubeconfig(path, self.server, self.authority.pair.cert, client)
+
+    def client(self, file_name: str, user: str, groups: tuple[str, ...] = ()) -> pki.Pair:
+        """A certificate that the cluster accepts from `user`."""
+        return self.authority.issue(user, *groups, file_name=file_name, names=(), usages=pki.CLIENT)
 
     def start(self, abac_policy: str, extra: tuple[str, ...]) -> None:
         """Start the four, in order, each ready before the next."""
@@ -73,12 +78,15 @@ class ControlPlane:
         slot, certs = self._slot, self.pki
         names = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost")
         serving = self.authority.issue(
-            "apiserver", "kube-apiserver", names=(*names, slot.api, slot.gateway, "127.0.0.1")
+            "kube-apiserver",
+            file_name="apiserver",
+            names=(*names, slot.api, slot.gateway, "127.0.0.1"),
+            usages=pki.CLIENT_AND_SERVER,
         )
-        kubelet_client = self.authority.issue(
-            "kubelet-client", "kube-apiserver", ("system:masters",)
+        kubelet_client = self.client("kubelet-client", "kube-apiserver", ("system:masters",))
+        front = self.front_authority.issue(
+            "front-proxy-client", file_name="front-proxy", names=(), usages=pki.CLIENT
         )
-        front = self.front_authority.issue("front-proxy", "front-proxy-client")
         tokens = pki.signing_key(certs, "service-accounts")
         self._daemons.start(
             "kube-apiserver",
