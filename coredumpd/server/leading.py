@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from coredumpd import errors
 from coredumpd.apiserver.machinery import options
 from coredumpd.kube import client, events, lease
-from coredumpd.server import app
+from coredumpd.server import app, metrics
 from coredumpd.server import cluster as clusters
 from coredumpd.server.dumps import in_use
 from coredumpd.server.endpoints import resource as endpoints
@@ -56,7 +56,7 @@ async def running(
             write_event=recorder.pod,
             forget=EndpointRemover(serving.endpoints),
         ),
-        serving.metrics.registry,
+        metrics.Retention(serving.metrics.registry),
     )
     tasks = [
         asyncio.create_task(leader.run(), name="lease"),

@@ -81,6 +81,26 @@ def _labels(handler: handlers.Handler) -> tuple[str, str, str]:
     return attributes.verb, attributes.resource, attributes.subresource
 
 
+class Retention:
+    """The numbers of the collector. Only a server that collects exposes them."""
+
+    def __init__(self, registry: prometheus_client.CollectorRegistry) -> None:
+        self._removals = prometheus_client.Counter(
+            "coredumpd_server_removed_dumps", "Dumps removed.", ("reason",), registry=registry
+        )
+        self._passed_s = prometheus_client.Gauge(
+            "coredumpd_server_collected_time_seconds", "When a pass last ended.", registry=registry
+        )
+
+    def removed(self, reason: str) -> None:
+        """One dump was removed."""
+        self._removals.labels(reason).inc()
+
+    def passed(self) -> None:
+        """A pass has ended, now."""
+        self._passed_s.set(time.time())
+
+
 class Scrape(handlers.Handler):
     """`/metrics`."""
 

@@ -10,11 +10,8 @@ import asyncio
 import dataclasses
 import io
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from typing import BinaryIO, Protocol
-
-import prometheus_client
 
 from coredumpd import errors
 from coredumpd.formats import annotations as rules_of
@@ -52,6 +49,13 @@ class Cluster(Protocol):
     async def living_uids(self, namespace: str) -> set[str]: ...
 
 
+class Counters(Protocol):
+    """`metrics.Retention`."""
+
+    def removed(self, reason: str) -> None: ...
+    def passed(self) -> None: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Rules:
     """The settings of a pass."""
@@ -85,7 +89,7 @@ class Collector:
         rules: Rules,
         leads: Callable[[], bool],
         effects: Effects,
-        registry: prometheus_client.CollectorRegistry,
+        counters: Counters,
     ) -> None:
         """`leads` is called before every change of the store."""
         self._store = store
@@ -97,12 +101,7 @@ class Collector:
         self._deleted_pods = deleted_pods.DeletedPods(store)
         self._notifier = quota.Notifier(store, effects.write_event)
         self._full: set[str] = set()  # namespaces that keep no new core
-        self._removals = prometheus_client.Counter(
-            "coredumpd_server_removed_dumps", "Dumps removed.", ("reason",), registry=registry
-        )
-        self._passed_s = prometheus_client.Gauge(
-            "coredumpd_server_collected_time_seconds", "When a pass last ended.", registry=registry
-        )
+        self._counters = counters
 
     async def run(self) -> None:
         """A pass every interval while this server leads. A pass that fails is tried again."""
@@ -140,7 +139,7 @@ class Collector:
                 await self._remove_pods(name, dumps, "namespace")
         self._full &= namespaces.keys()
         await self._effects.publish(self._full)
-        self._passed_s.set(time.time())
+        self._counters.passed()
 
     async def _of_namespace(
         self, namespace: clusters.Namespace, dumps: list[listing.Stored]
@@ -224,7 +223,7 @@ class Collector:
             await asyncio.to_thread(self._store.delete, key)
         except errors.NotFound:
             return  # its owner was faster
-        self._removals.labels(reason).inc()
+        self._counters.removed(reason)
 
     def _check_leads(self) -> None:
         if not self._leads():

@@ -17,7 +17,7 @@ from support import dumps
 from coredumpd import errors
 from coredumpd.formats import annotations as annotated
 from coredumpd.formats import crash_loop, layout, quota_notice
-from coredumpd.server import cluster
+from coredumpd.server import cluster, metrics
 from coredumpd.server.dumps import in_use
 from coredumpd.server.retention import collector, deleted_pods, quota
 from coredumpd.settings import file, sections
@@ -74,7 +74,7 @@ class World:
             collector.Rules(retention, sections.CrashLoopSettings()),
             lambda: self.leads,
             collector.Effects(quota.Notice(self, "coredumpd").publish, write_event, forget),
-            prometheus_client.CollectorRegistry(),
+            metrics.Retention(prometheus_client.CollectorRegistry()),
         )
         asyncio.run(role.collect())
 
