@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from coredumpd import errors, sealing
+from coredumpd import durable, errors, sealing
 from coredumpd.download import unpack
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
@@ -21,8 +21,9 @@ from coredumpd.formats import record as records
 _PART = ".part"
 _ARCHIVE = "archive.tar.gz.part"
 _READ_BYTES = 1024 * 1024
-_KEPT = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+# What a killed download left is overwritten; a planted link is refused, not replaced.
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_KEPT = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Summed:
@@ -34,7 +35,7 @@ class Summed:
 
     def write(self, data: bytes) -> None:
         """Raises OSError."""
-        _write_all(self._file, data)
+        durable.write_all(self._file.fileno(), data)
         self.size += len(data)
         self.crc32 = zlib.crc32(data, self.crc32)
 
@@ -132,7 +133,7 @@ class Archive:
 
     def write(self, data: bytes) -> None:
         """Keep what has just come. Raises OSError."""
-        _write_all(self._file, data)
+        durable.write_all(self._file.fileno(), data)
 
     def clear(self) -> None:
         """None of it is wanted."""
@@ -183,13 +184,6 @@ def _part(path: Path, stack: contextlib.ExitStack) -> Summed:
     stack.callback(part.unlink, missing_ok=True)
     descriptor = os.open(part, _NEW, 0o600)
     return Summed(stack.enter_context(os.fdopen(descriptor, "wb", 0)))
-
-
-def _write_all(file: BinaryIO, data: bytes) -> None:
-    """To a file that is not buffered: a close must not fail."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
 
 
 def _publish(path: Path) -> None:

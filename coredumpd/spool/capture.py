@@ -15,13 +15,14 @@ from coredumpd.formats import record as records
 PART = ".part"
 CORE = "core.gz"
 META = "meta.json"
-_NEW = ".new"
+_NEW_CORE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OLD_CORE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Capture:
     """A `.part` directory being filled. Its core.gz stays locked while the writer lives."""
 
-    def __init__(self, spool: int, id: str, core_flags: int = durable.CREATE) -> None:
+    def __init__(self, spool: int, id: str, core_flags: int = _NEW_CORE) -> None:
         """Open `<id>.part` below the directory `spool`, and its core.gz by `core_flags`.
 
         Raises Conflict when another process is writing it, StorageError when the disk refuses.
@@ -54,7 +55,7 @@ class Capture:
     @classmethod
     def reopen(cls, spool: int, id: str) -> Capture:
         """One that another process left. Raises as the constructor does."""
-        return cls(spool, id, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return cls(spool, id, _OLD_CORE)
 
     def close(self) -> None:
         """Give up the lock and the descriptors; what is on disk stays."""
@@ -63,54 +64,39 @@ class Capture:
 
     def noted(self) -> bytes:
         """meta.json as it is in the `.part`; b"" when there is none. Raises BadRecord."""
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            fd = os.open(META, flags, dir_fd=self.directory)
+            fd = durable.open_regular(META, self.directory)
         except FileNotFoundError:
             return b""
+        except durable.NotRegularError as error:
+            raise errors.BadRecord(f"{META} of {self.id} is no plain file") from error
         with open(fd, "rb") as file:
-            if not durable.is_plain(fd):
-                raise errors.BadRecord(f"{META} of {self.id} is no plain file")
             return file.read(records.RECORD_BYTES_MAX + 1)
 
     def discard(self) -> None:
         """Remove the `.part`: for one that holds nothing."""
-        for name in os.listdir(self.directory):
-            os.unlink(name, dir_fd=self.directory)
-        os.rmdir(self.id + PART, dir_fd=self._spool)
+        durable.remove_flat(self.id + PART, self._spool)
 
-    def note(self, crash: records.CrashRecord) -> None:
-        """Leave `crash` in the `.part`, so that a killed handler's capture can be attributed.
+    def note(self, record: records.CrashRecord) -> None:
+        """Leave `record` in the `.part`, so that a killed handler's capture can be attributed.
 
         Raises StorageError.
         """
-        self._put(crash, sync=False)
+        self._write_record(record, sync=False)
 
-    def commit(self, crash: records.CrashRecord) -> None:
-        """Make the capture durable under its final name, `crash` in it. Raises StorageError."""
+    def commit(self, record: records.CrashRecord) -> None:
+        """Make the capture durable under its final name, `record` in it. Raises StorageError."""
         try:
             os.fsync(self.core)
-            self._put(crash, sync=True)
-            os.fsync(self.directory)
+            self._write_record(record, sync=True)
             os.rename(self.id + PART, self.id, src_dir_fd=self._spool, dst_dir_fd=self._spool)
             os.fsync(self._spool)
         except OSError as error:
             raise errors.StorageError(f"cannot commit {self.id}: {error.strerror}") from error
 
-    def _put(self, crash: records.CrashRecord, sync: bool) -> None:
+    def _write_record(self, record: records.CrashRecord, sync: bool) -> None:
         try:
-            durable.unlink(META + _NEW, self.directory)  # a killed writer's
-            fd = os.open(META + _NEW, durable.CREATE, 0o600, dir_fd=self.directory)
-            try:
-                rest = memoryview(crash.encode())
-                while rest:
-                    rest = rest[os.write(fd, rest) :]
-                if sync:
-                    os.fsync(fd)
-            finally:
-                os.close(fd)
-            names = {"src_dir_fd": self.directory, "dst_dir_fd": self.directory}
-            os.rename(META + _NEW, META, **names)
+            durable.write_whole_at(META, self.directory, record.encode(), sync=sync)
         except OSError as error:
             raise errors.StorageError(
                 f"cannot write {META} of {self.id}: {error.strerror}"

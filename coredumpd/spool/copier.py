@@ -16,10 +16,6 @@ from coredumpd import durable
 from coredumpd.gzipio import member
 from coredumpd.spool import core_size
 
-_BEHIND_BYTES = (
-    256 * 1024
-)  # waiting in the pipe when a chunk has been read: the kernel waits for us
-_FIONREAD = 0x541B  # asm-generic/ioctls.h
 # Of input, before a second thread pays. In a storm of small cores each capture has one: they keep
 # the processors busy as it is, and others want them too.
 _ALONE_BYTES = 128 * 1024 * 1024
@@ -66,7 +62,7 @@ class Copier:
         self._alone = True
         self._helper = _thread.allocate_lock()  # can be had while no second thread is at work
         self._ended = False  # nothing more is to be taken
-        # Theirs who have `_taking`.
+        # Guarded by `_taking`.
         self._taking = _thread.allocate_lock()
         self._source = -1
         self._first = b""
@@ -74,7 +70,7 @@ class Copier:
         self._taken = 0  # bytes of input
         self._chunks = 0
         self._last = _thread.allocate_lock()  # can be had when the last chunk is written
-        # Theirs whose turn to write it is.
+        # Only touched by the thread whose turn it is to write.
         self._failure: str | None = None
         self._dirty = 0  # bytes written since the disk was last started on them
 

@@ -8,7 +8,7 @@ import logging
 import os
 from typing import BinaryIO
 
-from coredumpd import errors
+from coredumpd import durable, errors
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
 from coredumpd.store import interface
@@ -50,16 +50,16 @@ class Commit:
         os.mkdir(part, 0o770, dir_fd=parent)
         try:
             with contextlib.ExitStack() as stack:
-                dump = os.open(part, tree.DIRECTORY, dir_fd=parent)
+                dump = os.open(part, durable.DIRECTORY, dir_fd=parent)
                 stack.callback(os.close, dump)
                 crc = dumps.copy_verified(core, dump, self._record)
                 stored_record = self._record.with_core(storedCrc32=f"{crc:08x}")
-                dumps.write_file(layout.META, dump, stored_record.encode())
+                durable.write_new(layout.META, dump, stored_record.encode(), mode=tree.FILE_MODE)
                 os.fsync(dump)
             self._publish(parent, part)
         except BaseException:
             with contextlib.suppress(OSError):  # the first failure is the one to report
-                tree.remove(part, parent)
+                durable.remove_flat(part, parent)
             raise
         self._remove_earlier_parts(parent)
 
@@ -68,7 +68,7 @@ class Commit:
             os.rename(part, self._key.id, src_dir_fd=parent, dst_dir_fd=parent)
         except OSError as error:
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY) and self._is_done():
-                tree.remove(part, parent)
+                durable.remove_flat(part, parent)
                 return
             raise
         os.fsync(parent)
@@ -78,7 +78,7 @@ class Commit:
         for name in tree.names(parent):
             if name.startswith(f".{self._key.id}.") and name.endswith(layout.PART):
                 with contextlib.suppress(OSError):  # another commit still writes it, and removes it
-                    tree.remove(name, parent)
+                    durable.remove_flat(name, parent)
 
     def _is_done(self) -> bool:
         """Is this dump in the store? Raises AlreadyExists if another dump has its key."""

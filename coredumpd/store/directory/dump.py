@@ -6,7 +6,7 @@ import os
 import zlib
 from typing import BinaryIO
 
-from coredumpd import errors
+from coredumpd import durable, errors
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
 from coredumpd.store.directory import tree
@@ -42,23 +42,13 @@ def read_record(dump: int) -> records.CrashRecord:
         return records.CrashRecord.parse(file.read(records.RECORD_BYTES_MAX + 1))
 
 
-def write_file(name: str, parent: int, data: bytes) -> None:
-    """Create a file with `data` and fsync(2) it."""
-    with open(tree.create_file(name, parent), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def copy_verified(core: BinaryIO, dump: int, record: records.CrashRecord) -> int:
     """Copy to core.gz, fsync, drop the page cache, read back; returns the CRC-32 of the bytes."""
     size = crc = 0
     with open(tree.create_file(layout.CORE, dump), "w+b", buffering=0) as file:
         while chunk := core.read(_CHUNK_BYTES):
             size, crc = size + len(chunk), zlib.crc32(chunk, crc)
-            view = memoryview(chunk)
-            while view:
-                view = view[file.write(view) :]
+            durable.write_all(file.fileno(), chunk)
         if size != record.stored_size:
             rule = f"core.storedSize says {record.stored_size}"
             raise errors.BadRecord(f"{record.id}: the core is {size} bytes; {rule}")

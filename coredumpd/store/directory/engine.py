@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from coredumpd import errors
+from coredumpd import durable, errors
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
 from coredumpd.store import interface
@@ -78,9 +78,9 @@ class DirectoryStore:
         pod_path = layout.Prefix(namespace, pod_uid).parts
         new = f"{layout.NOTE}{name}.{os.urandom(4).hex()}"
         with self._translated(None), tree.made_directory(self.root, *pod_path) as pod:
-            dumps.write_file(new, pod, data)
-            os.rename(new, f"{layout.NOTE}{name}", src_dir_fd=pod, dst_dir_fd=pod)
-            os.fsync(pod)
+            durable.write_whole_at(
+                f"{layout.NOTE}{name}", pod, data, mode=tree.FILE_MODE, temporary=new
+            )
 
     def delete_note(self, namespace: str, pod_uid: str, name: str) -> None:
         """See `interface.Store.delete_note`."""
@@ -112,7 +112,7 @@ class DirectoryStore:
                 pass  # a symlink is refused before it is renamed
             os.rename(key.id, gone, src_dir_fd=parent, dst_dir_fd=parent)
             os.fsync(parent)
-            tree.remove(gone, parent)
+            durable.remove_flat(gone, parent)
         self._remove_empty(parents)
 
     def _remove_empty(self, parents: tuple[str, ...]) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 
+from coredumpd import durable
 from coredumpd.store import interface
 from coredumpd.store.directory import tree
 
@@ -46,7 +47,7 @@ def _below(directory: int, path: str, depth: int) -> Iterator[interface.File]:
                 continue
             if depth >= _DEPTH_MAX:
                 continue
-            below = os.open(name[:-1], tree.DIRECTORY, dir_fd=directory)
+            below = os.open(name[:-1], durable.DIRECTORY, dir_fd=directory)
         except FileNotFoundError:
             continue  # removed since its parent was read
         except OSError as error:

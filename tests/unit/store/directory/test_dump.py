@@ -5,7 +5,7 @@ import os
 import pytest
 from support import dumps
 
-from coredumpd import errors
+from coredumpd import durable, errors
 from coredumpd.store.directory import dump
 
 
@@ -25,12 +25,12 @@ def test_a_copy_answers_the_crc_of_the_stored_bytes(place, tmp_path):
 
 
 def test_a_file_is_never_written_over_another(place):
-    dump.write_file("meta.json", place, b"1")
+    durable.write_new("meta.json", place, b"1")
     with pytest.raises(FileExistsError):
-        dump.write_file("meta.json", place, b"2")
+        durable.write_new("meta.json", place, b"2")
 
 
 def test_a_record_that_is_none_says_so(place):
-    dump.write_file("meta.json", place, b"[]")
+    durable.write_new("meta.json", place, b"[]")
     with pytest.raises(errors.BadRecord, match="object"):
         dump.read_record(place)
