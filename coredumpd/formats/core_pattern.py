@@ -36,7 +36,7 @@ _OPTIONAL = ("pidfd",)
 
 
 class CrashArgs:
-    """What the kernel said about the crash: one int per field; `pidfd` is None on old kernels."""
+    """The kernel's facts about the crash: one int per field; `pidfd` is None on old kernels."""
 
     __slots__ = tuple(name for name, *_ in FIELDS)
 

@@ -1,7 +1,10 @@
-"""What to do with a crash: the snapshot the agent leaves in `<hostDir>/policy.json`.
+"""The policy for crashes: the agent writes it to `<hostDir>/policy.json`, the handler obeys it.
 
-The handler works without it, by the defaults, which are those of `settings.PolicySettings` (that
-module is too heavy for the crash path; a test compares the two).
+`encode` makes the document and `parse` reads it. The handler works without one, by the defaults,
+which are those of `settings.PolicySettings` (that module is too heavy for the crash path; a test
+compares the two).
+
+No dataclasses, typing or re at the top: the crash path imports this module.
 """
 
 from __future__ import annotations
@@ -13,7 +16,11 @@ from coredumpd.formats import kernel_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
+
+    # By a namespace's name or a pod's uid: the rules that differ from the cluster's.
+    Exceptions = Mapping[str, Mapping[str, Any]]
 
 VERSION = 1
 POLICY_BYTES_MAX = 8 * 1024 * 1024
@@ -55,9 +62,9 @@ class Policy:
         self.spoolKeepFree = 1024**3  # bytes
         self.spoolMaxEntries = 10_000
         self.niceness = 9
-        self.node: str | None = None  # unknown until an agent says it
+        self.node: str | None = None  # unknown until an agent has written it
         self.procDir = "/proc"
-        # What differs for some: by the namespace's name, or the pod's uid, which goes first.
+        # The rules that differ, by the namespace's name or the pod's uid; a pod's go first.
         self.namespaces: dict[str, dict[str, Any]] = {}
         self.pods: dict[str, dict[str, Any]] = {}
         self.quotaReached = False  # under onQuota: reject
@@ -70,8 +77,67 @@ class Policy:
                 setattr(self, name, own[name])
 
 
+class Tenants:
+    """The rules that hold for some namespaces and pods; the cluster's settings hold for the others.
+
+    `encryptTo` has, by namespace, the ConfigMap with the recipients of its dumps; None: Kubernetes
+    has not been asked yet. The handler does not read it.
+    """
+
+    __slots__ = ("encryptTo", "namespaces", "pods")
+
+    def __init__(
+        self,
+        namespaces: Exceptions | None = None,
+        pods: Exceptions | None = None,
+        encryptTo: Mapping[str, str] | None = None,  # noqa: N803 (the document's name)
+    ) -> None:
+        self.namespaces = {} if namespaces is None else namespaces
+        self.pods = {} if pods is None else pods
+        self.encryptTo = encryptTo
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document's fields."""
+        return {name: getattr(self, name) for name in ("namespaces", "pods", "encryptTo")}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tenants) and self.as_dict() == other.as_dict()
+
+    __hash__ = None  # type: ignore[assignment]  # what it holds can change
+
+    def __repr__(self) -> str:
+        return f"Tenants({self.as_dict()})"
+
+
+def encode(settings: dict[str, Any], node: str, tenants: Tenants) -> bytes:
+    """The document for the node `node`, which `parse` and `parse_tenants` read.
+
+    `settings` has the fields of `settings.PolicySettings` by name.
+    """
+    import json
+
+    document = {"version": VERSION, "node": node} | settings | tenants.as_dict()
+    return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def parse_tenants(data: bytes) -> Tenants:
+    """The tenants' rules in a document that an agent wrote. Raises BadRecord when it is none."""
+    import json
+
+    try:
+        document = json.loads(data)
+        encrypt_to = document.get("encryptTo")
+        return Tenants(
+            dict(document.get("namespaces", {})),
+            dict(document.get("pods", {})),
+            None if encrypt_to is None else {str(ns): str(to) for ns, to in encrypt_to.items()},
+        )
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise errors.BadRecord(f"policy: {error}") from error
+
+
 def load_or_default(path: str) -> Policy:
-    """The snapshot; the defaults, said aloud, when it cannot be believed."""
+    """The snapshot; the defaults, and a line in the kernel's log, when it cannot be believed."""
     try:
         return load(path)
     except errors.CoredumpdError as error:

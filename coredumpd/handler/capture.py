@@ -1,6 +1,26 @@
-"""One crash from its first bytes on: decide, stream, commit, say what was done.
+"""One crash after its first bytes: decide, stream, commit, report.
 
-Knows neither argv nor stdin, so that it serves whatever hands it a descriptor and the facts.
+The way of a crash, from the kernel to kubectl:
+
+1. A process dies of a signal that dumps core. The kernel stops it and runs core_pattern: it starts
+   `coredumpd handle …` with a pipe as standard input (`main`), or connects to the listener of the
+   capture socket, which forks a worker (`socket/listener`). `formats/core_pattern` is the contract.
+2. `crash.capture` opens /proc/PID, which pins that process, and reads the first bytes. Only then
+   are most modules imported, this one too: meanwhile the kernel fills the pipe again.
+3. `run`, here, reads policy.json, which the agent wrote, and checks by /proc that the pinned
+   process is the one that crashed (`evidence/process`). Its cgroup identifies pod and container
+   (`evidence/cgroup`); the container runtime's state file has their names (`evidence/runtime`).
+4. The policy may skip the crash, and limits what is stored (`limits`). A skipped crash ends here.
+5. `<id>.part` is made in the spool, with a first record (`describe`). The handler gives up its
+   rights (`sandbox/enter`), compresses the core into core.gz (`spool/copier`), and closes the pipe:
+   the process may go. The record is completed, and `<id>.part` renamed `<id>` (`spool/capture`).
+6. A line in the kernel's log reports the outcome (`formats/kernel_log`); the agent counts by it.
+7. The agent finds `<id>` in the spool, asks Kubernetes for the pod, seals the core if the namespace
+   wants that, and ships core.gz and meta.json to the store (`agent/shipping`).
+8. The server lists what is in the store as Coredump objects and serves it as an archive: `kubectl
+   get coredumps`, or `coredumpd download` (`server/coredumps`, `server/downloads`).
+
+Tested in: tests/integration/capture/test_by_hand.py
 """
 
 from __future__ import annotations
@@ -10,93 +30,114 @@ import sys
 import time
 
 from coredumpd import durable, errors
-from coredumpd.formats import core_pattern, kernel_log, policy
 from coredumpd.formats import host_dir as host_dirs
+from coredumpd.formats import kernel_log, policy
+from coredumpd.handler import crash as crashes
 from coredumpd.handler import describe, limits
 from coredumpd.handler.evidence import process, runtime
 from coredumpd.handler.sandbox import enter
-from coredumpd.spool import capture
-from coredumpd.spool import copier as stream
+from coredumpd.spool import capture, copier
 
 
-def run(
-    source: int,
-    first: bytes,
-    args: core_pattern.CrashArgs,
-    crashed: process.Process,
-    rules: policy.Policy,
-    host_dir: str,
-    begun: tuple[float, float],
-    mode: str,
-) -> None:
-    """Store `first` and the rest of `source`, or skip by policy; closes `source`.
+def run(crash: crashes.Crash) -> None:
+    """Store `crash`, or skip it by policy; closes its source.
 
-    `begun` is the capture's start: seconds since the epoch, and on the monotonic clock.
-    `mode` is how it came, for the record.
-    Raises the CoredumpdError that kept it from being stored. `source` is closed as soon as nothing
-    more of it is wanted: that lets the kernel, and so the container, get on with dying.
+    Raises the CoredumpdError that kept it from being stored. The source is closed as soon as no
+    more of it is needed: that lets the kernel, and so the container, get on with dying.
     """
-    begun_at, begun_clock = begun
-    owner = _owner(rules, crashed)
-    if crashed.place is not None:
-        rules.narrow(crashed.place.pod_uid, owner.namespace if owner else None)
-    limit = limits.of_core(rules, args.rlimit_core)
-    reason = _reason_to_skip(crashed, rules, limit)
-    if reason:
-        # The line before the process may go: nobody then finds it gone and nothing said of it.
-        kernel_log.write(kernel_log.INFO, kernel_log.skipped(args.pid, crashed.comm, reason))
-        os.close(source)
+    _obey(crash, policy.load_or_default(f"{crash.host_dir}/{host_dirs.POLICY}"))
+    _identify(crash)
+    limit = limits.of_core(crash.rules, crash.args.rlimit_core)
+    reason = _reason_to_skip(crash, limit)
+    if reason is None:
+        _store(crash, limit)
         return
-    crash = describe.begun(args, crashed, owner, rules.node, begun_at, mode)
-    spool = _spool(host_dir)
-    room = limits.of_spool(spool, rules)
-    entry = capture.Capture.create(spool, crash.id)
-    entry.note(crash)
-    copier = stream.Copier(entry.core, limit.size, begun_clock + rules.captureTimeout, room)
-    enter.enter(spool, entry.directory)
-    stored = copier.copy(source, first)
-    os.close(source)
-    cut_at = None
-    if stored.reason == stream.MAX_SIZE:
-        stored.reason, cut_at = limit.reason, limit.size
-    duration_s = time.monotonic() - begun_clock
-    entry.commit(describe.finished(crash, stored, cut_at, duration_s))
-    whose = f"{owner.namespace}/{owner.pod_name}/{owner.container}" if owner else "an unnamed owner"
+    # The line is written before the process may go: then nobody finds it gone and unreported.
     kernel_log.write(
-        kernel_log.INFO,
-        kernel_log.stored(crash.id, whose, stored.size, stored.stored_size, stored.reason),
+        kernel_log.INFO, kernel_log.skipped(crash.args.pid, crash.process.comm, reason)
     )
+    os.close(crash.source)
 
 
-def _reason_to_skip(
-    crashed: process.Process, rules: policy.Policy, limit: limits.Limit
-) -> str | None:
-    own = os.stat(f"{process.PROC}/self/exe")
-    if hasattr(sys, "frozen") and crashed.exe_inode == (own.st_dev, own.st_ino):
+def _obey(crash: crashes.Crash, rules: policy.Policy) -> None:
+    """Take the policy's deadline, priority and /proc."""
+    crash.rules = rules
+    crashes.set_deadline(rules.captureTimeout)
+    # The node's own work goes first, in a storm of crashes too.
+    os.nice(rules.niceness)
+    # sched(7): it does not preempt whom it wakes up beside; what it gets in the end is the same.
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    if rules.procDir != crashes.PROC:
+        crash.pin(rules.procDir)
+
+
+def _identify(crash: crashes.Crash) -> None:
+    """Learn the process, its container, and the policy for its pod. Raises as `examine`."""
+    if crash.directory is None:
+        raise errors.NotFound(f"process {crash.args.pid} is gone")
+    crash.process = process.examine(crash.args, crash.directory)
+    crash.owner = _owner(crash)
+    place = crash.process.place
+    if place is not None:
+        crash.rules.narrow(place.pod_uid, crash.owner.namespace if crash.owner else None)
+
+
+def _owner(crash: crashes.Crash) -> runtime.Container | None:
+    """Names from the runtime's state; without them the agent asks the API for the pod's uid."""
+    place = crash.process.place
+    if place is None:
+        return None
+    try:
+        return runtime.find(crash.rules.runtimeStateDirs, place)
+    except errors.CoredumpdError as error:
+        message = f"container {place.container_id} known by its cgroup only: {error}"
+        kernel_log.write(kernel_log.WARNING, message)
+        return None
+
+
+def _reason_to_skip(crash: crashes.Crash, limit: limits.Limit) -> str | None:
+    rules, place = crash.rules, crash.process.place
+    own = os.stat(f"{crashes.PROC}/self/exe")
+    if hasattr(sys, "frozen") and crash.process.exe_inode == (own.st_dev, own.st_ino):
         return "it is this handler"
-    if crashed.place is None and rules.hostCrashes == "ignore":
+    if place is None and rules.hostCrashes == "ignore":
         return "it is in no pod (policy.hostCrashes: ignore)"
-    if crashed.place is not None and rules.capture == "disabled":
+    if place is not None and rules.capture == "disabled":
         return "capture is disabled for its pod"
     if limit.size == 0 and not rules.quotaReached:  # then the record is kept, and says so
         return f"it may dump nothing ({limit.reason})"
     return None
 
 
-def _owner(rules: policy.Policy, crashed: process.Process) -> runtime.Container | None:
-    """Names from the runtime's state; without them the agent asks the API for the pod's uid."""
-    if crashed.place is None:
-        return None
-    try:
-        return runtime.find(rules.runtimeStateDirs, crashed.place)
-    except errors.CoredumpdError as error:
-        container = crashed.place.container_id
-        kernel_log.write(
-            kernel_log.WARNING, f"container {container} known by its cgroup only: {error}"
-        )
-        return None
+def _store(crash: crashes.Crash, limit: limits.Limit) -> None:
+    record = describe.begun(crash)
+    spool = _open_spool(crash.host_dir)
+    room = limits.of_spool(spool, crash.rules)
+    entry = capture.Capture.create(spool, record.id)
+    entry.note(record)
+    deadline = crash.begun_clock + crash.rules.captureTimeout
+    core = copier.Copier(entry.core, limit.size, deadline, room)
+    enter.enter(spool, entry.directory)
+    result = core.copy(crash.source, crash.first)
+    os.close(crash.source)
+    cut_at = None
+    if result.reason == copier.MAX_SIZE:
+        result.reason, cut_at = limit.reason, limit.size
+    duration_s = time.monotonic() - crash.begun_clock
+    entry.commit(describe.finished(record, result, cut_at, duration_s))
+    kernel_log.write(
+        kernel_log.INFO,
+        kernel_log.stored(
+            record.id, _owner_text(crash), result.size, result.stored_size, result.reason
+        ),
+    )
 
 
-def _spool(host_dir: str) -> int:
+def _owner_text(crash: crashes.Crash) -> str:
+    owner = crash.owner
+    return f"{owner.namespace}/{owner.pod_name}/{owner.container}" if owner else "an unnamed owner"
+
+
+def _open_spool(host_dir: str) -> int:
     os.close(durable.open_directory(host_dir))
     return durable.open_directory(f"{host_dir}/{host_dirs.SPOOL}", create=True)

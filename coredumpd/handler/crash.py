@@ -1,6 +1,9 @@
-"""One crash, its facts and its stream in hand: pin the process, read, decide, capture.
+"""One crash in the making: its facts as they become known, its process pinned, its first bytes.
 
-Where the facts come from, the kernel's arguments or a socket's peer, makes no difference here.
+This module is imported before the first byte is read, while the dying process waits: it imports
+next to nothing. `capture` has the rest of the way, and describes all of it.
+
+Tested in: tests/integration/capture/test_by_hand.py
 """
 
 from __future__ import annotations
@@ -10,9 +13,10 @@ import fcntl
 import os
 import time
 
-from coredumpd import errors
-from coredumpd.formats import core_pattern
-from coredumpd.formats import host_dir as host_dirs
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from coredumpd.formats import core_pattern, policy
+    from coredumpd.handler.evidence import process, runtime
 
 PROC = "/proc"
 FIRST_READ_BYTES = 64 * 1024  # a pipe's default capacity
@@ -21,42 +25,67 @@ DEFAULT_TIMEOUT_S = 300  # until the policy is read
 GRACE_S = 30  # after captureTimeout, for fsync on a slow disk; then SIGALRM ends the handler
 
 
+class Crash:
+    """The facts about one crash, each set by the step of `capture` that learns it."""
+
+    __slots__ = (
+        "args",
+        "begun_clock",
+        "begun_s",
+        "directory",
+        "first",
+        "host_dir",
+        "mode",
+        "owner",
+        "process",
+        "rules",
+        "source",
+    )
+
+    directory: int | None  # the pinned /proc/PID; None when the process was gone
+    first: bytes  # the first bytes of the core
+    rules: policy.Policy  # for this crash's pod, once its pod is known
+    process: process.Process
+    owner: runtime.Container | None  # the names of its container, if the runtime knows them
+
+    def __init__(self, source: int, args: core_pattern.CrashArgs, host_dir: str, mode: str) -> None:
+        """`source` gives the core; `mode`, `pipe` or `socket`, is how it comes, for the record."""
+        self.source = source
+        self.args = args
+        self.host_dir = host_dir
+        self.mode = mode
+        self.begun_s = time.time()  # since the epoch
+        self.begun_clock = time.monotonic()
+
+    def pin(self, proc_dir: str) -> None:
+        """Open the process's directory, whose descriptor names that process for ever."""
+        try:
+            self.directory = os.open(
+                f"{proc_dir}/{self.args.pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+            )
+        except OSError:
+            self.directory = None  # reported once the policy has named the directory that counts
+
+
+def capture(source: int, args: core_pattern.CrashArgs, host_dir: str, mode: str) -> None:
+    """Store the crash that `args` names, or skip it by the policy below `host_dir`.
+
+    `source` and `mode` are as in `Crash`; `source` is closed. Raises the CoredumpdError that kept
+    the crash from being stored.
+    """
+    crash = Crash(source, args, host_dir, mode)
+    crash.pin(PROC)
+    crash.first = os.read(source, FIRST_READ_BYTES)
+    widen(source)
+    # The kernel fills the pipe again while this, and ISA-L with it, is loaded.
+    from coredumpd.handler import capture as steps
+
+    steps.run(crash)
+
+
 def set_deadline(timeout_s: float) -> None:
     """Whatever hangs, this process is gone `timeout_s` and a grace from now."""
     _signal.setitimer(_signal.ITIMER_REAL, timeout_s + GRACE_S)
-
-
-def take(source: int, args: core_pattern.CrashArgs, host_dir: str, mode: str) -> None:
-    """Capture what `args` names from `source`, by the policy below `host_dir`; closes `source`.
-
-    `mode` is `pipe` or `socket`, for the record. Raises the CoredumpdError that kept the crash from
-    being stored.
-    """
-    begun = (time.time(), time.monotonic())
-    directory = _pinned(PROC, args.pid)
-    first = os.read(source, FIRST_READ_BYTES)
-    widen(source)
-    # The kernel fills the pipe again while these, and ISA-L, are loaded.
-    from coredumpd.formats import policy
-    from coredumpd.handler import capture
-    from coredumpd.handler.evidence import process
-
-    rules = policy.load_or_default(f"{host_dir}/{host_dirs.POLICY}")
-    set_deadline(rules.captureTimeout)
-    _yield_to_others(rules.niceness)
-    if rules.procDir != PROC:
-        directory = _pinned(rules.procDir, args.pid)
-    if directory is None:
-        raise errors.NotFound(f"process {args.pid} is gone")
-    crashed = process.examine(args, directory)
-    capture.run(source, first, args, crashed, rules, host_dir, begun, mode)
-
-
-def _yield_to_others(niceness: int) -> None:
-    """The node's own work goes first, in a storm of crashes too."""
-    os.nice(niceness)
-    # sched(7): it does not preempt whom it wakes up beside; what it gets in the end is the same.
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def widen(source: int) -> None:
@@ -67,11 +96,3 @@ def widen(source: int) -> None:
         except OSError:
             continue  # above fs.pipe-max-size without CAP_SYS_RESOURCE, or a socket: it works as is
         return
-
-
-def _pinned(proc_dir: str, pid: int) -> int | None:
-    """The process's directory, which names that process for ever; None when it is gone."""
-    try:
-        return os.open(f"{proc_dir}/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return None  # reported once the policy has said which directory counts

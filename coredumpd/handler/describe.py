@@ -6,13 +6,13 @@ import os
 import time
 
 from coredumpd import __version__
-from coredumpd.formats import core_pattern, names
+from coredumpd.formats import names
 from coredumpd.formats import record as records
-from coredumpd.handler.evidence import process, runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from coredumpd.gzipio import member
+    from coredumpd.handler import crash as crashes
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -36,19 +36,11 @@ def timestamp(seconds: float) -> str:
     return f"{text}.{int(seconds % 1 * 1000):03d}Z"
 
 
-def begun(
-    args: core_pattern.CrashArgs,
-    crashed: process.Process,
-    owner: runtime.Container | None,
-    node: str | None,
-    now: float,
-    mode: str,
-) -> records.CrashRecord:
-    """The record as far as it is known before the core is stored. `now` is seconds, epoch; `mode`
-    is `pipe` or `socket`.
-    """
+def begun(crash: crashes.Crash) -> records.CrashRecord:
+    """The record as far as it is known before the core is stored."""
+    args, crashed, owner = crash.args, crash.process, crash.owner
     # %t has whole seconds; while that second lasts, our own clock knows the milliseconds.
-    when = now if int(now) == args.time else float(args.time)
+    time_s = crash.begun_s if int(crash.begun_s) == args.time else float(args.time)
     place = crashed.place
     id = names.make_id(
         (crashed.exe or crashed.comm).rpartition("/")[2],
@@ -60,8 +52,8 @@ def begun(
         {
             "version": records.VERSION,
             "id": id,
-            "time": timestamp(when),
-            "node": node,
+            "time": timestamp(time_s),
+            "node": crash.rules.node,
             "kernel": os.uname().release,
             "boot.id": _boot_id(),
             "namespace": owner.namespace if owner else None if place else names.HOST_NAMESPACE,
@@ -91,8 +83,8 @@ def begun(
             "core.truncated.is": True,
             "core.truncated.reason": "the handler died",
             "core.members": 0,
-            "capture.mode": mode,
-            "capture.startedAt": timestamp(now),
+            "capture.mode": crash.mode,
+            "capture.startedAt": timestamp(crash.begun_s),
             "capture.handlerVersion": __version__,
             "capture.attribution": "runtime" if owner else "cgroup-only",
         }

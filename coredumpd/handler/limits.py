@@ -43,7 +43,7 @@ def of_spool(spool: int, rules: policy.Policy) -> int:
 
 
 def room(rules: policy.Policy, used: int, free: int) -> int:
-    """What `spoolMaxUse` and `spoolKeepFree` leave, given bytes in use and free."""
+    """Bytes that `spoolMaxUse` and `spoolKeepFree` leave, given bytes in use and free."""
     return min(rules.spoolMaxUse - used, free - rules.spoolKeepFree)
 
 

@@ -3,6 +3,8 @@
 The kernel holds the dying process while we work, so the order is: pin the process, read the first
 bytes (the pipe refills meanwhile), then decide, then stream. The environment is empty, fds 1 and 2
 are closed, RLIMIT_CORE is 1, which keeps our own crash from being dumped (core(5)).
+
+Tested in: tests/integration/capture/test_by_hand.py
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ def main(words: list[str]) -> int:
         crash.set_deadline(crash.DEFAULT_TIMEOUT_S)
         args = core_pattern.parse(words)
         pid = args.pid
-        crash.take(STDIN, args, host_dir, "pipe")
+        crash.capture(STDIN, args, host_dir, "pipe")
     except errors.CoredumpdError as error:
         kernel_log.write(kernel_log.ERROR, kernel_log.not_stored(pid, str(error)))
         raise

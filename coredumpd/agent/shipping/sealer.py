@@ -16,9 +16,8 @@ from coredumpd import aiokit, cache, errors, sealing
 from coredumpd.agent import events, metrics
 from coredumpd.agent.shipping import attribution, sealed_core
 from coredumpd.agent.shipping import entry as entries
-from coredumpd.agent.tenants import policy_file
 from coredumpd.formats import annotations as dump_annotations
-from coredumpd.formats import event_reasons, names
+from coredumpd.formats import event_reasons, names, policy
 from coredumpd.formats import record as records
 from coredumpd.kube import api
 
@@ -32,7 +31,7 @@ class Tenants(Protocol):
     """The namespaces' annotations; `tenants.Watcher` is one."""
 
     @property
-    def tenants(self) -> policy_file.Tenants: ...
+    def tenants(self) -> policy.Tenants: ...
 
     def annotations_of(self, namespace: str) -> Mapping[str, str] | None: ...
 

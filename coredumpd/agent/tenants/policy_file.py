@@ -1,52 +1,33 @@
-"""The snapshot the handler obeys, `<hostDir>/policy.json`: written whole, only when it changes."""
+"""Write the policy that the handler obeys: whole, and only when it changes."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from coredumpd import durable
+from coredumpd import durable, errors
 from coredumpd.formats import host_dir as host_dirs
+from coredumpd.formats import policy
 from coredumpd.settings import sections
 
-VERSION = 1
 _log = logging.getLogger(__name__)
-Rules = Mapping[str, Mapping[str, Any]]  # by namespace or pod uid: what differs from the default
-
-
-@dataclasses.dataclass(frozen=True)
-class Tenants:
-    """The rules of some namespaces and pods; the cluster's settings hold for all others."""
-
-    namespaces: Rules = dataclasses.field(default_factory=dict)
-    pods: Rules = dataclasses.field(default_factory=dict)
-    # By namespace, the ConfigMap with the recipients of its dumps; None: nobody has asked yet.
-    encryptTo: Mapping[str, str] | None = None
-
-
-def encode(policy: sections.PolicySettings, node: str, tenants: Tenants) -> bytes:
-    """The document `coredumpd.handler.policy` reads."""
-    document = {"version": VERSION, "node": node} | dataclasses.asdict(policy)
-    document |= dataclasses.asdict(tenants)
-    return json.dumps(document, indent=1).encode() + b"\n"
 
 
 def write(
     host_dir: Path,
-    policy: sections.PolicySettings,
+    settings: sections.PolicySettings,
     node: str,
-    tenants: Tenants | None = None,
+    tenants: policy.Tenants | None = None,
 ) -> None:
-    """Replace the snapshot unless it is the same. Raises StorageError.
+    """Replace policy.json unless it says the same already. Raises StorageError.
 
-    `tenants` None: keep those of the last snapshot, until Kubernetes has been asked.
+    `tenants` None: the rules that the last agent knew stay, until Kubernetes has been asked.
     """
     path = host_dir / host_dirs.POLICY
-    data = encode(policy, node, read_tenants(host_dir) if tenants is None else tenants)
+    if tenants is None:
+        tenants = read_tenants(host_dir)
+    data = policy.encode(dataclasses.asdict(settings), node, tenants)
     try:
         if path.read_bytes() == data:
             return
@@ -55,18 +36,12 @@ def write(
     durable.write_whole(path, data)
 
 
-def read_tenants(host_dir: Path) -> Tenants:
-    """The last snapshot's tenants; none when it cannot be read."""
+def read_tenants(host_dir: Path) -> policy.Tenants:
+    """The tenants' rules in the policy.json that is there; none when it cannot be read."""
     try:
-        document = json.loads((host_dir / host_dirs.POLICY).read_bytes())
-        sealed = document.get("encryptTo")
-        return Tenants(
-            dict(document.get("namespaces", {})),
-            dict(document.get("pods", {})),
-            None if sealed is None else {str(name): str(to) for name, to in sealed.items()},
-        )
+        return policy.parse_tenants((host_dir / host_dirs.POLICY).read_bytes())
     except FileNotFoundError:
-        return Tenants()
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        _log.warning("the tenants of the last policy.json are lost: %s", error)
-        return Tenants()
+        return policy.Tenants()
+    except (OSError, errors.BadRecord) as error:
+        _log.warning("the tenants' rules of the last policy.json are lost: %s", error)
+        return policy.Tenants()

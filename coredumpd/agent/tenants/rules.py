@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from coredumpd.agent.tenants import policy_file
 from coredumpd.formats import annotations as dump_annotations
+from coredumpd.formats import policy
 
 GONE_MAX = 100  # deleted namespaces that are remembered to have wanted sealing
 
@@ -28,7 +28,7 @@ def decide(
     namespaces: Mapping[str, Mapping[str, str]],
     pods: Iterable[Pod],
     reached: Iterable[str] = (),
-) -> tuple[policy_file.Tenants, list[tuple[Pod, str]]]:
+) -> tuple[policy.Tenants, list[tuple[Pod, str]]]:
     """Namespaces and pods whose rules differ from `default`; problems of pods' annotations. Pure.
 
     `namespaces`: the annotations of those that have any, by name; `reached`: namespaces whose quota
@@ -51,7 +51,7 @@ def decide(
     of_namespaces = {
         name: _rules(outer_rules.get(name, default), name in full) for name in sorted(named)
     }
-    return policy_file.Tenants(of_namespaces, of_pods), wrong
+    return policy.Tenants(of_namespaces, of_pods), wrong
 
 
 def _rules(rules: dump_annotations.Rules, reached: bool) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from coredumpd import aiokit, errors
 from coredumpd.agent import events
 from coredumpd.agent.tenants import policy_file, rules
 from coredumpd.formats import annotations as dump_annotations
-from coredumpd.formats import event_reasons, names, quota_notice
+from coredumpd.formats import event_reasons, names, policy, quota_notice
 from coredumpd.formats import record as records
 from coredumpd.kube import api, collection, pods
 from coredumpd.settings import sections
@@ -127,7 +127,7 @@ class Watcher:
                 self._reached(),
             )
             encrypt_to = rules.sealed_to(self.tenants.encryptTo, namespaces)
-            self.tenants = dataclasses.replace(tenants, encryptTo=encrypt_to)
+            self.tenants = policy.Tenants(tenants.namespaces, tenants.pods, encrypt_to)
             snapshot = (self._scope.host_dir, self._policy, self._scope.node, self.tenants)
             try:
                 await aiokit.call(policy_file.write, *snapshot)

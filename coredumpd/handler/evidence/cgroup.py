@@ -22,7 +22,6 @@ from __future__ import annotations
 from coredumpd import errors
 from coredumpd.formats import names
 
-CGROUP_BYTES_MAX = 64 * 1024
 _ID_CHARS = frozenset("0123456789abcdef")
 _RUNTIMES = ("cri-containerd-", "crio-", "docker-", "")
 _QOS = ("burstable-", "besteffort-", "")

@@ -2,8 +2,10 @@
 
 Between the crash and our first read the process may die and its pid may be taken by another
 (CVE-2025-5054, CVE-2025-4598). A directory fd of `/proc/PID` keeps naming the process it was opened
-on, so it is opened once, everything is read below it, and it is then held against what the kernel
-told us on the command line.
+on, so it is opened once, everything is read below it, and the facts are then compared with those
+that the kernel gave on the command line.
+
+Tested in: tests/integration/capture/test_attacks.py
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ def _examine(args: core_pattern.CrashArgs, directory: int) -> Process:
 
 
 def _mismatch(args: core_pattern.CrashArgs, status: dict[str, list[str]]) -> str | None:
-    """What in `/proc/PID/task/TID/status` contradicts the kernel's own words, if anything."""
+    """The line of `/proc/PID/task/TID/status` that contradicts the kernel's arguments, or None."""
     if status.get("Tgid", [""])[0] != str(args.pid):
         return f"thread {args.tid} belongs to another process"
     for name, expected in (("Uid", args.uid), ("Gid", args.gid)):

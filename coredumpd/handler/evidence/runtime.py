@@ -1,4 +1,4 @@
-"""What the container runtime's own state file says about a container id. No RPC, one small file.
+"""Names of a container by the runtime's own state file. No RPC, one small file.
 
     containerd   <dir>/<id>/config.json           the OCI bundle; annotations io.kubernetes.cri.*
     CRI-O        <dir>/<id>/userdata/config.json  the OCI bundle; annotations io.kubernetes.*
@@ -38,7 +38,7 @@ _IMAGE = (
 
 
 class Container:
-    """Whose container it is. Each name is a valid Kubernetes name; image may be None."""
+    """A container's names. Each is a valid Kubernetes name; image may be None."""
 
     __slots__ = ("container", "image", "namespace", "pod_name")
 
@@ -50,7 +50,7 @@ class Container:
 
 
 def find(directories: Iterable[str], place: cgroup.Place) -> Container | None:
-    """The container at `place`, or None if no runtime here keeps a state file for it.
+    """Names of the container at `place`, or None if no runtime here has a state file for it.
 
     Raises BadRecord for a state file that is not one or contradicts the cgroup, Forbidden for one
     that somebody else than root could have written.

@@ -1,4 +1,4 @@
-"""What a capture gives up before an attacker's bytes go through the compressor.
+"""Give up rights before an attacker's bytes go through the compressor.
 
 From then on this process can write its own spool entry and the kernel's log, and nothing else, for
 ever: no capabilities, though it stays uid 0 so that its files are its own; no other files; no other
@@ -6,6 +6,8 @@ programs, processes, sockets or executable memory. docs/capture.md lists it and 
 
 Modules must be imported and descriptors opened before. `_ctypes` is the C half of `ctypes`, without
 the Python half, which costs more than the handler's start.
+
+Tested in: tests/integration/capture/test_sandbox.py
 """
 
 from __future__ import annotations
@@ -33,9 +35,10 @@ _PATH_BENEATH = 1
 
 
 def enter(spool: int, own: int) -> None:
-    """Keep what a capture into the directory `own`, in the directory `spool`, needs.
+    """Keep only the rights that a capture into the directory `own`, below `spool`, needs.
 
-    Never raises: a layer that this kernel lacks is left out, which is said in its log.
+    Both are descriptors. Never raises: a layer that this kernel lacks is left out, and a line in
+    the kernel's log names it.
     """
     hide_memory()
     libc = Libc()
@@ -87,8 +90,8 @@ def _restrict_files(libc: Libc, spool: int, own: int) -> bool:
     abi = libc.call("syscall", _CREATE_RULESET, None, 0, _RULESET_VERSION)
     if abi < 1:
         return False
-    wanted = landlock.ruleset(abi)
-    ruleset = libc.call("syscall", _CREATE_RULESET, wanted, len(wanted), 0)
+    attributes = landlock.ruleset(abi)
+    ruleset = libc.call("syscall", _CREATE_RULESET, attributes, len(attributes), 0)
     if ruleset < 0:
         return False
     kept = [(landlock.SPOOL, spool), (landlock.OWN, own)]

@@ -1,4 +1,4 @@
-"""The words that precede a core on a socket: request, acknowledgement, mark.
+"""The protocol that precedes a core on a socket: request, acknowledgement, mark.
 
 include/uapi/linux/coredump.h, Linux 6.17; little-endian because every machine we freeze for is:
 
@@ -6,7 +6,7 @@ include/uapi/linux/coredump.h, Linux 6.17; little-endian because every machine w
     struct coredump_ack { __u32 size; __u32 spare; __u64 mask; };      we
     enum coredump_mark                                                 the kernel: 4 bytes
 
-`size` lets either side grow: what a newer kernel adds is read and not looked at.
+`size` lets either side grow: fields that a newer kernel adds are read and ignored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 
 from coredumpd import errors
 
-KERNEL, USERSPACE, REJECT, WAIT = 1 << 0, 1 << 1, 1 << 2, 1 << 3  # bits of both masks
+KERNEL, WAIT = 1 << 0, 1 << 3  # bits of both masks
 TIMEOUT_S = 10.0  # the kernel answers at once; whoever does not is no kernel
 _STRUCT_BYTES = 16
 _STRUCT_BYTES_MAX = 4096  # a page: what copy_struct_from_user(9) accepts

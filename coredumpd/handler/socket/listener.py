@@ -7,7 +7,9 @@ It is the worker that accepts: whoever kills the listener, at whatever moment, l
 in the queue or with a worker. The listener itself never blocks and sees no connection.
 
 When the agent's end of the pair closes, however the agent died, core_pattern is handed back to the
-pipe handler, what is queued is served, and the listener ends.
+pipe handler, queued crashes are served, and the listener ends.
+
+Tested in: tests/integration/capture/test_socket.py
 """
 
 from __future__ import annotations
@@ -177,7 +179,7 @@ def serve(connection: int, host_dir: str) -> None:
         args = peer.crash(connection)
         pid = args.pid
         handshake.accept(connection)
-        crash.take(connection, args, host_dir, "socket")
+        crash.capture(connection, args, host_dir, "socket")
     except Exception as error:  # noqa: BLE001 (the last line of defence, as in main)
         problem = f"{type(error).__name__}: {error}"
         kernel_log.write(kernel_log.ERROR, kernel_log.not_stored(pid, problem))

@@ -1,4 +1,4 @@
-"""Who is on the other end of a capture socket: the same facts the pipe handler gets as arguments.
+"""Identify the peer of a capture socket: the facts that the pipe handler gets as arguments.
 
 `SO_PEERPIDFD` of a connection that the kernel made for a crash is a pidfd of the crashing process,
 and `PIDFD_GET_INFO` on it (include/uapi/linux/pidfd.h) says whether it is dumping core, so nobody
@@ -29,7 +29,7 @@ _RLIMIT_UNLIMITED = 2**64 - 1
 
 
 class Info:
-    """What PIDFD_GET_INFO answers, as far as a crash needs it."""
+    """The answer to PIDFD_GET_INFO, as far as a crash needs it."""
 
     __slots__ = ("dump_mode", "gid", "pid", "signal", "uid")
 
@@ -71,7 +71,7 @@ def info(pidfd: int) -> Info:
     try:
         fcntl.ioctl(pidfd, PIDFD_GET_INFO, answer)
     except OSError as error:
-        raise errors.Forbidden(f"the peer is not to be identified: {error.strerror}") from error
+        raise errors.Forbidden(f"cannot identify the peer: {error.strerror}") from error
 
     def number(offset: int, width: int = 4) -> int:
         return int.from_bytes(answer[offset : offset + width], "little")
@@ -92,7 +92,7 @@ def _pidfd(connection: int) -> int:
     try:
         return peer.getsockopt(_socket.SOL_SOCKET, SO_PEERPIDFD)
     except OSError as error:
-        raise errors.Forbidden(f"the peer is not to be identified: {error.strerror}") from error
+        raise errors.Forbidden(f"cannot identify the peer: {error.strerror}") from error
     finally:
         peer.detach()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -122,3 +124,45 @@ def test_a_pods_own_rules_go_before_its_namespaces() -> None:
 def test_wrong_rules_of_a_tenant_are_refused(field: str, value: object) -> None:
     with pytest.raises(errors.BadRecord, match=field):
         policy.parse(json.dumps({"version": 1, field: value}).encode())
+
+
+RULES = st.dictionaries(
+    st.text(min_size=1, max_size=8),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "capture": st.sampled_from(["enabled", "disabled"]),
+            "maxSize": st.integers(0, 2**62),
+            "quotaReached": st.booleans(),
+        },
+    ),
+)
+
+
+@given(
+    st.integers(0, 2**62),
+    st.text(),
+    RULES,
+    RULES,
+    st.none() | st.dictionaries(st.text(), st.text()),
+)
+def test_what_an_agent_encodes_reads_back(
+    max_size: int,
+    node: str,
+    namespaces: dict[str, dict[str, Any]],
+    pods: dict[str, dict[str, Any]],
+    encrypt_to: dict[str, str] | None,
+) -> None:
+    settings = sections.PolicySettings(maxSize=max_size)
+    tenants = policy.Tenants(namespaces, pods, encrypt_to)
+    data = policy.encode(dataclasses.asdict(settings), node, tenants)
+    rules = policy.parse(data)
+    assert (rules.maxSize, rules.node) == (max_size, node)
+    assert (rules.namespaces, rules.pods) == (namespaces, pods)
+    assert policy.parse_tenants(data) == tenants
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{", b"7", b'{"pods": 1}', b"[" * 100000])
+def test_bytes_that_no_agent_wrote_have_no_tenants(data: bytes) -> None:
+    with pytest.raises(errors.BadRecord):
+        policy.parse_tenants(data)

@@ -14,8 +14,7 @@ from support import dumps, keys
 from coredumpd import errors, sealing
 from coredumpd.agent import events, metrics
 from coredumpd.agent.shipping import sealer
-from coredumpd.agent.tenants import policy_file
-from coredumpd.formats import names
+from coredumpd.formats import names, policy
 from coredumpd.formats import record as records
 from coredumpd.spool import entries
 
@@ -55,7 +54,7 @@ class Known:
     """What the watch has told, and the last snapshot."""
 
     def __init__(self) -> None:
-        self.tenants = policy_file.Tenants()
+        self.tenants = policy.Tenants()
         self.said: dict[str, Mapping[str, str]] = {}
 
     def annotations_of(self, namespace: str) -> Mapping[str, str] | None:
@@ -206,7 +205,7 @@ def test_without_any_news_of_namespaces_nothing_is_shipped(node: Node) -> None:
 @pytest.mark.parametrize(("before", "wanted"), [({}, False), ({"default": "keys"}, True)])
 def test_while_the_api_is_away_the_last_snapshot_says_who_wants_sealing(node, before, wanted):
     node.known.said = {}
-    node.known.tenants = policy_file.Tenants(encryptTo=before)
+    node.known.tenants = policy.Tenants(encryptTo=before)
     node.api.objects[NAMESPACE] = errors.Unavailable("away")
     node.api.objects[f"{NAMESPACE}/configmaps/keys"] = errors.Unavailable("away")
     if wanted:
@@ -221,7 +220,7 @@ def test_a_core_whose_namespace_is_gone_with_its_keys_is_never_shipped(node, hea
     node.api.objects.clear()
     if not heard:
         node.known.said = {}
-        node.known.tenants = policy_file.Tenants(encryptTo={"default": "coredump-recipients"})
+        node.known.tenants = policy.Tenants(encryptTo={"default": "coredump-recipients"})
     assert node.seal() is None
 
 

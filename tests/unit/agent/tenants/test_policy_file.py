@@ -20,13 +20,13 @@ def test_the_handler_reads_what_the_agent_writes(tmp_path: Path) -> None:
 
 
 def test_what_tenants_said_stands_until_kubernetes_has_been_asked_again(tmp_path: Path) -> None:
-    known = policy_file.Tenants({"team-a": {"capture": "disabled"}}, {"uid": {"maxSize": 7}})
+    known = policy.Tenants({"team-a": {"capture": "disabled"}}, {"uid": {"maxSize": 7}})
     policy_file.write(tmp_path, sections.PolicySettings(), "node1", known)
     policy_file.write(tmp_path, sections.PolicySettings(maxSize=5), "node1")
     read = policy.load(str(tmp_path / "policy.json"))
     assert (read.maxSize, read.namespaces, read.pods) == (5, known.namespaces, known.pods)
-    policy_file.write(tmp_path, sections.PolicySettings(), "node1", policy_file.Tenants())
-    assert policy_file.read_tenants(tmp_path) == policy_file.Tenants()
+    policy_file.write(tmp_path, sections.PolicySettings(), "node1", policy.Tenants())
+    assert policy_file.read_tenants(tmp_path) == policy.Tenants()
 
 
 def test_a_snapshot_that_says_so_already_is_left_alone(tmp_path: Path) -> None:
@@ -40,9 +40,9 @@ def test_who_wants_sealing_stands_and_never_asked_is_not_nobody(tmp_path: Path) 
     chosen = sections.PolicySettings()
     policy_file.write(tmp_path, chosen, "node1")
     assert policy_file.read_tenants(tmp_path).encryptTo is None
-    policy_file.write(tmp_path, chosen, "node1", policy_file.Tenants(encryptTo={"team-a": "keys"}))
+    policy_file.write(tmp_path, chosen, "node1", policy.Tenants(encryptTo={"team-a": "keys"}))
     policy_file.write(tmp_path, chosen, "node1")
     assert policy_file.read_tenants(tmp_path).encryptTo == {"team-a": "keys"}
-    policy_file.write(tmp_path, chosen, "node1", policy_file.Tenants(encryptTo={}))
+    policy_file.write(tmp_path, chosen, "node1", policy.Tenants(encryptTo={}))
     assert policy_file.read_tenants(tmp_path).encryptTo == {}
     policy.load(str(tmp_path / "policy.json"))

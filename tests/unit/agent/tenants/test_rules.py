@@ -17,7 +17,7 @@ def pod(namespace: str, name: str, **said: str) -> rules.Pod:
     return rules.Pod(namespace, name, f"uid-{name}", frozenset([f"uid-{name}"]), named)
 
 
-def obeyed(written: policy_file.Tenants, pod_uid: str, namespace: str | None) -> policy.Policy:
+def obeyed(written: policy.Tenants, pod_uid: str, namespace: str | None) -> policy.Policy:
     snapshot = policy.Policy()
     snapshot.namespaces, snapshot.pods = written.namespaces, written.pods  # type: ignore[assignment]
     snapshot.narrow(pod_uid, namespace)
@@ -25,7 +25,7 @@ def obeyed(written: policy_file.Tenants, pod_uid: str, namespace: str | None) ->
 
 
 def test_nothing_is_written_of_those_for_whom_the_clusters_settings_hold() -> None:
-    assert rules.decide(DEFAULT, {}, [pod("a", "one")]) == (policy_file.Tenants(), [])
+    assert rules.decide(DEFAULT, {}, [pod("a", "one")]) == (policy.Tenants(), [])
 
 
 def test_a_pod_that_is_known_by_its_cgroup_alone_gets_its_namespaces_rules() -> None:
@@ -72,7 +72,7 @@ def test_what_is_wrong_with_a_pods_annotation_is_told_with_the_pod() -> None:
 @pytest.mark.parametrize("text", ["{", '{"namespaces": 7}', "[]", '{"pods": "x"}'])
 def test_a_last_snapshot_that_cannot_be_read_leaves_no_tenants(tmp_path, text):
     (tmp_path / "policy.json").write_text(text)
-    assert policy_file.read_tenants(tmp_path) == policy_file.Tenants()
+    assert policy_file.read_tenants(tmp_path) == policy.Tenants()
 
 
 def test_who_wants_sealing_is_known_by_name() -> None:

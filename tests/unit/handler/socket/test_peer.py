@@ -20,7 +20,7 @@ def test_a_process_that_is_not_dumping_core_is_refused() -> None:
 
 
 def test_a_descriptor_that_is_no_pidfd_is_refused() -> None:
-    with open(os.devnull) as file, pytest.raises(errors.Forbidden, match="identified"):
+    with open(os.devnull) as file, pytest.raises(errors.Forbidden, match="cannot identify"):
         peer.info(file.fileno())
 
 
