@@ -260,10 +260,10 @@ OPERATIONS: dict[str, Callable[[Any], None]] = {
 
 
 def main(url: str, operation: str, endpoint: str) -> None:
-    from coredumpd.settings import sections
+    from coredumpd.settings import backends
     from coredumpd.store import engines as stores
 
-    store = stores.open_store(url, sections.BucketSettings(endpoint=endpoint or None))
+    store = stores.open_store(url, backends.BucketSettings(endpoint=endpoint or None))
     next(iter(store.files(layout.Prefix("team-000000"))), None)  # imports and the first connection
     before = processes.peak_bytes(os.getpid()) // processes.KIB
     rounds = ROUNDS if operation == "namespace" else 1

@@ -1,4 +1,4 @@
-"""What asyncio leaves to its users: blocking calls, background tasks, waits that grow.
+"""The parts that asyncio leaves to its users: blocking calls, background tasks, growing waits.
 
 Blocking calls run in daemon threads: an executor's threads are joined at exit, and one that hangs
 in a dead NFS mount would keep the agent from stopping. Nothing that a thread does here needs a

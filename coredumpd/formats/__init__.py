@@ -1,1 +1,1 @@
-"""What one role says to another: one module per contract, which renders it and parses it."""
+"""The contracts between roles: one module each, which renders what one says and parses it."""

@@ -9,10 +9,10 @@ import urllib.parse
 
 from coredumpd import errors
 from coredumpd.objects import interface
-from coredumpd.settings import sections, values
+from coredumpd.settings import backends, values
 
 
-def open_engine(url: str, etcd: sections.EtcdSettings | None = None) -> interface.Engine:
+def open_engine(url: str, etcd: backends.EtcdSettings | None = None) -> interface.Engine:
     """The engine for `url`; `etcd` holds the settings of one. Raises SettingsError.
 
     No request is made to etcd yet, so that a server may start before it. The URL is checked here
@@ -29,4 +29,4 @@ def open_engine(url: str, etcd: sections.EtcdSettings | None = None) -> interfac
         return sqlite.SqliteEngine(urllib.parse.unquote(url.removeprefix("sqlite:///")))
     from coredumpd.objects.etcd import engine
 
-    return engine.open(url, etcd or sections.EtcdSettings())
+    return engine.open(url, etcd or backends.EtcdSettings())

@@ -32,8 +32,12 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
         outside = app.Outside(
             engine=engines.open_engine(server.objects, settings.etcd),
             store=store,
-            authenticator=authentication.ClusterAuthenticator(kube, lambda: trust.current),
-            authorizer=authorization.SubjectAccessReviews(kube),
+            authenticator=authentication.ClusterAuthenticator(
+                kube, lambda: trust.current, server.tokenCacheTTL
+            ),
+            authorizer=authorization.SubjectAccessReviews(
+                kube, lifetime_s=server.authorizationCacheTTL
+            ),
             cluster=cluster,
             checks={"trust": trust.check},
             uploads=_uploads(store, server.uploadAccount),
@@ -47,6 +51,7 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
             send_timeout_s=server.sendTimeout,
             shutdown_delay_s=server.shutdownDelay,
             shutdown_grace_s=server.shutdownGrace,
+            refresh_every_s=server.reloadInterval,
         )
         _log.info("Kubernetes is at %s", kube.server)
         serving = app.App(outside)

@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from coredumpd import errors
-from coredumpd.settings import values
-
-BUCKET_SCHEMES = ("s3", "gs", "az")
+from coredumpd.settings import backends, values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,6 +162,22 @@ class ServerSettings:
     shutdownGrace: float = values.setting(
         "60s", *values.DURATION, "after that, downloads in progress have this long to finish"
     )
+    reloadInterval: float = values.setting(
+        "10s",
+        *values.POSITIVE_DURATION,
+        "how often the server looks for a new certificate, key, and CAs of the cluster",
+    )
+    tokenCacheTTL: float = values.setting(
+        "10s",
+        *values.POSITIVE_DURATION,
+        "how long the answer to a TokenReview is kept: a revoked token works that much longer",
+    )
+    authorizationCacheTTL: float = values.setting(
+        "10s",
+        *values.POSITIVE_DURATION,
+        "how long the answer to a SubjectAccessReview is kept: a removed right works that"
+        " much longer",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,22 +200,6 @@ class CrashLoopSettings:
         *values.DURATION,
         "crashes within this long after the first one of a loop belong to it; 0: no loops, every"
         " crash keeps its core",
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class UploadSettings:
-    """How an agent reaches a server that is its store (`agent.store: https://HOST:PORT`)."""
-
-    caFile: str = values.setting(
-        "/etc/coredumpd/tls/ca.crt",
-        *values.PATH,
-        "PEM certificates of the authority that signed the server's certificate",
-    )
-    tokenFile: str = values.setting(
-        "/var/run/secrets/kubernetes.io/serviceaccount/token",
-        *values.PATH,
-        "token of the service account, read again for each dump",
     )
 
 
@@ -234,110 +232,24 @@ class RetentionSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class BucketSettings:
-    """How agent and server reach a bucket. Credentials are never here: see docs/store.md."""
-
-    endpoint: str | None = values.setting(
-        None,
-        values.endpoint,
-        "must be a URL http[s]://HOST[:PORT] without credentials",
-        "URL of the store; not set: the cloud's own. http only inside a cluster",
-    )
-    region: str | None = values.setting(
-        None, values.text, "must be a name", "S3 region; not set: that of the environment"
-    )
-    pathStyle: bool = values.setting(
-        True,
-        values.boolean,
-        "must be true or false",
-        "S3: true puts the bucket in the path, false in the host name",
-    )
-    sse: str | None = values.setting(
-        None,
-        *values.one_of("AES256", "aws:kms", "aws:kms:dsse"),
-        "S3 server-side encryption of every object; not set: the bucket's default",
-    )
-    sseKMSKeyID: str | None = values.setting(
-        None,
-        values.text,
-        "must be a KMS key id",
-        "the key for `sse` aws:kms and aws:kms:dsse; not set: the account's default",
-    )
-    account: str | None = values.setting(
-        None, values.text, "must be a name", "Azure storage account"
-    )
-    caFile: str | None = values.setting(
-        None,
-        *values.PATH,
-        "PEM certificates trusted in addition to the public ones, for a private endpoint",
-    )
-
-    def conflicts(self) -> Iterator[errors.Cause]:
-        """Each field that contradicts another one."""
-        if self.sseKMSKeyID is not None and self.sse not in ("aws:kms", "aws:kms:dsse"):
-            rule = "needs bucket.sse aws:kms or aws:kms:dsse"
-            yield errors.Cause("bucket.sseKMSKeyID", self.sseKMSKeyID, rule)
-
-    def conflicts_with(self, scheme: str) -> Iterator[errors.Cause]:
-        """Each field that has no meaning for a store of this URL scheme."""
-        for field, only in (
-            ("region", "s3"),
-            ("sse", "s3"),
-            ("sseKMSKeyID", "s3"),
-            ("account", "az"),
-        ):
-            value = getattr(self, field)
-            if value is not None and scheme != only:
-                yield errors.Cause(f"bucket.{field}", value, f"is only for {only}:// stores")
-
-
-@dataclasses.dataclass(frozen=True)
-class EtcdSettings:
-    """How the server reaches etcd. Each file is read again when it changes."""
-
-    caFile: str | None = values.setting(
-        None,
-        *values.PATH,
-        "PEM certificates of the authority that signed etcd's; not set: the public ones",
-    )
-    certFile: str | None = values.setting(
-        None, *values.PATH, "PEM client certificate chain; needs `keyFile`"
-    )
-    keyFile: str | None = values.setting(None, *values.PATH, "PEM private key of `certFile`")
-    credentialsDir: str | None = values.setting(
-        None,
-        *values.PATH,
-        "directory with the files username and password: a mounted Secret of type"
-        " kubernetes.io/basic-auth",
-    )
-
-    def conflicts(self) -> Iterator[errors.Cause]:
-        """Each field that contradicts another one."""
-        if self.certFile is None and self.keyFile is not None:
-            yield errors.Cause("etcd.certFile", None, "must be set together with keyFile")
-        if self.keyFile is None and self.certFile is not None:
-            yield errors.Cause("etcd.keyFile", None, "must be set together with certFile")
-
-
-@dataclasses.dataclass(frozen=True)
 class Settings:
     """The whole configuration: one field for each section, named as in YAML."""
 
-    policy: PolicySettings = PolicySettings()
-    agent: AgentSettings = AgentSettings()
-    server: ServerSettings = ServerSettings()
-    retention: RetentionSettings = RetentionSettings()
-    crashLoop: CrashLoopSettings = CrashLoopSettings()
-    upload: UploadSettings = UploadSettings()
-    bucket: BucketSettings = BucketSettings()
-    etcd: EtcdSettings = EtcdSettings()
+    policy: PolicySettings = dataclasses.field(default_factory=PolicySettings)
+    agent: AgentSettings = dataclasses.field(default_factory=AgentSettings)
+    server: ServerSettings = dataclasses.field(default_factory=ServerSettings)
+    retention: RetentionSettings = dataclasses.field(default_factory=RetentionSettings)
+    crashLoop: CrashLoopSettings = dataclasses.field(default_factory=CrashLoopSettings)
+    upload: backends.UploadSettings = dataclasses.field(default_factory=backends.UploadSettings)
+    bucket: backends.BucketSettings = dataclasses.field(default_factory=backends.BucketSettings)
+    etcd: backends.EtcdSettings = dataclasses.field(default_factory=backends.EtcdSettings)
 
     def conflicts(self) -> Iterator[errors.Cause]:
         """Every field that contradicts another one, in its own section or in another."""
         yield from self.etcd.conflicts()
         yield from self.bucket.conflicts()
         schemes = {url.partition("://")[0] for url in (self.agent.store, self.server.store)}
-        for scheme in sorted(schemes & set(BUCKET_SCHEMES)):
+        for scheme in sorted(schemes & set(backends.BUCKET_SCHEMES)):
             yield from self.bucket.conflicts_with(scheme)
 
 
@@ -347,7 +259,7 @@ SECTIONS: dict[str, type[Any]] = {
     "server": ServerSettings,
     "retention": RetentionSettings,
     "crashLoop": CrashLoopSettings,
-    "upload": UploadSettings,
-    "bucket": BucketSettings,
-    "etcd": EtcdSettings,
+    "upload": backends.UploadSettings,
+    "bucket": backends.BucketSettings,
+    "etcd": backends.EtcdSettings,
 }

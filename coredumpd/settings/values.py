@@ -103,6 +103,14 @@ def endpoint(value: object) -> str:
     return url.rstrip("/")
 
 
+def positive_duration(value: object) -> float:
+    """Seconds of a duration that is not 0. Raises ValueError."""
+    seconds = units.parse_duration(value)
+    if seconds <= 0:
+        raise ValueError
+    return seconds
+
+
 def boolean(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError
@@ -129,6 +137,7 @@ def integer(least: int, most: int) -> tuple[Parser, str]:
 
 SIZE = (units.parse_quantity, units.QUANTITY_RULE)
 DURATION = (units.parse_duration, units.DURATION_RULE)
+POSITIVE_DURATION = (positive_duration, units.DURATION_RULE + ", and more than 0")
 PATH = (path, "must be an absolute path without '..'")
 STORE_RULE = (
     "must be a URL file:///DIRECTORY, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX"

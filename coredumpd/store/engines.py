@@ -5,12 +5,12 @@ from __future__ import annotations
 import urllib.parse
 
 from coredumpd import errors
-from coredumpd.settings import sections, values
+from coredumpd.settings import backends, values
 from coredumpd.store import interface
 
 
 def open_target(
-    url: str, bucket: sections.BucketSettings, upload: sections.UploadSettings
+    url: str, bucket: backends.BucketSettings, upload: backends.UploadSettings
 ) -> interface.Target:
     """As `open_store`, but takes `https://HOST:PORT` as well. Raises SettingsError."""
     if not url.startswith("https:"):
@@ -20,7 +20,7 @@ def open_target(
     return uploading.UploadTarget(url, upload)
 
 
-def open_store(url: str, bucket: sections.BucketSettings | None = None) -> interface.Store:
+def open_store(url: str, bucket: backends.BucketSettings | None = None) -> interface.Store:
     """The engine for `url`; no request is made yet. Raises SettingsError for a URL of no engine.
 
     `bucket` holds the settings of a bucket; a directory needs none. The URL is checked here too,
@@ -39,4 +39,4 @@ def open_store(url: str, bucket: sections.BucketSettings | None = None) -> inter
     from coredumpd.store.bucket import clouds
     from coredumpd.store.bucket import engine as engines
 
-    return engines.BucketStore(url, *clouds.connect(url, bucket or sections.BucketSettings()))
+    return engines.BucketStore(url, *clouds.connect(url, bucket or backends.BucketSettings()))

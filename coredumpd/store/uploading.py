@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from coredumpd import errors
 from coredumpd.formats import layout, upload
 from coredumpd.formats import record as records
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 
 TIMEOUT_S = 60.0  # of one send or receive; the server reads back what it wrote before it answers
 ANSWER_BYTES_MAX = 1024 * 1024
@@ -36,7 +36,7 @@ _FINAL: dict[str, type[errors.CoredumpdError]] = {
 class UploadTarget:
     """See `interface.Target`."""
 
-    def __init__(self, url: str, settings: sections.UploadSettings) -> None:
+    def __init__(self, url: str, settings: backends.UploadSettings) -> None:
         self.url = url
         self._settings = settings
         parts = urllib.parse.urlsplit(url)

@@ -8,7 +8,7 @@ import pytest
 from support.node import installed
 from support.storage import ceph, meddler
 
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 
 
 @pytest.fixture(params=["source", "frozen"])
@@ -39,9 +39,9 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def s3_bucket(cluster: ceph.Ceph) -> sections.BucketSettings:
+def s3_bucket(cluster: ceph.Ceph) -> backends.BucketSettings:
     """How to reach the bucket `cores`."""
-    return sections.BucketSettings(**cluster.bucket("cores"))
+    return backends.BucketSettings(**cluster.bucket("cores"))
 
 
 @pytest.fixture

@@ -29,9 +29,14 @@ _TOKEN_CHARS_MAX = 16 * 1024
 class ClusterAuthenticator:
     """The three ways of a cluster. `trust` gives the current Trust; None until it has been read."""
 
-    def __init__(self, kube: interface.Kube, trust: Callable[[], trusts.Trust | None]) -> None:
+    def __init__(
+        self,
+        kube: interface.Kube,
+        trust: Callable[[], trusts.Trust | None],
+        token_lifetime_s: float = TOKEN_CACHE_S,
+    ) -> None:
         self._trust = trust
-        self._tokens = TokenReviews(kube)
+        self._tokens = TokenReviews(kube, lifetime_s=token_lifetime_s)
 
     async def authenticate(
         self, headers: interface.Headers, certificate: bytes | None

@@ -13,7 +13,7 @@ import urllib3
 from urllib3 import connection
 
 from coredumpd import errors
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 
 _POOLED_MAX = 8
 # A peer that disappears without closing is noticed after 30 s, on an idle watch too.
@@ -31,7 +31,7 @@ _FileStates = tuple[tuple[int, int] | None, ...]
 class Connections:
     """One pool for each of `endpoints`. Raises StorageError when the TLS files are unusable."""
 
-    def __init__(self, endpoints: Sequence[str], access: sections.EtcdSettings) -> None:
+    def __init__(self, endpoints: Sequence[str], access: backends.EtcdSettings) -> None:
         self._endpoints = tuple(endpoints)
         self._access = access
         self._lock = threading.Lock()
@@ -76,7 +76,7 @@ class Connections:
         return pools
 
 
-def _tls(access: sections.EtcdSettings) -> ssl.SSLContext:
+def _tls(access: backends.EtcdSettings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=access.caFile)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -88,7 +88,7 @@ def _tls(access: sections.EtcdSettings) -> ssl.SSLContext:
     return context
 
 
-def _file_states(access: sections.EtcdSettings) -> _FileStates:
+def _file_states(access: backends.EtcdSettings) -> _FileStates:
     """Modification time and inode of each TLS file; None for one that is not set or missing."""
     states: list[tuple[int, int] | None] = []
     for path in _files(access):
@@ -100,5 +100,5 @@ def _file_states(access: sections.EtcdSettings) -> _FileStates:
     return tuple(states)
 
 
-def _files(access: sections.EtcdSettings) -> tuple[str | None, ...]:
+def _files(access: backends.EtcdSettings) -> tuple[str | None, ...]:
     return access.caFile, access.certFile, access.keyFile

@@ -18,7 +18,7 @@ from coredumpd import errors
 from coredumpd.objects import interface
 from coredumpd.objects.etcd import answers, gateway
 from coredumpd.objects.etcd import watch as etcd_watch
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Limits:
 LIMITS = Limits()
 
 
-def open(url: str, access: sections.EtcdSettings, limits: Limits = LIMITS) -> EtcdEngine:
+def open(url: str, access: backends.EtcdSettings, limits: Limits = LIMITS) -> EtcdEngine:
     """The engine for a URL that `values.objects_url` accepts. Raises SettingsError."""
     scheme, _, rest = url.partition("://")
     hosts, _, prefix = rest.partition("/")
     plain = scheme == "etcd+http"
-    if plain and access != sections.EtcdSettings():
+    if plain and access != backends.EtcdSettings():
         cause = errors.Cause("objects", url, "must be etcd:// where the section etcd is used")
         raise errors.SettingsError("a password or certificate needs TLS", (cause,))
     endpoints = [f"http{'' if plain else 's'}://{host}" for host in hosts.split(",")]

@@ -20,7 +20,7 @@ import urllib3
 
 from coredumpd import errors
 from coredumpd.objects.etcd import answers, connections
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 
 _CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 8.0  # etcd itself gives up after 7 s: 5 s and two elections
@@ -38,7 +38,7 @@ class Gateway:
     def __init__(
         self,
         endpoints: Sequence[str],
-        access: sections.EtcdSettings,
+        access: backends.EtcdSettings,
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
         self._endpoints = tuple(endpoints)

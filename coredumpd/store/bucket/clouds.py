@@ -19,7 +19,7 @@ from obstore import exceptions
 from obstore import store as obstores
 
 from coredumpd import __version__, errors
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 
 Objects = obstores.S3Store | obstores.GCSStore | obstores.AzureStore | obstores.MemoryStore
 # Timeouts of one answer. In 300 s two parts of 5 MiB arrive at 35 kB/s each; a small request must
@@ -32,7 +32,7 @@ _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does no
 
 
 def connect(
-    url: str, settings: sections.BucketSettings, retries_max: int = RETRIES_MAX
+    url: str, settings: backends.BucketSettings, retries_max: int = RETRIES_MAX
 ) -> tuple[Objects, Objects]:
     """Two clients of the bucket that `url` names: for small requests, and for the bytes of cores.
 
@@ -63,7 +63,7 @@ def connect(
     return small, bulk
 
 
-def _client_options(settings: sections.BucketSettings) -> dict[str, Any]:
+def _client_options(settings: backends.BucketSettings) -> dict[str, Any]:
     options: dict[str, Any] = {"user_agent": f"coredumpd/{__version__}", "connect_timeout": "5s"}
     if settings.endpoint is not None and settings.endpoint.startswith("http://"):
         options["allow_http"] = True
@@ -78,7 +78,7 @@ def _client_options(settings: sections.BucketSettings) -> dict[str, Any]:
 
 
 def _client(
-    scheme: str, bucket: str, settings: sections.BucketSettings, options: dict[str, Any]
+    scheme: str, bucket: str, settings: backends.BucketSettings, options: dict[str, Any]
 ) -> Objects:
     match scheme:
         case "s3":
@@ -101,7 +101,7 @@ def _client(
             raise AssertionError(scheme)
 
 
-def _s3_endpoint(bucket: str, settings: sections.BucketSettings) -> str | None:
+def _s3_endpoint(bucket: str, settings: backends.BucketSettings) -> str | None:
     """The endpoint as obstore wants it: with the bucket in a virtual host; people leave it out."""
     if settings.endpoint is None or settings.pathStyle:
         return settings.endpoint

@@ -7,7 +7,7 @@ import pytest
 
 from coredumpd import errors
 from coredumpd.objects import engines
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 
 
 @pytest.mark.parametrize("url", ["mysql://x", "etcd://host:2379", "", "sqlite:///relative"])
@@ -19,7 +19,7 @@ def test_an_unknown_url_is_refused(url: str) -> None:
 def test_a_password_is_not_sent_without_tls() -> None:
     with pytest.raises(errors.SettingsError, match="needs TLS"):
         engines.open_engine(
-            "etcd+http://h:2379/x", sections.EtcdSettings(credentialsDir="/credentials")
+            "etcd+http://h:2379/x", backends.EtcdSettings(credentialsDir="/credentials")
         )
 
 

@@ -21,7 +21,7 @@ from support import waiting
 from support.node import agents, mounts, outage
 from support.storage import meddler
 
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 from coredumpd.store import engines as stores
 from coredumpd.store import interface
 
@@ -65,7 +65,7 @@ def bucket(node, between, cluster) -> interface.Store:
     reach = cluster.bucket(name)
     node.settings["store"] = f"s3://{name}/dumps"
     node.extra["bucket"] = {"endpoint": between.endpoint}
-    return stores.open_store(node.settings["store"], sections.BucketSettings(**reach))
+    return stores.open_store(node.settings["store"], backends.BucketSettings(**reach))
 
 
 @pytest.fixture

@@ -66,6 +66,8 @@ def world(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
                 "tlsKeyFile": str(key),
                 "shutdownDelay": "0",
                 "shutdownGrace": "20s",
+                "reloadInterval": "1s",
+                "tokenCacheTTL": "1s",
             }
         }
         (directory / "config.yaml").write_text(yaml.safe_dump(settings))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.storage import azurite, gluster
 
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 from coredumpd.store import engines as stores
 from coredumpd.store import interface
 
@@ -32,13 +32,13 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Iterator[gluster.Gluster
 
 
 @pytest.fixture(scope="session")
-def az_container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sections.BucketSettings]:
+def az_container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[backends.BucketSettings]:
     """How to reach the container `cores` of an Azurite."""
     why = azurite.missing()
     if why is not None:
         pytest.skip(f"AZURE IS NOT TESTED: {why}")
     with azurite.Azurite(tmp_path_factory.mktemp("azurite")) as made:
-        yield sections.BucketSettings(**made.container("cores"))
+        yield backends.BucketSettings(**made.container("cores"))
 
 
 @pytest.fixture

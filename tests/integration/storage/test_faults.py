@@ -20,7 +20,7 @@ from support import dumps, waiting
 from support.storage import ceph
 
 from coredumpd import errors
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 from coredumpd.store import engines as stores
 from coredumpd.store import interface
 from coredumpd.store.bucket import clouds
@@ -64,7 +64,7 @@ def mounted(tmp_path: Path, tmpfs: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def bucket(between, url_of) -> interface.Store:
-    return stores.open_store(url_of("rgw"), sections.BucketSettings(endpoint=between.endpoint))
+    return stores.open_store(url_of("rgw"), backends.BucketSettings(endpoint=between.endpoint))
 
 
 def test_a_directory_that_is_gone(mounted, tmpfs):
@@ -196,7 +196,7 @@ def test_a_bucket_at_one_megabyte_a_second(between, bucket):
 
 def test_a_bucket_that_hangs(cluster, between, url_of, monkeypatch):
     monkeypatch.setattr(clouds, "_SMALL_S", 1)
-    store = stores.open_store(url_of("rgw"), sections.BucketSettings(endpoint=between.endpoint))
+    store = stores.open_store(url_of("rgw"), backends.BucketSettings(endpoint=between.endpoint))
     dump = dumps.make()
     gateway = cluster.child("radosgw")
     gateway.send_signal(signal.SIGSTOP)

@@ -10,7 +10,7 @@ from support import dumps, pki
 from support.storage import ceph, sts
 
 from coredumpd import errors
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 from coredumpd.store import engines as stores
 
 ROLE = "arn:aws:iam::123456789012:role/coredumpd"
@@ -38,7 +38,7 @@ def identity(
 
 
 def test_a_workloads_token_is_traded_for_keys_that_the_bucket_takes(cluster, authority, identity):
-    reach = sections.BucketSettings(**cluster.bucket("by-role"), caFile=str(authority.file))
+    reach = backends.BucketSettings(**cluster.bucket("by-role"), caFile=str(authority.file))
     store = stores.open_store("s3://by-role/dumps", reach)
     dump = dumps.make()
     store.commit(*dump)
@@ -49,7 +49,7 @@ def test_a_workloads_token_is_traded_for_keys_that_the_bucket_takes(cluster, aut
 
 def test_a_workloads_token_that_is_not_taken_is_a_storage_error(cluster, authority, identity):
     identity.token = "another"
-    reach = sections.BucketSettings(**cluster.bucket("by-no-role"), caFile=str(authority.file))
+    reach = backends.BucketSettings(**cluster.bucket("by-no-role"), caFile=str(authority.file))
     with pytest.raises(errors.StorageError, match="403") as caught:
         stores.open_store("s3://by-no-role/dumps", reach).commit(*dumps.make())
     assert "projected" not in str(caught.value)
@@ -58,7 +58,7 @@ def test_a_workloads_token_that_is_not_taken_is_a_storage_error(cluster, authori
 def test_encryption_is_asked_for_with_every_object(between, cluster):
     cluster.bucket("sealed")
     between.heard = heard = []
-    reach = sections.BucketSettings(endpoint=between.endpoint, sse="AES256")
+    reach = backends.BucketSettings(endpoint=between.endpoint, sse="AES256")
     store = stores.open_store("s3://sealed/dumps", reach)
     # This gateway has no TLS and no keys, and refuses: it has understood what was asked.
     with pytest.raises(errors.StorageError):

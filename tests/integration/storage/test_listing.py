@@ -8,7 +8,7 @@ from concurrent import futures
 from support import dumps
 
 from coredumpd.server.retention import listing
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 from coredumpd.store import engines as stores
 
 DUMPS = 1200
@@ -16,12 +16,12 @@ DUMPS = 1200
 
 def test_a_pass_asks_once_for_a_thousand_objects_and_reads_no_record(between, cluster):
     reach = cluster.bucket("listing")
-    store = stores.open_store("s3://listing/dumps", sections.BucketSettings(**reach))
+    store = stores.open_store("s3://listing/dumps", backends.BucketSettings(**reach))
     with futures.ThreadPoolExecutor(16) as pool:
         made = [dumps.make(pid=pid) for pid in range(DUMPS)]
         list(pool.map(lambda dump: store.commit(*dump), made))
     counted = stores.open_store(
-        "s3://listing/dumps", sections.BucketSettings(endpoint=between.endpoint)
+        "s3://listing/dumps", backends.BucketSettings(endpoint=between.endpoint)
     )
     for one_pass in (
         lambda: sum(len(dumps_of) for _, dumps_of in iter_groups(counted)),

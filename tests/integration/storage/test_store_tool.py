@@ -13,7 +13,7 @@ from support import dumps, waiting
 from support.node import agents
 from support.storage import ceph, meddler
 
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 from coredumpd.store import engines as stores
 from coredumpd.store import interface
 
@@ -64,7 +64,7 @@ def test_a_migration_that_is_killed_continues_where_it_ended(
     config.write_text(f"bucket: {{endpoint: '{slow.endpoint}'}}\n")
     slow.rate = 400_000
     words = ("migrate", f"file://{filled.root}", target, "--to-config", config, "--parallel", "2")
-    through = stores.open_store(target, sections.BucketSettings(endpoint=cluster.endpoint))
+    through = stores.open_store(target, backends.BucketSettings(endpoint=cluster.endpoint))
     first = start(kind, *words)
     try:
         waiting.until("some are there", lambda: len(list(through.list())) >= 3, 60)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from coredumpd.settings import file, sections
+from coredumpd.settings import backends, file
 from coredumpd.store import engines as stores
 from coredumpd.store import interface
 from support import pki
@@ -61,4 +61,4 @@ class World:
     def target(self) -> interface.Target:
         upload = file.check({"upload": self.settings()}).upload
         url = f"https://127.0.0.1:{self.port}"
-        return stores.open_target(url, sections.BucketSettings(), upload)
+        return stores.open_target(url, backends.BucketSettings(), upload)

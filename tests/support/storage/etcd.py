@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 from support import pki, waiting
 
 ROOT = "/coredumpd"
@@ -87,10 +87,10 @@ class Cluster:
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports or self.ports)
         return f"etcd://{hosts}{root}"
 
-    def access(self, *, client_certificate: bool = False) -> sections.EtcdSettings:
+    def access(self, *, client_certificate: bool = False) -> backends.EtcdSettings:
         """The authority, the user if there are users, and a certificate if wanted."""
         credentials = self._directory / "credentials" if self._users else None
-        return sections.EtcdSettings(
+        return backends.EtcdSettings(
             caFile=str(self._authority.file),
             certFile=str(self.certificate) if client_certificate else None,
             keyFile=str(self.key) if client_certificate else None,

@@ -50,6 +50,11 @@ def test_rules_that_concern_several_fields_are_reported_with_all_others() -> Non
     }
 
 
+def test_an_answer_cannot_be_remembered_for_no_time() -> None:
+    with pytest.raises(errors.SettingsError, match=r"tokenCacheTTL: '0': .*more than 0"):
+        file.check({"server": {"tokenCacheTTL": "0"}})
+
+
 def test_a_typo_names_what_is_known() -> None:
     with pytest.raises(errors.SettingsError, match=r"known here: .*hostDir"):
         file.check({"agent": {"hostdir": "/x"}})

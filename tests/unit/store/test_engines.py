@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from coredumpd import errors
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 from coredumpd.store import engines as stores
 from coredumpd.store import uploading
 from coredumpd.store.directory import engine
@@ -25,7 +25,7 @@ def test_a_file_url_is_a_directory_whose_name_may_be_quoted():
 
 
 def test_a_target_is_a_server_or_a_store():
-    bucket, upload = sections.BucketSettings(), sections.UploadSettings()
+    bucket, upload = backends.BucketSettings(), backends.UploadSettings()
     server = stores.open_target("https://coredumpd:8443", bucket, upload)
     assert isinstance(server, uploading.UploadTarget)
     assert isinstance(stores.open_target("file:///srv", bucket, upload), engine.DirectoryStore)

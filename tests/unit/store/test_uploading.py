@@ -18,7 +18,7 @@ from support import dumps, pki
 
 from coredumpd import errors
 from coredumpd.formats import upload
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 from coredumpd.store import uploading
 
 
@@ -99,7 +99,7 @@ def target(tmp_path: Path, authority: pki.Authority, server: Server) -> uploadin
     (tmp_path / "token").write_text("agent\n")
     files = {"caFile": str(authority.file), "tokenFile": str(tmp_path / "token")}
     url = f"https://127.0.0.1:{server.server_port}"
-    return uploading.UploadTarget(url, sections.UploadSettings(**files))
+    return uploading.UploadTarget(url, backends.UploadSettings(**files))
 
 
 def test_a_dump_is_sent_whole_with_its_length_and_its_token(server, target):
@@ -166,14 +166,14 @@ def test_a_server_that_cannot_prove_who_it_is_is_sent_nothing(tmp_path, server, 
     other = pki.Authority(tmp_path / "other", "other-ca")
     files = {"caFile": str(other.file), "tokenFile": str(tmp_path / "token")}
     with pytest.raises(errors.StorageError, match="certificate"):
-        uploading.UploadTarget(target.url, sections.UploadSettings(**files)).commit(*dumps.make())
+        uploading.UploadTarget(target.url, backends.UploadSettings(**files)).commit(*dumps.make())
     assert server.headers == []
 
 
 @pytest.mark.parametrize("field", ["caFile", "tokenFile"])
 def test_a_file_that_is_missing_is_named(tmp_path, authority, target, field):
     files = {"caFile": str(authority.file), "tokenFile": str(tmp_path / "token")}
-    settings = sections.UploadSettings(**files | {field: str(tmp_path / "missing")})
+    settings = backends.UploadSettings(**files | {field: str(tmp_path / "missing")})
     with pytest.raises(errors.StorageError, match=f"upload.{field}"):
         uploading.UploadTarget(target.url, settings).commit(*dumps.make())
 

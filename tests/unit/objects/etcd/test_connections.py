@@ -7,7 +7,7 @@ from support import pki
 
 from coredumpd import errors
 from coredumpd.objects.etcd import connections
-from coredumpd.settings import sections
+from coredumpd.settings import backends
 
 ENDPOINT = "https://127.0.0.1:2379"
 
@@ -19,7 +19,7 @@ def authority(tmp_path):
 
 @pytest.fixture
 def access(authority):
-    return sections.EtcdSettings(caFile=str(authority.file))
+    return backends.EtcdSettings(caFile=str(authority.file))
 
 
 def test_files_that_have_not_changed_keep_the_connections(access):
@@ -52,11 +52,11 @@ def test_a_renewed_file_that_is_unusable_leaves_the_old_connections(authority, a
 
 
 def test_files_that_are_unusable_from_the_start_are_named(tmp_path):
-    access = sections.EtcdSettings(caFile=str(tmp_path / "missing"))
+    access = backends.EtcdSettings(caFile=str(tmp_path / "missing"))
     with pytest.raises(errors.StorageError, match="missing"):
         connections.Connections([ENDPOINT], access)
 
 
 def test_plain_http_reads_no_file(tmp_path):
-    access = sections.EtcdSettings(caFile=str(tmp_path / "missing"))
+    access = backends.EtcdSettings(caFile=str(tmp_path / "missing"))
     connections.Connections(["http://127.0.0.1:2379"], access).close()
