@@ -1,4 +1,7 @@
-"""First word → role, by a literal import inside the branch; exception → exit code."""
+"""The command line: its first word selects a role, and an exception becomes an exit code.
+
+Each role is imported in its own branch, so that no role loads another one's modules.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ roles:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one role and return its exit code. A user's mistake never shows a traceback."""
+    """Run one role and return its exit code. An expected error is printed without a traceback."""
     words = sys.argv[1:] if argv is None else argv
     try:
         return _dispatch(words)
@@ -33,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"coredumpd: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader left; nothing to say to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads our output any more
         return 141  # 128 + SIGPIPE, as the shell reports it
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT

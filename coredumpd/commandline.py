@@ -1,4 +1,4 @@
-"""A wrong command line is an error of ours: `cli` alone says it and chooses the exit code."""
+"""The parser of every role: a wrong command line raises UsageError, which `cli` reports."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises UsageError instead of leaving the process."""
 
     def error(self, message: str) -> NoReturn:
-        """argparse's: a wrong argument."""
+        """As ArgumentParser.error; raises UsageError instead of exiting."""
         raise errors.UsageError(f"{message}\n{self.format_usage().rstrip()}")

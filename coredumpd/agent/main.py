@@ -11,7 +11,7 @@ import os
 import socket
 from pathlib import Path
 
-from coredumpd import log
+from coredumpd import commandline, log
 from coredumpd.agent import daemon
 from coredumpd.agent.node import install, sysctls
 from coredumpd.agent.tenants import policy_file
@@ -74,8 +74,8 @@ def _uninstall(agent: sections.AgentSettings, host_dir: Path) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> commandline.Parser:
+    parser = commandline.Parser(
         prog="coredumpd agent",
         description="Install the handler on this node, own core_pattern, ship dumps to the store.",
         epilog=_EPILOG,

@@ -2,11 +2,12 @@
 
 Everything runs as it would on a node: the installed handler, the agent and the server are this same
 executable in its other roles, in processes of their own, on temporary directories.
+
+Tested in: tests/integration/test_demo.py
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -19,9 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from coredumpd import errors
+from coredumpd import commandline, errors
 from coredumpd.demo import roles, sample
-from coredumpd.demo import server as standalone
+from coredumpd.demo import server as servers
 
 CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
 CORE_PIPE_LIMIT = Path("/proc/sys/kernel/core_pipe_limit")
@@ -29,7 +30,7 @@ CORE_PIPE_LIMIT = Path("/proc/sys/kernel/core_pipe_limit")
 
 def main(words: list[str]) -> int:
     """Run the demo; exit code 0 only when the downloaded core is the one that was captured."""
-    parser = argparse.ArgumentParser(prog="coredumpd demo", description=__doc__.split("\n")[0])
+    parser = commandline.Parser(prog="coredumpd demo", description=__doc__.split("\n")[0])
     parser.add_argument("--keep", action="store_true", help="keep the working directory")
     arguments = parser.parse_args(words)
     work = Path(tempfile.mkdtemp(prefix="coredumpd-demo-"))
@@ -47,21 +48,21 @@ def run(work: Path) -> None:
     program = sample.build(work)
     if program is None:
         raise errors.Unavailable("the demo compiles its sample: install a C compiler (gcc)")
-    reason = why_not_the_kernel()
-    if reason:
+    obstacle = kernel_obstacle()
+    if obstacle:
         roles.say(
-            f"{reason}: the kernel cannot be asked for a core here, so gdb makes it and the same"
+            f"{obstacle}: the kernel cannot be asked for a core here, so gdb makes it and the same"
         )
         roles.say("installed handler gets it on its standard input")
-    config = write_config(work, via_kernel=not reason)
+    config = write_config(work, via_kernel=not obstacle)
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(standalone.Server(work))
+        server = stack.enter_context(servers.Server(work))
         agent = ["agent", "run", "--config", str(config), "--no-kubernetes"]
-        if reason:
+        if obstacle:
             crash_by_hand(work, program, config)
             stack.enter_context(roles.background(work, [*agent, "--no-core-pattern"]))
         else:
-            stack.enter_context(settings_restored())
+            stack.enter_context(restored_sysctls())
             stack.enter_context(roles.background(work, [*agent, "--restore-on-exit"]))
             roles.wait(
                 "the agent to own core_pattern", lambda: str(work) in CORE_PATTERN.read_text()
@@ -74,8 +75,8 @@ def run(work: Path) -> None:
         show(server.download(work / "coredump.tar.gz"), work, program)
 
 
-def why_not_the_kernel() -> str:
-    """Empty when this process may set core_pattern and make cgroups; else the reason, in words."""
+def kernel_obstacle() -> str:
+    """The reason why this process cannot set core_pattern or make cgroups; empty if it can."""
     if os.geteuid() != 0:
         return "you are not root"
     try:
@@ -89,7 +90,7 @@ def why_not_the_kernel() -> str:
 
 
 def write_config(work: Path, via_kernel: bool) -> Path:
-    """The configuration of agent and server; also the pretended runtime's state."""
+    """Write the agent's configuration, and the state of a container runtime that is not there."""
     sample.write_runtime_state(work / "runtime")
     (work / "store").mkdir()
     document: dict[str, Any] = {
@@ -104,8 +105,8 @@ def write_config(work: Path, via_kernel: bool) -> Path:
 
 
 @contextlib.contextmanager
-def settings_restored() -> Iterator[None]:
-    """The agent restores what it found; this is the second pair of eyes."""
+def restored_sysctls() -> Iterator[None]:
+    """Restore the sysctls after the block if the agent did not, and report that it did not."""
     before = {path: path.read_text() for path in (CORE_PATTERN, CORE_PIPE_LIMIT)}
     try:
         yield
@@ -131,15 +132,15 @@ def crash_by_kernel(program: Path) -> None:
 
 
 def crash_by_hand(work: Path, program: Path, config: Path) -> None:
-    """Without the kernel's help: gdb writes the core, the installed handler reads it on stdin."""
+    """Without the kernel: gdb writes the core, and the installed handler reads it from stdin."""
     if shutil.which("gdb") is None:
         raise errors.Unavailable("without a writable core_pattern the demo needs gdb: install it")
     install = [*roles.myself(), "agent", "install", "--config", str(config), "--print-pattern"]
     pattern = subprocess.run(install, check=True, capture_output=True, text=True).stdout.strip()
     core = work / "gdb.core"
-    go = work / "go"
-    go.write_text("!")
-    commands = [f"run < {go}", f"generate-core-file {core}"]
+    program_input = work / "input"
+    program_input.write_text("!")
+    commands = [f"run < {program_input}", f"generate-core-file {core}"]
     script = [word for command in commands for word in ("-ex", command)]
     roles.run(["gdb", "-batch", "-nx", *script, program], capture_output=True)
     pid = os.getpid()
@@ -155,7 +156,7 @@ def crash_by_hand(work: Path, program: Path, config: Path) -> None:
 
 
 def show(archive: Path, work: Path, program: Path) -> None:
-    """Unpack, compare with the record, and let gdb say what happened."""
+    """Unpack the archive, compare the core with its record, and print gdb's backtrace of it."""
     files = work / "coredump-files"
     files.mkdir()
     roles.run(["tar", "-zxvf", archive, "-C", files])
@@ -163,8 +164,8 @@ def show(archive: Path, work: Path, program: Path) -> None:
     record = json.loads((core.parent / "meta.json").read_bytes())
     if core.stat().st_size != record["core"]["size"]:
         raise errors.StorageError(f"{core}: not the size that the handler counted")
-    found = record["signal"]["name"], record["process"]["exe"], record["core"]["size"]
-    roles.say("found: {} in {}, a core of {} bytes".format(*found))
+    summary = record["signal"]["name"], record["process"]["exe"], record["core"]["size"]
+    roles.say("found: {} in {}, a core of {} bytes".format(*summary))
     gdb = shutil.which("gdb")
     if gdb:
         roles.say("gdb says:")

@@ -15,6 +15,23 @@ def test_an_unknown_role_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown role 'agnet'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("role", ["agent", "server", "store", "download", "demo"])
+def test_a_wrong_option_of_any_role_is_reported_with_its_usage(
+    role: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([role, "--no-such-option"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("coredumpd: ")
+    assert f"\nusage: coredumpd {role}" in message
+
+
+def test_a_wrong_option_of_a_subcommand_is_a_usage_error_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["agent", "run", "--log", "xml"]) == 2
+    assert "\nusage: coredumpd agent run" in capsys.readouterr().err
+
+
 def test_help_and_version_go_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     assert cli.main(["--version"]) == 0
