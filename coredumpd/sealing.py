@@ -1,7 +1,7 @@
 """age files (https://age-encryption.org/v1): cores sealed to a tenant's keys, opened by the tenant.
 
-The only module that knows `pyrage`. Streams in memory that does not grow with the core. What is no
-key is never repeated in a message: who mixes up two files may have shown us a secret.
+The only module that uses `pyrage`. It streams: its memory does not grow with the core. A message
+never repeats a line that is no key, since the line may be a secret from another file.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class Writer(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Recipients:
-    """To whom a core is sealed; `names`: age recipients as they are, ssh keys by fingerprint."""
+    """The keys to seal to; `names`: age recipients as they are, ssh keys by fingerprint."""
 
     names: tuple[str, ...]
     keys: tuple[Any, ...] = dataclasses.field(repr=False)
 
 
 def recipients(text: str) -> Recipients:
-    """Those in `text`, one a line; blank lines and `#` comments do not count. Raises Invalid."""
+    """The recipients in `text`, one a line; skips blank lines and comments. Raises Invalid."""
     if len(text) > TEXT_CHARS_MAX:
         raise errors.Invalid(f"{len(text)} characters of recipients; at most {TEXT_CHARS_MAX}")
     found: dict[str, Any] = {}
@@ -80,7 +80,7 @@ def identities(data: bytes) -> list[Any]:
 
 
 def seal(core: Reader, sealed: Writer, to: Recipients) -> None:
-    """Encrypt all of `core` into `sealed`. Raises what the two raise, or CannotSeal."""
+    """Encrypt all of `core` into `sealed`. Raises CannotSeal, and any error of the two files."""
     guard = _Guard(core, sealed)
     try:
         pyrage.encrypt_io(guard, guard, list(to.keys))
@@ -92,8 +92,9 @@ def seal(core: Reader, sealed: Writer, to: Recipients) -> None:
 def open(sealed: Reader, core: Writer, keys: Sequence[Any]) -> None:
     """Decrypt `sealed` into `core`: each 64 KiB is authenticated before it is written.
 
-    Raises what the two raise; CannotOpen when no key fits, before anything is written; StorageError
-    when `sealed` is no age file, or is damaged or cut, which may be known only at its end.
+    Raises any error of the two files; CannotOpen when no key fits, before anything is written;
+    StorageError when `sealed` is no age file, or is damaged or cut, which may be known only at
+    its end.
     """
     guard = _Guard(sealed, core)
     try:
@@ -109,7 +110,7 @@ def open(sealed: Reader, core: Writer, keys: Sequence[Any]) -> None:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """What counts in a file of keys: (number of the line, its text)."""
+    """(line number, text) of each line that is not blank or a comment."""
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
@@ -133,7 +134,7 @@ def _recipient(number: int, line: str) -> tuple[str, Any]:
 
 
 class _Guard:
-    """Both files, as pyrage takes them: it tells only the text of an exception, this keeps it."""
+    """Both files for pyrage; keeps the exception of a file, since pyrage keeps only its text."""
 
     def __init__(self, source: Reader, sink: Writer) -> None:
         self._source = source
@@ -154,10 +155,10 @@ class _Guard:
         return len(data)
 
     def flush(self) -> None:
-        """As io.IOBase.flush; whoever gave us the file flushes it."""
+        """As io.IOBase.flush; the file's owner flushes it."""
 
     def raise_first(self, instead: BaseException) -> None:
-        """Raise what a file of ours has raised, if it was one that failed."""
+        """Raise the exception of one of the files again, if there was one."""
         if self._first is not None:
             raise self._first from instead
 

@@ -1,4 +1,4 @@
-"""Lay out the archive of some dumps: what is where, how long it is, what it is called.
+"""Lay out the archive of some dumps: its segments, its length and its ETag.
 
 Pure: records and sizes in, segments out. The layout is a promise of docs/formats.md: the same dumps
 give the same bytes, so a length, an ETag and any byte offset mean the same in every reply.
@@ -21,7 +21,7 @@ META, CORE, SEALED = "meta.json", "core", "core.gz.age"  # names in a dump's dir
 
 @dataclasses.dataclass(frozen=True)
 class Dump:
-    """One dump to put in: `stored_size` is the length of its core.gz as the store has it, bytes."""
+    """A dump to archive; `stored_size` is the length of its core.gz in the store, bytes."""
 
     key: layout.DumpKey
     record: records.CrashRecord
@@ -29,7 +29,7 @@ class Dump:
 
 
 @dataclasses.dataclass(frozen=True)
-class Made:
+class Framing:
     """Bytes made here: a gzip member with headers, metadata and padding."""
 
     data: bytes
@@ -40,7 +40,7 @@ class Made:
 
 
 @dataclasses.dataclass(frozen=True)
-class Stored:
+class StoredCore:
     """`size` bytes of a dump's core.gz, passed through untouched."""
 
     key: layout.DumpKey
@@ -51,7 +51,7 @@ class Stored:
 class Plan:
     """An archive: its segments in order, its exact `length` in bytes and its strong `etag`."""
 
-    segments: tuple[Made | Stored, ...]
+    segments: tuple[Framing | StoredCore, ...]
     length: int
     etag: str
     dumps: tuple[Dump, ...]
@@ -63,9 +63,9 @@ def plan(dumps: Iterable[Dump]) -> Plan:
     Raises StorageError when a core.gz is not as long as its record says: its tar header would lie.
     """
     ordered = tuple(sorted(dumps, key=_age))
-    segments: list[Made | Stored] = []
-    names = hashlib.sha256(b"coredumpd archive 1\n")
-    carried = b""  # padding that the next made member starts with
+    segments: list[Framing | StoredCore] = []
+    digest = hashlib.sha256(b"coredumpd archive 1\n")
+    carried = b""  # padding that the next framing starts with
     for dump in ordered:
         _verify(dump)
         mtime = dump.record.time_s
@@ -73,7 +73,7 @@ def plan(dumps: Iterable[Dump]) -> Plan:
         meta = dump.record.encode()
         core_size, _ = dump.record.content
         core_name = SEALED if dump.record.sealed else CORE
-        made = stored.stored(
+        framing = stored.member(
             b"".join(
                 (
                     carried,
@@ -85,13 +85,13 @@ def plan(dumps: Iterable[Dump]) -> Plan:
             )
         )
         carried = ustar.padding(core_size)
-        segments += (Made(made), Stored(dump.key, dump.stored_size))
+        segments += (Framing(framing), StoredCore(dump.key, dump.stored_size))
         # meta.json carries the core's size and CRC, so hashing what we make names the content too.
-        names.update(f"{dump.key} {dump.stored_size} {len(made)}\n".encode())
-        names.update(made)
-    segments.append(Made(stored.stored(carried + ustar.END)))
+        digest.update(f"{dump.key} {dump.stored_size} {len(framing)}\n".encode())
+        digest.update(framing)
+    segments.append(Framing(stored.member(carried + ustar.END)))
     length = sum(segment.size for segment in segments)
-    return Plan(tuple(segments), length, f'"{names.hexdigest()[:40]}"', ordered)
+    return Plan(tuple(segments), length, f'"{digest.hexdigest()[:40]}"', ordered)
 
 
 def _age(dump: Dump) -> tuple[int, str, str]:
@@ -99,7 +99,7 @@ def _age(dump: Dump) -> tuple[int, str, str]:
 
 
 def _verify(dump: Dump) -> None:
-    expected = dump.record.raw["core"]["storedSize"]
+    expected = dump.record.stored_size
     if dump.stored_size != expected:
         raise errors.StorageError(
             f"{dump.key}: core.gz is {dump.stored_size} bytes, its meta.json says {expected}"

@@ -14,7 +14,7 @@ CHUNK_BYTES = 256 * 1024
 
 
 class Core(Protocol):
-    """An open core.gz. `read_at` blocks, and may return fewer bytes than asked, b"" at the end."""
+    """An open core.gz. `read_at` blocks, and may return fewer than `size` bytes, b"" at the end."""
 
     @property
     def size(self) -> int: ...
@@ -41,9 +41,9 @@ def read(
         if first >= last:
             continue
         match segment:
-            case plans.Made(data):
+            case plans.Framing(data):
                 yield data[first:last]
-            case plans.Stored(key, size):
+            case plans.StoredCore(key, size):
                 yield from _core(open_core, key, size, first, last)
 
 

@@ -1,4 +1,7 @@
-"""Other roles of this program as processes, and a polite way to wait for them."""
+"""Other roles of this program, and other programs, as processes; and waiting for them.
+
+Tested in: tests/integration/test_demo.py
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ def myself() -> list[str]:
 
 
 def run(words: Sequence[str | Path], **options: Any) -> subprocess.CompletedProcess[Any]:
-    """Run a program that is not ours; raises Unavailable, with its words, when it fails.
+    """Run another program. Raises Unavailable, with its error output, when it fails.
 
     The frozen executable's own library path must not reach it: gdb would load our libpython
     (PyInstaller's manual, "Launching external programs from the frozen application").
@@ -42,30 +45,30 @@ def run(words: Sequence[str | Path], **options: Any) -> subprocess.CompletedProc
         environment["LD_LIBRARY_PATH"] = original
     done = subprocess.run(words, env=environment, **options)
     if done.returncode != 0:
-        said = f": {done.stderr}" if done.stderr else ""
-        raise errors.Unavailable(f"{words[0]} failed with {done.returncode}{said}")
+        output = f": {done.stderr}" if done.stderr else ""
+        raise errors.Unavailable(f"{words[0]} failed with {done.returncode}{output}")
     return done
 
 
 @contextlib.contextmanager
 def background(work: Path, words: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Another role of this program, stopped by SIGTERM; its log is shown if it died by itself."""
+    """Run another role until the block ends. If it failed before that, its log is printed."""
     log = work / f"{words[0]}.log"
     with log.open("wb") as sink:
         process = subprocess.Popen([*myself(), *words], stdout=sink, stderr=sink)
     try:
         yield process
     finally:
-        died = process.poll()
-        if died is None:
+        exit_code = process.poll()
+        if exit_code is None:
             process.terminate()
         process.wait(timeout=30)
-        if died not in (None, 0):
+        if exit_code not in (None, 0):
             print(log.read_text(errors="replace"), file=sys.stderr)
 
 
-def wait(what: str, poll: Callable[[], _T]) -> _T:
-    """Poll until it yields something; Unavailable when that takes longer than a minute."""
+def wait(subject: str, poll: Callable[[], _T]) -> _T:
+    """Call `poll` until its result is true. Raises Unavailable after WAIT_TIMEOUT_S."""
     deadline = time.monotonic() + WAIT_TIMEOUT_S
     while True:
         with contextlib.suppress(OSError):  # not there yet; the deadline decides
@@ -73,5 +76,5 @@ def wait(what: str, poll: Callable[[], _T]) -> _T:
             if result:
                 return result
         if time.monotonic() > deadline:
-            raise errors.Unavailable(f"waited {WAIT_TIMEOUT_S:.0f} s in vain for {what}")
+            raise errors.Unavailable(f"waited {WAIT_TIMEOUT_S:.0f} s in vain for {subject}")
         time.sleep(0.05)

@@ -2,6 +2,8 @@
 
 A pod is, to the handler, a cgroup with the kubelet's names and a runtime's state directory. Both
 can be made without Kubernetes, so the demo runs the very code that a node runs.
+
+Tested in: tests/integration/test_demo.py
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ int main(void) {
 
 
 def build(directory: Path) -> Path | None:
-    """The sample compiled with debug information; None where there is no C compiler."""
+    """Compile the sample with debug information; None where there is no C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         return None
@@ -50,7 +52,7 @@ def build(directory: Path) -> Path | None:
 
 
 def write_runtime_state(directory: Path) -> None:
-    """What containerd keeps for a container: `<id>/config.json` with the CRI annotations."""
+    """Write containerd's state of the container: `<id>/config.json` with the CRI annotations."""
     annotations = {
         "io.kubernetes.cri.container-type": "container",
         "io.kubernetes.cri.container-name": CONTAINER,
@@ -66,41 +68,41 @@ def write_runtime_state(directory: Path) -> None:
 
 
 def write_proc(directory: Path, pid: int, program: Path) -> None:
-    """A /proc in which the living process `pid` is `program`, in the pod, dumping core.
+    """Write a /proc in which the living process `pid` is `program`, in the pod, dumping core.
 
-    For where neither the kernel nor the cgroups are ours: the handler reads it (`policy.procDir`).
+    The handler reads it (`policy.procDir`) where the demo may set neither sysctls nor cgroups.
     """
-    here = directory / str(pid)
-    (here / "task" / str(pid)).mkdir(parents=True)
-    (here / "stat").write_bytes(Path(f"/proc/{pid}/stat").read_bytes())
+    process = directory / str(pid)
+    (process / "task" / str(pid)).mkdir(parents=True)
+    (process / "stat").write_bytes(Path(f"/proc/{pid}/stat").read_bytes())
     status = Path(f"/proc/{pid}/task/{pid}/status").read_text()
     dumping = status.replace("CoreDumping:\t0", "CoreDumping:\t1")
-    (here / "task" / str(pid) / "status").write_text(dumping)
-    (here / "comm").write_text(program.name + "\n")
-    (here / "cgroup").write_text(f"0::{CGROUP}\n")
-    (here / "exe").symlink_to(program)
+    (process / "task" / str(pid) / "status").write_text(dumping)
+    (process / "comm").write_text(program.name + "\n")
+    (process / "cgroup").write_text(f"0::{CGROUP}\n")
+    (process / "exe").symlink_to(program)
 
 
 class Cgroup:
-    """The pod's cgroup in the hierarchies this machine lets us write; `made` may be empty."""
+    """The pod's cgroup, in each hierarchy that this process may write: `directories`, if any."""
 
     def __init__(self) -> None:
-        self.made: list[Path] = []
+        self.directories: list[Path] = []
 
     def enter(self, pid: int) -> None:
-        """Move `pid` into the pod, in the first hierarchies that admit it."""
+        """Move `pid` into the pod, in every hierarchy that permits it."""
         for root in CGROUP_ROOTS:
             if not (Path(root) / "cgroup.procs").exists():
                 continue
             leaf = Path(root + CGROUP)
-            with contextlib.suppress(OSError):  # not ours to write: the caller looks at `made`
+            with contextlib.suppress(OSError):  # not ours to write: there may be none
                 leaf.mkdir(parents=True, exist_ok=True)
                 (leaf / "cgroup.procs").write_text(str(pid))
-                self.made.append(leaf)
+                self.directories.append(leaf)
 
     def remove(self) -> None:
-        """Take the directories away again, upwards as far as they are empty and ours."""
-        for leaf in self.made:
+        """Remove the directories, and up to three above each, where they are empty."""
+        for leaf in self.directories:
             for directory in (leaf, *list(leaf.parents)[:3]):
                 with contextlib.suppress(OSError):  # a kubelet's own directories are not empty
                     os.rmdir(directory)

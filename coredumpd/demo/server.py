@@ -1,4 +1,7 @@
-"""The demo's `server --standalone`: asked over HTTPS, with its token and its certificate."""
+"""The demo's `server --standalone`, and requests to it over HTTPS with its token and certificate.
+
+Tested in: tests/integration/test_demo.py
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from coredumpd.demo import roles, sample
 
 
 class Server:
-    """`coredumpd server --standalone`, and what the demo asks it."""
+    """`coredumpd server --standalone` while the block runs."""
 
     def __init__(self, work: Path) -> None:
         self.data = work / "server"
@@ -31,40 +34,40 @@ class Server:
         return self
 
     def _address(self) -> str:
-        """What the server writes once it listens: a kubeconfig, in JSON."""
+        """The server's URL, from the kubeconfig (JSON) that it writes once it listens."""
         kubeconfig = json.loads((self.data / "kubeconfig").read_bytes())
         return str(kubeconfig["clusters"][0]["cluster"]["server"])
 
     def __exit__(self, *reason: Any) -> None:
         self.role.__exit__(*reason)
 
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """The open response to GET, or to POST of `body`; errors as the server words them."""
+    def request(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The open response to GET, or to POST of `body`. Raises Unavailable, with the reply."""
         token = (self.data / "token").read_text().strip()
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, headers)  # noqa: S310 (https)
+        message = urllib.request.Request(self.url + path, data, headers)  # noqa: S310 (https)
         context = ssl.create_default_context(cafile=str(self.data / "tls.crt"))
         try:
-            return urllib.request.urlopen(request, context=context, timeout=30)  # noqa: S310
+            return urllib.request.urlopen(message, context=context, timeout=30)  # noqa: S310
         except urllib.error.HTTPError as error:
             with error:
                 raise errors.Unavailable(f"{self.url}{path}: {error.read().decode()}") from error
 
     def create(self) -> None:
-        """The CoredumpEndpoint of the sample's pod, which is no more: its uid is given."""
+        """Create the CoredumpEndpoint of the sample's pod: by uid, since the pod does not exist."""
         metadata = {"name": sample.POD, "namespace": sample.NAMESPACE}
         kind = {"apiVersion": "coredump.fujitsu.com/v1alpha1", "kind": "CoredumpEndpoint"}
-        self.ask("", kind | {"metadata": metadata, "spec": {"podUID": sample.POD_UID}}).close()
+        self.request("", kind | {"metadata": metadata, "spec": {"podUID": sample.POD_UID}}).close()
 
     def dumps(self) -> dict[str, Any]:
         """The endpoint's status once it counts a dump, else empty."""
-        with self.ask(f"/{sample.POD}") as response:
+        with self.request(f"/{sample.POD}") as response:
             status: dict[str, Any] = json.load(response)["status"]
         return status if status["dumps"] else {}
 
     def download(self, path: Path) -> Path:
-        with self.ask(f"/{sample.POD}/dump?container={sample.CONTAINER}") as response:
+        with self.request(f"/{sample.POD}/dump?container={sample.CONTAINER}") as response:
             with path.open("wb") as file:
                 shutil.copyfileobj(response, file)
             size = path.stat().st_size

@@ -1,4 +1,7 @@
-"""`coredumpd download`: the dumps of a pod, verified, unpacked, opened; with one's own rights."""
+"""`coredumpd download`: fetch the dumps of a pod with the user's rights; verify, unpack, decrypt.
+
+Tested in: tests/integration/test_download.py
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ IDENTITY_BYTES_MAX = 1024 * 1024
 TRIES_MAX = 6  # without one byte of progress
 PAUSE_S_MIN, PAUSE_S_MAX = 0.5, 10.0
 _PAGE = 500
-# What came is not the dump, or more than it has.
-_WRONG = (errors.StorageError, errors.RangeNotSatisfiable)
-# One dump's trouble; what is none of these would be the trouble of all.
-_OF_ONE = (
+# The bytes received are not the dump, or the archive is longer than the dump.
+_BAD_ARCHIVE = (errors.StorageError, errors.RangeNotSatisfiable)
+# Errors that concern one dump only: the others are still downloaded.
+_DUMP_ERRORS = (
     errors.CannotOpen,
     errors.Conflict,
     errors.StorageError,
@@ -35,7 +38,7 @@ _OF_ONE = (
 
 
 class Dump(NamedTuple):
-    """One that can be downloaded; `stored_size` in bytes, for the progress."""
+    """A dump that the server has; `stored_size` in bytes, for the progress bar."""
 
     key: layout.DumpKey
     stored_size: int
@@ -43,24 +46,26 @@ class Dump(NamedTuple):
 
 def main(words: list[str]) -> int:
     """Run the role with the words after its name; returns the exit code."""
-    chosen = parser().parse_args(words)
-    if (chosen.pod is None) == (chosen.id is None):
+    arguments = parser().parse_args(words)
+    if (arguments.pod is None) == (arguments.id is None):
         raise errors.UsageError("name a POD, or one dump by --id")
-    if chosen.id is not None and (chosen.uid or chosen.container):
+    if arguments.id is not None and (arguments.uid or arguments.container):
         raise errors.UsageError("--id names one dump: --uid and --container are for a POD")
-    keys = [key for path in chosen.identity for key in read_identities(path)]
-    namespace = chosen.namespace or client.default_namespace(chosen.kubeconfig, chosen.context)
+    keys = [key for path in arguments.identity for key in read_identities(path)]
+    namespace = arguments.namespace or client.default_namespace(
+        arguments.kubeconfig, arguments.context
+    )
     try:
-        return asyncio.run(_run(chosen, namespace, keys))
+        return asyncio.run(_run(arguments, namespace, keys))
     except BrokenPipeError:
-        raise  # whoever read our output left
+        raise  # nobody reads our output any more: `cli` handles it
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        raise errors.StorageError(f"cannot write: {where}{error.strerror}") from error
+        path = f"{error.filename}: " if error.filename else ""
+        raise errors.StorageError(f"cannot write: {path}{error.strerror}") from error
 
 
 def read_identities(path: str) -> list[Any]:
-    """The secret keys in the file. Raises UsageError, naming it and never what is in it."""
+    """The secret keys in the file. Raises UsageError with its path, never with its content."""
     try:
         with open(path, "rb") as file:
             return sealing.identities(file.read(IDENTITY_BYTES_MAX))
@@ -70,17 +75,17 @@ def read_identities(path: str) -> list[Any]:
         raise errors.UsageError(f"--identity {path}: {error}") from error
 
 
-async def _run(chosen: argparse.Namespace, namespace: str, keys: Sequence[Any]) -> int:
+async def _run(arguments: argparse.Namespace, namespace: str, keys: Sequence[Any]) -> int:
     code = 0
-    async with await client.connect(chosen.kubeconfig, chosen.context) as api:
-        dumps = [dump async for dump in listed(api, namespace, chosen)]
+    async with await client.connect(arguments.kubeconfig, arguments.context) as api:
+        dumps = [dump async for dump in list_dumps(api, namespace, arguments)]
         if not dumps:
-            raise errors.NotFound(f"no dumps of {_what(chosen)} in namespace {namespace}")
+            raise errors.NotFound(f"no dumps of {_subject(arguments)} in namespace {namespace}")
         for dump in dumps:
-            place = directory.DumpDirectory(Path(chosen.output), dump.key)
+            place = directory.DumpDirectory(Path(arguments.output), dump.key)
             try:
-                await _one(api, dump, place, keys)
-            except _OF_ONE as error:
+                await _download(api, dump, place, keys)
+            except _DUMP_ERRORS as error:
                 print(f"coredumpd: {dump.key.id}: {error}", file=sys.stderr)
                 code = code or error.exit_code
             else:
@@ -88,35 +93,39 @@ async def _run(chosen: argparse.Namespace, namespace: str, keys: Sequence[Any]) 
     return code
 
 
-def _what(chosen: argparse.Namespace) -> str:
-    if chosen.id is not None:
-        return f"the id {chosen.id}"
-    more = f", uid {chosen.uid}" if chosen.uid else ""
-    return f"pod {chosen.pod}{more}" + (
-        f", container {chosen.container}" if chosen.container else ""
+def _subject(arguments: argparse.Namespace) -> str:
+    if arguments.id is not None:
+        return f"the id {arguments.id}"
+    uid = f", uid {arguments.uid}" if arguments.uid else ""
+    return f"pod {arguments.pod}{uid}" + (
+        f", container {arguments.container}" if arguments.container else ""
     )
 
 
-async def listed(
-    api: client.Client, namespace: str, chosen: argparse.Namespace
+async def list_dumps(
+    api: client.Client, namespace: str, arguments: argparse.Namespace
 ) -> AsyncIterator[Dump]:
-    """What the server has of it, oldest first."""
-    fields = {"metadata.name": chosen.id, "status.podName": chosen.pod, "status.podUID": chosen.uid}
+    """The dumps of the server that the arguments select, oldest first."""
+    fields = {
+        "metadata.name": arguments.id,
+        "status.podName": arguments.pod,
+        "status.podUID": arguments.uid,
+    }
     selector = ",".join(f"{name}={value}" for name, value in fields.items() if value)
     path = f"{API}/namespaces/{urllib.parse.quote(namespace, safe='')}/coredumps"
-    found, token = [], ""
+    items, token = [], ""
     while True:
         query: dict[str, str | int] = {"fieldSelector": selector, "limit": _PAGE}
         if token:
             query["continue"] = token
         _, page = await api.request("GET", path, query=query)
-        found += page["items"]
+        items += page["items"]
         token = (page.get("metadata") or {}).get("continue") or ""
         if not token:
             break
-    for item in sorted(found, key=lambda item: str((item.get("status") or {}).get("time"))):
+    for item in sorted(items, key=lambda item: str((item.get("status") or {}).get("time"))):
         status = {"podUID": "", "container": ""} | (item.get("status") or {})
-        if chosen.container in (None, status["container"]):
+        if arguments.container in (None, status["container"]):
             # Its construction validates: names that come from a server become paths here.
             key = layout.DumpKey(
                 namespace, status["podUID"], status["container"], item["metadata"]["name"]
@@ -124,52 +133,52 @@ async def listed(
             yield Dump(key, (status.get("core") or {}).get("storedSize") or 0)
 
 
-async def _one(
+async def _download(
     api: client.Client, dump: Dump, place: directory.DumpDirectory, keys: Sequence[Any]
 ) -> None:
-    """Have the dump's core in `place`. Raises CannotOpen when it is sealed and stays so."""
-    crash = place.noted()
-    if crash is not None and place.has_core(crash):
+    """Put the dump's core into `place`. Raises CannotOpen when no key decrypts it."""
+    record = place.record()
+    if record is not None and place.has_core(record):
         return
-    if crash is None or not place.has_sealed(crash):
+    if record is None or not place.has_sealed(record):
         with progress.of(dump.key.id, dump.stored_size) as advance:
-            crash = await fetch(api, dump, place, advance)
-    if crash.sealed is None:
+            record = await fetch(api, dump, place, advance)
+    if record.sealed is None:
         return
     try:
-        place.open_sealed(crash, keys)
+        place.open_sealed(record, keys)
     except errors.CannotOpen as error:
-        to = ", ".join(map(ascii, crash.sealed.get("to") or ["unknown keys"]))
-        what = "no --identity that was given fits" if keys else "it is encrypted"
+        recipients = ", ".join(map(ascii, record.sealed.get("to") or ["unknown keys"]))
+        problem = "no --identity that was given fits" if keys else "it is encrypted"
         rule = "run this again with --identity FILE, the secret key of one of these"
         raise errors.CannotOpen(
-            f"{what}: kept as {place.path / unpack.SEALED}; {rule}: {to}"
+            f"{problem}: kept as {place.path / unpack.SEALED}; {rule}: {recipients}"
         ) from error
 
 
 async def fetch(
     api: client.Client, dump: Dump, place: directory.DumpDirectory, advance: Callable[[int], None]
 ) -> records.CrashRecord:
-    """Download, verify and unpack; what was cut, in this run or an earlier, goes on where it was.
+    """Download, verify and unpack; resume a download that this run or an earlier one began.
 
-    Raises StorageError when what came is not that dump, whole; what the client raises.
+    Raises StorageError when the bytes received are not that dump; and as the client does.
     """
     with place.archive() as archive:
-        earlier = archive.size
+        resumed = archive.size > 0
         try:
-            crash = await _fetch(api, dump, place, archive, advance)
+            record = await _fetch(api, dump, place, archive, advance)
         except errors.NotFound:
             archive.remove()
             raise
-        except _WRONG as error:
+        except _BAD_ARCHIVE as error:
             archive.clear()
-            if not earlier:
+            if not resumed:
                 archive.remove()
                 raise
             print(f"coredumpd: from the start, after an earlier try: {error}", file=sys.stderr)
-            crash = await _fetch(api, dump, place, archive, advance)
+            record = await _fetch(api, dump, place, archive, advance)
         archive.remove()
-        return crash
+        return record
 
 
 async def _fetch(
@@ -183,7 +192,7 @@ async def _fetch(
         urllib.parse.quote(part, safe="") for part in (dump.key.namespace, dump.key.id)
     )
     path = f"{API}/namespaces/{namespace}/coredumps/{id}/proxy"  # not cut after 60 s, as dump is
-    with place.arriving() as arrival:
+    with place.new_arrival() as arrival:
         unpacker = unpack.Unpacker(arrival.begin)
         offset = tries = 0
         for chunk in archive.read():

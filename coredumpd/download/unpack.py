@@ -1,7 +1,7 @@
-"""Take apart the archive of one dump while it arrives. Pure but for the sinks it is given.
+"""Unpack the archive of one dump while it is received. Pure but for the caller's sinks.
 
-The archive's names are not believed, only recognised: whatever it holds, `meta.json`, `core` and
-`core.gz.age` are all that can come out (docs/formats.md, "The archive").
+Names in the archive never become paths: only `meta.json`, `core` and `core.gz.age` are accepted
+(docs/formats.md, "The archive").
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PAX_BYTES_MAX = 64 * 1024
 
 
 class Sink(Protocol):
-    """Where a file's bytes go."""
+    """The destination of a file's bytes."""
 
     def write(self, data: bytes, /) -> object: ...
 
@@ -32,7 +32,7 @@ class Gunzip:
 
     @property
     def whole(self) -> bool:
-        """Has every member that has begun also ended?"""
+        """Are all members so far complete?"""
         return not self._reader.cut
 
     def write(self, data: bytes) -> None:
@@ -52,13 +52,13 @@ class Unpacker:
         self._gunzip = Gunzip(self)
         self._header = bytearray()
         self._sink: Sink | None = None
-        self._left = 0  # bytes of the file at hand
+        self._left = 0  # bytes of the current file that are missing
         self._skip = 0  # bytes of padding, or of a pax header
         self._zeros = 0  # blocks of zeros: two end an archive
 
     @property
     def done(self) -> bool:
-        """Was this the whole archive?"""
+        """Is the archive complete?"""
         return self._zeros >= 2 and self._gunzip.whole
 
     def feed(self, data: bytes) -> None:

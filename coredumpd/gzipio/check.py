@@ -1,4 +1,4 @@
-"""Does core.gz still hold what its record says? Checked while it is being read, in one pass."""
+"""Check that core.gz still is as its record says, in one pass while it is read."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from coredumpd.gzipio import reader
 def checked(
     core: BinaryIO, record: records.CrashRecord, took: Callable[[], None] = lambda: None
 ) -> BinaryIO:
-    """`core`, to be read from its start; raises BadRecord unless it is what `record` says.
+    """A reader of `core`, from its start; it raises BadRecord unless `record` describes `core`.
 
-    `took` is called whenever some of it was asked for.
+    `took` is called at every read.
     """
     return cast(BinaryIO, _CheckedReader(core, record, took))
 
 
 class _CheckedReader:
-    """Reads `core` through; at its end, raises BadRecord unless it is what `record` says."""
+    """Reads `core` and counts; raises BadRecord at the end unless `record` describes it."""
 
     def __init__(
         self, core: BinaryIO, record: records.CrashRecord, took: Callable[[], None]
@@ -52,7 +52,7 @@ class _CheckedReader:
         if data:
             self._count(data)
         else:
-            self._judge()
+            self._verify()
         return data
 
     def _count(self, data: bytes) -> None:
@@ -61,21 +61,20 @@ class _CheckedReader:
         except reader.DamagedError as error:
             raise errors.BadRecord(f"{self._record.id}: core.gz is damaged: {error}") from error
 
-    def _judge(self) -> None:
+    def _verify(self) -> None:
         size, crc32 = self._record.content
-        stored_size = self._record.raw["core"]["storedSize"]
-        said = {"size": size, "crc32": crc32, "storedSize": stored_size}
-        found = {
+        expected = {"size": size, "crc32": crc32, "storedSize": self._record.stored_size}
+        actual = {
             "size": self._reader.size,
             "crc32": f"{self._reader.crc32:08x}",
             "storedSize": self._stored_size,
         }
-        wrong = [
-            f"{name} is {value}, meta.json says {said[name]}"
-            for name, value in found.items()
-            if said[name] != value
+        problems = [
+            f"{name} is {value}, meta.json says {expected[name]}"
+            for name, value in actual.items()
+            if expected[name] != value
         ]
         if self._reader.cut:
-            wrong.append("its last gzip member is cut")
-        if wrong:
-            raise errors.BadRecord(f"{self._record.id}: core.gz is damaged: {'; '.join(wrong)}")
+            problems.append("its last gzip member is cut")
+        if problems:
+            raise errors.BadRecord(f"{self._record.id}: core.gz is damaged: {'; '.join(problems)}")

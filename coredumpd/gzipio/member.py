@@ -1,8 +1,8 @@
-"""One chunk of a core as one gzip member (RFC 1952), and what members amount to.
+"""One chunk of a core as one gzip member (RFC 1952), and the totals of several members.
 
 Members concatenate, so a capture that must end early, a disk that fills, a handler that is killed,
-leaves whole members behind: cut the file after the last one and it is valid. And since none needs
-what was before it, two threads can make them (spool/copier.py).
+leaves whole members behind: cut the file after the last one and it is valid. And since no member
+needs an earlier one, two threads can make them (spool/copier.py).
 
 ISA-L (`isal`) is the one third-party import of the crash path.
 """
@@ -19,7 +19,7 @@ _ZEROS = bytes(CHUNK_BYTES)
 
 
 class Result:
-    """What was stored: `size` and `crc32` are of the input, `stored_size` is bytes of gzip."""
+    """Totals of stored members: `size` and `crc32` of the input, `stored_size` in bytes of gzip."""
 
     __slots__ = ("crc32", "members", "reason", "size", "sparse_size", "stored_size")
 
@@ -28,8 +28,8 @@ class Result:
         self.stored_size = 0
         self.crc32 = 0
         self.members = 0
-        self.sparse_size = 0  # of the input: what came as whole chunks of zeros
-        self.reason: str | None = None  # why it ended before the core did; None: the whole core
+        self.sparse_size = 0  # of the input: bytes in whole chunks of zeros
+        self.reason: str | None = None  # why the core was cut short; None: it was not
 
     def add(self, size: int, stored_size: int, crc32: int) -> None:
         """Count one more gzip member."""
@@ -39,7 +39,7 @@ class Result:
         self.members += 1
 
 
-def made(chunk: bytes | memoryview) -> tuple[bytes, int]:
+def compress(chunk: bytes | memoryview) -> tuple[bytes, int]:
     """The member that holds `chunk`, and the CRC-32 of `chunk`. Gives up the GIL meanwhile."""
     data = isal_zlib.compress(chunk, _LEVEL, wbits=GZIP_WINDOW)
     # The compressor has computed the CRC anyway; its trailer is the cheapest place to get it.
@@ -55,7 +55,7 @@ _zeros: list[tuple[bytes, int]] = []  # made once, by the first core that has su
 
 
 def of_zeros() -> tuple[bytes, int]:
-    """`made` of a whole chunk of zeros."""
+    """`compress` of a whole chunk of zeros."""
     if not _zeros:
-        _zeros.append(made(_ZEROS))
+        _zeros.append(compress(_ZEROS))
     return _zeros[0]

@@ -14,7 +14,7 @@ _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # deflate, no flags, mtim
 _BLOCK_BYTES_MAX = 0xFFFF
 
 
-def stored(data: bytes) -> bytes:
+def member(data: bytes) -> bytes:
     """One gzip member that decompresses to `data`; 23 bytes longer per started 64 KiB."""
     parts = [_HEADER]
     starts = range(0, len(data), _BLOCK_BYTES_MAX) if data else range(1)

@@ -105,7 +105,7 @@ class Copier:
                 if taken.zeros:
                     data, crc32 = member.of_zeros()
                 else:
-                    data, crc32 = member.made(memoryview(chunk)[: taken.filled])
+                    data, crc32 = member.compress(memoryview(chunk)[: taken.filled])
                 with taken.before:
                     self._put(taken, data, crc32)
             finally:
@@ -196,7 +196,7 @@ class Copier:
 
     def _store_nothing(self) -> None:
         """A gzip member of no input: a file that gunzip accepts."""
-        data, crc32 = member.made(b"")
+        data, crc32 = member.compress(b"")
         try:
             durable.write_all(self._sink, data)
         except OSError:

@@ -1,8 +1,8 @@
-"""How long a core says it is, so that one cut half way can be told from a whole one.
+"""The size of a core according to its own headers, to recognise one that was cut.
 
 The kernel writes headers first (elf(5); `elf_core_dump` in fs/binfmt_elf.c): the file ends where
 the last segment ends. Only four fields and the program headers are looked at, as numbers, never as
-offsets into memory; what is not a 64-bit little-endian core has no expected size.
+offsets into memory; only a 64-bit little-endian core has an expected size.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _PN_XNUM = 0xFFFF  # more segments than e_phnum can count; then one section head
 
 
 class Expectation:
-    """Feed it the stream from the start until `wants_more` is false; then ask for `size`."""
+    """Feed it the stream from the start until `wants_more` is false; then read `size`."""
 
     __slots__ = ("_head", "_needed", "size", "wants_more")
 
@@ -25,7 +25,7 @@ class Expectation:
         self.size: int | None = None  # bytes; None when unknown
 
     def feed(self, chunk: bytes | memoryview) -> None:
-        """Take what is still needed of `chunk`; at most 3.7 MB are ever kept."""
+        """Keep the part of `chunk` that is still needed; at most 3.7 MB in all."""
         rest = memoryview(chunk)
         while self.wants_more:
             piece = rest[: self._needed - len(self._head)]
@@ -45,7 +45,7 @@ class Expectation:
         self._head = b""
 
     def _program_headers(self) -> int:
-        """How many program headers must be read; 0 when the answer is known without, or never."""
+        """Number of program headers to read; 0 when the size is known without, or not knowable."""
         head = self._head
         if head[:7] != b"\x7fELF\x02\x01\x01" or self._number(54, 2) != _PROGRAM_HEADER_BYTES:
             return 0

@@ -1,7 +1,7 @@
 """The entries of the spool: complete captures, oldest first. For the agent; every call blocks.
 
-The spool is root's alone, yet each name is opened without following links: whoever got in before
-us must not be able to make us read, or remove, anything else.
+Only root may write the spool, yet each name is opened without following links: a planted link must
+not make the agent read, or remove, anything else.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from coredumpd.formats import record as records
 from coredumpd.spool import capture
 
 _GONE = ".gone"
-_SEALED = "sealed.gz"  # on its way to be core.gz
-ASIDE = ".bad"  # what can never be shipped is kept under this suffix, for a person
+_SEALED = "sealed.gz"  # becomes core.gz once it is complete
+ASIDE = ".bad"  # an entry that cannot be shipped is kept under this suffix, for a person
 
 
 class Spool:
-    """`<hostDir>/spool`, made 0700 when it is not there. Raises Forbidden, StorageError."""
+    """`<hostDir>/spool`, created with mode 0700 if missing. Raises Forbidden, StorageError."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -35,7 +35,7 @@ class Spool:
         os.close(self._fd)
 
     def pids(self) -> set[int]:
-        """The processes whose captures lie here, complete or in progress."""
+        """Ids of the processes that have a capture here, complete or in progress."""
         in_use = (name for name in os.listdir(self._fd) if not name.endswith(ASIDE))
         return {pid for name in in_use if (pid := names.pid_of(name)) is not None}
 
@@ -49,7 +49,7 @@ class Spool:
         return [Entry(self._fd, name) for _, name in sorted(found)]
 
     def add(self, record: records.CrashRecord, core: bytes) -> None:
-        """A new entry that no handler made. Raises AlreadyExists, StorageError."""
+        """Create an entry that no handler wrote. Raises AlreadyExists, StorageError."""
         part = capture.Capture.create(self._fd, record.id)
         try:
             durable.write_all(part.core, core)
@@ -74,9 +74,9 @@ class Entry:
 
     @contextlib.contextmanager
     def new_sealed(self) -> Iterator[BinaryIO]:
-        """An empty file to seal the core into, not buffered; an earlier try's is gone.
+        """An empty, unbuffered file to seal the core into; it replaces that of an earlier try.
 
-        It is removed if the block fails: the disk may be full of it. Raises StorageError.
+        It is removed if the block fails, to free a disk that may be full. Raises StorageError.
         """
         with contextlib.ExitStack() as stack:
             try:
@@ -84,7 +84,7 @@ class Entry:
                     file = stack.enter_context(_new_file(_SEALED, directory))
                 yield file
             except Exception:
-                with contextlib.suppress(errors.CoredumpdError):  # the first failure is the one
+                with contextlib.suppress(errors.CoredumpdError):  # the first failure is reported
                     self._drop_sealed()
                 raise
 
@@ -94,10 +94,10 @@ class Entry:
                 os.unlink(_SEALED, dir_fd=directory)
 
     def put_sealed(self, record: records.CrashRecord, sealed: BinaryIO) -> None:
-        """`sealed`, from `new_sealed` and whole, is core.gz from now on, and `record` its record.
+        """Replace core.gz by `sealed` (complete, from `new_sealed`), and the record by `record`.
 
         The record decides: killed before it is replaced, the entry is plain; killed after, it is
-        sealed, and `open_core` does what is left to do. Raises StorageError.
+        sealed, and `open_core` does the rename. Raises StorageError.
         """
         try:
             os.fsync(sealed.fileno())
@@ -107,7 +107,7 @@ class Entry:
         self._finish_sealing()
 
     def _finish_sealing(self) -> None:
-        """Put the sealed core in the plain one's place, if the record says that it is sealed."""
+        """Replace the plain core by the sealed one, if the record says that the core is sealed."""
         try:
             self._open(_SEALED).close()
         except errors.BadRecord:
@@ -137,14 +137,14 @@ class Entry:
         gone = f".{self.id}{_GONE}"
         try:
             # Renamed first: a removal cut half-way must not leave half an entry to be shipped.
-            with contextlib.suppress(FileNotFoundError):  # a first try got past this
+            with contextlib.suppress(FileNotFoundError):  # an earlier try has renamed it
                 os.rename(self.id, gone, src_dir_fd=self._spool, dst_dir_fd=self._spool)
             durable.remove_flat(gone, self._spool)
         except OSError as error:
             raise errors.StorageError(f"cannot remove {self.id}: {error.strerror}") from error
 
     def set_aside(self) -> None:
-        """Keep it under a name that no scan finds. Raises StorageError."""
+        """Rename the entry so that no scan finds it. Raises StorageError."""
         try:
             os.rename(self.id, self.id + ASIDE, src_dir_fd=self._spool, dst_dir_fd=self._spool)
         except OSError as error:
@@ -152,7 +152,7 @@ class Entry:
 
     @contextlib.contextmanager
     def _changed(self) -> Iterator[int]:
-        """The entry's directory, synced in the end. It keeps its time, its place in line."""
+        """The entry's directory, synced in the end; its mtime, which orders entries, is kept."""
         try:
             directory = os.open(self.id, durable.DIRECTORY, dir_fd=self._spool)
             try:
@@ -186,6 +186,6 @@ class Entry:
 
 
 def _new_file(name: str, directory: int) -> BinaryIO:
-    """Empty, not buffered, root's alone, replacing what a killed writer left. Raises OSError."""
+    """An empty, unbuffered file that replaces a killed writer's. Raises OSError."""
     durable.unlink(name, directory)
     return os.fdopen(durable.create_file(name, directory), "wb", 0)

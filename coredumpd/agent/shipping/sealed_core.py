@@ -70,7 +70,7 @@ class Members:
             self._waiting.clear()
 
     def _put(self, data: bytes) -> None:
-        member = stored.stored(data)
+        member = stored.member(data)
         durable.write_all(self._sink.fileno(), member)
         self.size += len(data)
         self.crc32 = zlib.crc32(data, self.crc32)

@@ -17,7 +17,7 @@ PAIR = keys.age()
 def arrive(
     place: directory.DumpDirectory, crash: records.CrashRecord, name: str, core: bytes
 ) -> records.CrashRecord:
-    with place.arriving() as arrival:
+    with place.new_arrival() as arrival:
         for file, data in (("meta.json", crash.encode()), (name, core)):
             arrival.begin(file, len(data)).write(data)
         return arrival.end()
@@ -26,11 +26,11 @@ def arrive(
 def test_a_dump_is_there_whole_once_it_has_ended(tmp_path: Path) -> None:
     key, crash, _ = dumps.make(b"memory")
     place = directory.DumpDirectory(tmp_path, key)
-    assert place.noted() is None
+    assert place.record() is None
     arrive(place, crash, "core", b"memory")
-    noted = place.noted()
-    assert noted is not None
-    assert place.has_core(noted)
+    stored_record = place.record()
+    assert stored_record is not None
+    assert place.has_core(stored_record)
     assert sorted(os.listdir(place.path)) == ["core", "meta.json"]
 
 
@@ -52,7 +52,7 @@ def test_another_dump_than_was_asked_for_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_file_that_comes_twice_is_refused(tmp_path: Path) -> None:
     place = directory.DumpDirectory(tmp_path, dumps.make(b"memory")[0])
-    with place.arriving() as arrival:
+    with place.new_arrival() as arrival:
         arrival.begin("core", 1)
         with pytest.raises(errors.StorageError, match="no archive of one dump"):
             arrival.begin("core", 1)

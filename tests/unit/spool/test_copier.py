@@ -135,10 +135,10 @@ def test_members_keep_their_order_whichever_thread_is_faster(
         threads.add(threading.get_ident())
         if chunk[0] % 3 == 0:
             time.sleep(0.01)
-        return made(chunk)
+        return compress(chunk)
 
-    made = member.made
-    monkeypatch.setattr(member, "made", slower_at_times)
+    compress = member.compress
+    monkeypatch.setattr(member, "compress", slower_at_times)
     data = random.Random(4).randbytes(20_000_000)
     assert feed(sink, data).reason is None
     assert gzip.decompress(stored(sink)) == data
@@ -152,10 +152,10 @@ def test_a_thread_that_fails_leaves_no_hole(
     def fails_in_the_second(chunk: memoryview) -> tuple[bytes, int]:
         if threading.current_thread() is not threading.main_thread():
             raise MemoryError
-        return made(chunk)
+        return compress(chunk)
 
-    made = member.made
-    monkeypatch.setattr(member, "made", fails_in_the_second)
+    compress = member.compress
+    monkeypatch.setattr(member, "compress", fails_in_the_second)
     data = random.Random(5).randbytes(20_000_000)
     with pytest.raises(RuntimeError, match="thread"):
         feed(sink, data)
