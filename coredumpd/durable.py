@@ -36,8 +36,8 @@ def open_directory(path: str, create: bool = False) -> int:
         if os.path.islink(path):
             raise errors.Forbidden(f"{path}: must be a directory, not a link") from error
         raise errors.StorageError(f"cannot use the directory {path}: {error.strerror}") from error
-    about = os.fstat(fd)
-    if about.st_uid != os.geteuid() or stat.S_IMODE(about.st_mode) & 0o022:
+    attributes = os.fstat(fd)
+    if attributes.st_uid != os.geteuid() or stat.S_IMODE(attributes.st_mode) & 0o022:
         os.close(fd)
         rule = f"must belong to uid {os.geteuid()} and be writable by nobody else"
         raise errors.Forbidden(f"{path}: {rule}")
@@ -56,8 +56,8 @@ def is_plain(descriptor: int) -> bool:
 
     A file that was renamed over while it was open has no name left, and is fine.
     """
-    about = os.fstat(descriptor)
-    return stat.S_ISREG(about.st_mode) and about.st_nlink <= 1
+    attributes = os.fstat(descriptor)
+    return stat.S_ISREG(attributes.st_mode) and attributes.st_nlink <= 1
 
 
 def open_regular(name: str, directory: int | None = None, *, hard_links: bool = False) -> int:

@@ -72,10 +72,10 @@ def parse_duration(text: object) -> float:
 
 def format_duration(seconds: float) -> str:
     """A duration for people: "3m20s" for 200; at most two units, as `kubectl get` shows an age."""
-    left = int(seconds)
+    remaining = int(seconds)
     parts = []
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
-        count, left = divmod(left, size)
+        count, remaining = divmod(remaining, size)
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts[:2]) or "0s"

@@ -66,11 +66,11 @@ def _install(arguments: argparse.Namespace, settings: sections.Settings, host_di
 
 def _uninstall(agent: sections.AgentSettings, host_dir: Path) -> int:
     print(sysctls.from_settings(host_dir, agent, "").restore())
-    left = install.remove_all(host_dir)
+    remaining = install.remove_all(host_dir)
     print(f"removed the handler from {host_dir}")
-    if left:
+    if remaining:
         spool = host_dir / host_dirs.SPOOL
-        print(f"{len(left)} unshipped dumps stay in {spool}; an agent would ship them")
+        print(f"{len(remaining)} unshipped dumps stay in {spool}; an agent would ship them")
     return 0
 
 

@@ -107,12 +107,12 @@ def by_age(crash: Crash) -> Age:
 def choose(crashes: Iterable[Crash], rules: sections.CrashLoopSettings) -> list[Fold]:
     """The folds due among instances of one `same_crash`; ids of foreign form are left alone."""
     ours = [crash for crash in crashes if crash.time_s]
-    done = frozenset[str]().union(*(crash.folded or () for crash in ours))
-    counted = tuple(crash for crash in ours if crash.id in done)
+    folded_ids = frozenset[str]().union(*(crash.folded or () for crash in ours))
+    counted = tuple(crash for crash in ours if crash.id in folded_ids)
     folds = [Fold(counted, None)] if counted else []
     if rules.window:
-        left = [crash for crash in ours if crash.id not in done]
-        for episode in episodes(left, rules.window, by_age):
+        remaining = [crash for crash in ours if crash.id not in folded_ids]
+        for episode in episodes(remaining, rules.window, by_age):
             folds += _of_episode(episode, rules)
     return folds
 

@@ -157,10 +157,10 @@ def load(path: str) -> Policy:
     except OSError as error:
         raise errors.Forbidden(f"policy {path}: {error.strerror}") from error
     try:
-        about = os.fstat(fd)
+        attributes = os.fstat(fd)
         if not durable.is_plain(fd):
             raise errors.Forbidden(f"policy {path}: must be a regular file with one name")
-        if about.st_uid != os.geteuid() or about.st_mode & 0o22:
+        if attributes.st_uid != os.geteuid() or attributes.st_mode & 0o22:
             rule = f"must belong to uid {os.geteuid()} and be writable by nobody else"
             raise errors.Forbidden(f"policy {path}: {rule}")
         with open(fd, "rb", closefd=False) as file:

@@ -41,12 +41,12 @@ class Spool:
 
     def entries(self) -> list[Entry]:
         """Complete captures, oldest first. Skips names that no handler makes."""
-        found = []
+        aged_names = []
         for name in os.listdir(self._fd):
             if names.is_dns_subdomain(name) and not name.endswith((capture.PART, ASIDE)):
                 with contextlib.suppress(FileNotFoundError):  # shipped and removed meanwhile
-                    found.append((os.stat(name, dir_fd=self._fd).st_mtime_ns, name))
-        return [Entry(self._fd, name) for _, name in sorted(found)]
+                    aged_names.append((os.stat(name, dir_fd=self._fd).st_mtime_ns, name))
+        return [Entry(self._fd, name) for _, name in sorted(aged_names)]
 
     def add(self, record: records.CrashRecord, core: bytes) -> None:
         """Create an entry that no handler wrote. Raises AlreadyExists, StorageError."""

@@ -113,14 +113,14 @@ class _Body:
     def __iter__(self) -> Iterator[bytes]:
         """Chunks. Raises BadRecord for a core that is not as long as its record says."""
         yield self._head
-        left = self._record.stored_size
+        remaining = self._record.stored_size
         while chunk := self._core.read(_CHUNK_BYTES):
-            left -= len(chunk)
-            if left < 0:
+            remaining -= len(chunk)
+            if remaining < 0:
                 break
             self.crc = zlib.crc32(chunk, self.crc)
             yield chunk
-        if left:
+        if remaining:
             rule = f"core.storedSize says {self._record.stored_size}"
             raise errors.BadRecord(f"{self._record.id}: the core is of another length; {rule}")
 

@@ -123,21 +123,21 @@ def remove_all(host_dir: Path) -> list[str]:
         with contextlib.suppress(FileNotFoundError):
             (host_dir / name).unlink()
     spool = host_dir / host_dirs.SPOOL
-    left = sorted(entry.name for entry in spool.iterdir()) if spool.exists() else []
+    remaining = sorted(entry.name for entry in spool.iterdir()) if spool.exists() else []
     for directory in (spool, host_dir):
         with contextlib.suppress(OSError):  # not empty, or a mount point
             directory.rmdir()
-    return left
+    return remaining
 
 
 def _running() -> set[tuple[int, int]]:
     """(device, inode) of every executable that runs: paths differ between mount namespaces."""
-    found = set()
+    executables = set()
     for pid in psutil.pids():
         with contextlib.suppress(OSError):  # gone, or a kernel thread
-            about = os.stat(f"/proc/{pid}/exe")
-            found.add((about.st_dev, about.st_ino))
-    return found
+            executable = os.stat(f"/proc/{pid}/exe")
+            executables.add((executable.st_dev, executable.st_ino))
+    return executables
 
 
 def _unpack(target: Path) -> None:
@@ -167,11 +167,13 @@ def _digest(directory: Path) -> str:
     """16 hex digits that name names, modes and bytes below `directory`."""
     total = hashlib.sha256()
     for path in sorted(directory.rglob("*")):
-        about = path.lstat()
-        if stat.S_ISREG(about.st_mode):
+        attributes = path.lstat()
+        if stat.S_ISREG(attributes.st_mode):
             with path.open("rb") as file:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
-            total.update(f"{path.relative_to(directory)}\0{about.st_mode:o}\0{content}\n".encode())
+            total.update(
+                f"{path.relative_to(directory)}\0{attributes.st_mode:o}\0{content}\n".encode()
+            )
     return total.hexdigest()[:16]
 
 

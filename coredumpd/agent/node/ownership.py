@@ -105,10 +105,10 @@ class OwnNode:
             _log.info("the handler stays in place and captures until the next agent comes")
             return
         _log.info("%s", self._sysctls.restore())
-        left = install.remove_all(self._host_dir)
-        if left:
+        remaining = install.remove_all(self._host_dir)
+        if remaining:
             spool = self._host_dir / host_dirs.SPOOL
-            _log.warning("%d unshipped dumps stay in %s", len(left), spool)
+            _log.warning("%d unshipped dumps stay in %s", len(remaining), spool)
 
     async def _clean(self) -> None:
         while True:

@@ -33,9 +33,9 @@ def parse(body: bytes, content_type: str) -> dict[str, Any]:
     elif name in _YAML:
         document = _parse_yaml(body)
     else:
-        taken = ", ".join((_JSON[0], _YAML[0]))
+        content_types = ", ".join((_JSON[0], _YAML[0]))
         raise errors.UnsupportedMediaType(
-            f"the body's Content-Type is {content_type!r}; accepted are {taken}"
+            f"the body's Content-Type is {content_type!r}; accepted are {content_types}"
         )
     if not isinstance(document, dict):
         raise errors.BadRequest.about("body", "the body must be an object")

@@ -118,7 +118,7 @@ def _cause_reason(reason: str, cause: errors.Cause) -> str:
 def _cause_message(cause: errors.Cause) -> str:
     if cause.value is None:
         return cause.rule
-    shown = json.dumps(cause.value, default=str)  # quoted as kube-apiserver quotes
-    if len(shown) > _VALUE_CHARS_MAX:
-        shown = shown[:_VALUE_CHARS_MAX] + "…"
-    return f"Invalid value: {shown}: {cause.rule}"
+    text = json.dumps(cause.value, default=str)  # quoted as kube-apiserver quotes
+    if len(text) > _VALUE_CHARS_MAX:
+        text = text[:_VALUE_CHARS_MAX] + "…"
+    return f"Invalid value: {text}: {cause.rule}"

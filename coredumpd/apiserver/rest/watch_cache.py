@@ -107,13 +107,13 @@ class WatchCache:
             wake.set()
 
     def _trim(self) -> None:
-        drop, left = 0, self._bytes
+        drop, remaining = 0, self._bytes
         while drop < len(self._changes) and (
-            len(self._changes) - drop > CHANGES_MAX or left > BYTES_MAX
+            len(self._changes) - drop > CHANGES_MAX or remaining > BYTES_MAX
         ):
-            left -= self._changes[drop].size
+            remaining -= self._changes[drop].size
             drop += 1
         if drop:
             self.since = self._changes[drop - 1].revision
-            self._bytes = left
+            self._bytes = remaining
             del self._changes[:drop], self._revisions[:drop]

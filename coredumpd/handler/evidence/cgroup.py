@@ -57,16 +57,16 @@ def place(text: bytes) -> Place | None:
     (`0::path`) on v2, one for each hierarchy on v1. Raises Conflict when hierarchies name different
     containers: then one of them was forged, and neither is believed.
     """
-    found = set()
+    places = set()
     for line in text.decode("utf-8", "surrogateescape").split("\n"):
         fields = line.split(":", 2)
         if len(fields) == 3:
             here = from_path(fields[2])
             if here is not None:
-                found.add(here)
-    if len(found) > 1:
-        raise errors.Conflict(f"the cgroup hierarchies name different containers: {found!r}")
-    return found.pop() if found else None
+                places.add(here)
+    if len(places) > 1:
+        raise errors.Conflict(f"the cgroup hierarchies name different containers: {places!r}")
+    return places.pop() if places else None
 
 
 def shown(text: bytes) -> str:

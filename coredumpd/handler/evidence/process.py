@@ -93,10 +93,10 @@ def read(directory: int | None, name: str) -> bytes:
     fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
     try:
         pieces = []
-        left = FILE_BYTES_MAX
-        while left and (piece := os.read(fd, left)):
+        remaining = FILE_BYTES_MAX
+        while remaining and (piece := os.read(fd, remaining)):
             pieces.append(piece)
-            left -= len(piece)
+            remaining -= len(piece)
         return b"".join(pieces)
     finally:
         os.close(fd)
@@ -104,12 +104,12 @@ def read(directory: int | None, name: str) -> bytes:
 
 def fields(status: bytes) -> dict[str, list[str]]:
     """`Key: words` of a status file; the first wins. The kernel escapes newlines in `Name`."""
-    found: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for line in status.decode("ascii", "replace").split("\n"):
         key, colon, value = line.partition(":")
         if colon:
-            found.setdefault(key, value.split())
-    return found
+            values.setdefault(key, value.split())
+    return values
 
 
 def _start_ticks(stat: bytes) -> int:
@@ -147,10 +147,10 @@ def _link(directory: int, name: str) -> str | None:
 
 def _inode(directory: int, name: str) -> tuple[int, int] | None:
     try:
-        about = os.stat(name, dir_fd=directory)
+        attributes = os.stat(name, dir_fd=directory)
     except OSError:
         return None  # as in _link
-    return about.st_dev, about.st_ino
+    return attributes.st_dev, attributes.st_ino
 
 
 def _printable(raw: bytes) -> str:

@@ -117,12 +117,16 @@ def _read(directory: str, name: str) -> bytes | None:
     except OSError as error:
         raise errors.Forbidden(f"runtime state {directory}/{name}: {error.strerror}") from error
     try:
-        about = os.fstat(fd)
-        if not stat.S_ISREG(about.st_mode) or about.st_uid != os.geteuid() or about.st_mode & 0o22:
+        attributes = os.fstat(fd)
+        if (
+            not stat.S_ISREG(attributes.st_mode)
+            or attributes.st_uid != os.geteuid()
+            or attributes.st_mode & 0o22
+        ):
             raise errors.Forbidden(
                 f"runtime state {directory}/{name}: must be a regular file that only root can write"
             )
-        if about.st_size > STATE_BYTES_MAX:
+        if attributes.st_size > STATE_BYTES_MAX:
             raise errors.BadRecord(
                 f"runtime state {directory}/{name}: over {STATE_BYTES_MAX} bytes"
             )

@@ -24,8 +24,13 @@ _NET_ABI, _SCOPE_ABI = 4, 6
 
 def all_files(abi: int) -> int:
     """Every right over files that this ABI, 1 or more, knows."""
-    known = {1: 13, 2: 14, 3: 15, 4: 15}  # 5 adds ioctl(2) on devices; later ones nothing so far
-    return (1 << known.get(abi, 16)) - 1
+    rights_by_abi = {
+        1: 13,
+        2: 14,
+        3: 15,
+        4: 15,
+    }  # 5 adds ioctl(2) on devices; later ones nothing so far
+    return (1 << rights_by_abi.get(abi, 16)) - 1
 
 
 def ruleset(abi: int) -> bytes:

@@ -62,19 +62,19 @@ def _send(connection: int, mask: int) -> None:
 def _exactly(connection: int, count: int, deadline: float) -> bytes:
     poll = select.poll()
     poll.register(connection, select.POLLIN)
-    found = b""
-    while len(found) < count:
+    data = b""
+    while len(data) < count:
         left_s = deadline - time.monotonic()
         if left_s <= 0 or not poll.poll(left_s * 1000):
             raise errors.Unavailable(f"the peer said nothing for {TIMEOUT_S:g} s")
         try:
-            piece = os.read(connection, count - len(found))
+            piece = os.read(connection, count - len(data))
         except OSError as error:
             raise errors.Unavailable(f"the kernel hung up: {error.strerror}") from error
         if not piece:
             raise errors.Unavailable("the kernel hung up: the process was killed while it waited")
-        found += piece
-    return found
+        data += piece
+    return data
 
 
 def _number(data: bytes) -> int:

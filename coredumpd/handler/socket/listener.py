@@ -191,8 +191,8 @@ def hand_back(host_dir: str) -> None:
     try:
         descriptor = os.open(CORE_PATTERN, os.O_RDWR | os.O_CLOEXEC)
         try:
-            found = os.read(descriptor, 256).decode("utf-8", "replace").rstrip("\n")
-            if found == core_pattern.render_socket(host_dir):
+            value = os.read(descriptor, 256).decode("utf-8", "replace").rstrip("\n")
+            if value == core_pattern.render_socket(host_dir):
                 os.pwrite(descriptor, pipe.encode() + b"\n", 0)
                 kernel_log.write(
                     kernel_log.WARNING,
@@ -224,5 +224,5 @@ def _leave_the_pods_cgroup() -> None:
                 finally:
                     os.close(descriptor)
             except OSError as error:
-                where = path.decode("utf-8", "backslashreplace")
-                kernel_log.write(kernel_log.WARNING, f"cannot move to {where}: {error.strerror}")
+                cgroup = path.decode("utf-8", "backslashreplace")
+                kernel_log.write(kernel_log.WARNING, f"cannot move to {cgroup}: {error.strerror}")

@@ -47,18 +47,18 @@ def crash(connection: int) -> core_pattern.CrashArgs:
     """
     pidfd = _pidfd(connection)
     try:
-        about = info(pidfd)
+        peer_info = info(pidfd)
     except errors.CoredumpdError:
         os.close(pidfd)
         raise
     args = core_pattern.CrashArgs()
     args.pidfd = pidfd
-    args.pid = about.pid
-    args.uid, args.gid = about.uid, about.gid
-    args.dump_mode = about.dump_mode
+    args.pid = peer_info.pid
+    args.uid, args.gid = peer_info.uid, peer_info.gid
+    args.dump_mode = peer_info.dump_mode
     args.time = int(time.time())
     try:
-        _complete(args, about)
+        _complete(args, peer_info)
     except (OSError, LookupError, ValueError) as error:
         raise errors.NotFound(f"process {args.pid} went away: {error}") from error
     return args
@@ -77,14 +77,14 @@ def info(pidfd: int) -> Info:
         return int.from_bytes(answer[offset : offset + width], "little")
 
     answered, dumped = number(0, 8), number(64)
-    about = Info()
-    about.pid = number(20)  # tgid: pid, at 16, is the thread's
+    peer_info = Info()
+    peer_info.pid = number(20)  # tgid: pid, at 16, is the thread's
     if not answered & _COREDUMP or not dumped & _COREDUMPED:
-        raise errors.Forbidden(f"process {about.pid} connected without dumping core")
-    about.uid, about.gid = number(28), number(32)
-    about.dump_mode = 2 if dumped & _AS_ROOT else 1 if dumped & _AS_USER else 0
-    about.signal = number(68) if answered & _COREDUMP_SIGNAL else None
-    return about
+        raise errors.Forbidden(f"process {peer_info.pid} connected without dumping core")
+    peer_info.uid, peer_info.gid = number(28), number(32)
+    peer_info.dump_mode = 2 if dumped & _AS_ROOT else 1 if dumped & _AS_USER else 0
+    peer_info.signal = number(68) if answered & _COREDUMP_SIGNAL else None
+    return peer_info
 
 
 def _pidfd(connection: int) -> int:

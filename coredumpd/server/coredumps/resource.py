@@ -56,23 +56,23 @@ class Coredumps:
         await self._catalog.refresh(namespace)
         revision = wanted.revision if wanted.continued else self._catalog.revision
         entries = self._entries_after(namespace, wanted.start)
-        found: list[dict[str, Any]] = []
+        selected: list[dict[str, Any]] = []
         filters = bool(wanted.labels.requirements or wanted.fields.requirements)
         limit, position = wanted.limit, 0
-        while position < len(entries) and not (limit and len(found) >= limit):
-            size = min(_CHUNK, limit - len(found)) if limit else _CHUNK
+        while position < len(entries) and not (limit and len(selected) >= limit):
+            size = min(_CHUNK, limit - len(selected)) if limit else _CHUNK
             chunk = entries[position : position + size]
             position += len(chunk)
             readable = await self._inventory.read([entry.key for entry in chunk])
             documents = await self._inventory.run(_documents, chunk, readable)
-            found += [one for one in documents if not filters or self.matches(one, wanted)]
+            selected += [one for one in documents if not filters or self.matches(one, wanted)]
         meta: dict[str, Any] = {"resourceVersion": str(revision)}
         if position < len(entries):
             last = entries[position - 1].key
             meta["continue"] = options.make_token(revision, f"{last.namespace}/{last.id}")
             if not filters:
                 meta["remainingItemCount"] = len(entries) - position
-        return found, meta
+        return selected, meta
 
     async def create(self, *_: object) -> dict[str, Any]:
         """Always MethodNotAllowed: dumps are made by crashes."""
@@ -144,7 +144,7 @@ class Coredumps:
     def _entries_after(self, namespace: str | None, start: str) -> Sequence[catalogs.Entry]:
         """Dumps in the order of namespace and id, those that come after `start`, NAMESPACE/ID."""
         first_namespace, _, last_id = start.partition("/")
-        found: list[catalogs.Entry] = []
+        selected: list[catalogs.Entry] = []
         for name in self._catalog.namespaces() if namespace is None else [namespace]:
             if name < first_namespace:
                 continue
@@ -152,8 +152,8 @@ class Coredumps:
             ids = sorted(entries)
             if name == first_namespace:
                 ids = [id for id in ids if id > last_id]
-            found += [entries[id] for id in ids]
-        return found
+            selected += [entries[id] for id in ids]
+        return selected
 
 
 def _documents(

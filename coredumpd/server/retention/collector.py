@@ -126,8 +126,8 @@ class Collector:
         while (group := await asyncio.to_thread(groups.next)) is not None:
             name, dumps = group
             if name == names.HOST_NAMESPACE:
-                left = await self._fold(name, dumps)
-                await self._keep_quota(name, left, self._rules.quota, reject=False)
+                remaining = await self._fold(name, dumps)
+                await self._keep_quota(name, remaining, self._rules.quota, reject=False)
             elif name in namespaces:
                 try:
                     await self._of_namespace(namespaces[name], dumps)
@@ -147,13 +147,13 @@ class Collector:
         name, rules = namespace.name, self._rules_of(namespace)
         foreign = await asyncio.to_thread(self._foreign, namespace, dumps)
         await self._remove_pods(name, foreign, "namespace")
-        left = _without(dumps, foreign)
-        if left:
+        remaining = _without(dumps, foreign)
+        if remaining:
             living = await self._cluster.living_uids(name)
-            expired = await self._deleted_pods.expired(name, left, living, rules.keep_s)
+            expired = await self._deleted_pods.expired(name, remaining, living, rules.keep_s)
             await self._remove_pods(name, expired, "pod")
-            left = await self._fold(name, _without(left, expired))
-        await self._keep_quota(name, left, rules.quota, reject=self._rules.onQuota == "reject")
+            remaining = await self._fold(name, _without(remaining, expired))
+        await self._keep_quota(name, remaining, rules.quota, reject=self._rules.onQuota == "reject")
 
     def _foreign(
         self, namespace: clusters.Namespace, dumps: list[listing.Stored]
@@ -176,7 +176,7 @@ class Collector:
         """Fold the crash loops among `dumps`; returns the dumps that there are afterwards."""
         in_use = self._store.in_use()
         folds = await asyncio.to_thread(self._loops.folds, namespace, dumps, in_use)
-        left = {dump.key: dump for dump in dumps}
+        remaining = {dump.key: dump for dump in dumps}
         for fold in folds:
             if fold.counting is not None:
                 self._check_leads()
@@ -184,12 +184,12 @@ class Collector:
                 core = io.BytesIO(crash_loop.NO_CORE)
                 await asyncio.to_thread(self._store.commit, key, fold.counting, core)
                 size = len(crash_loop.NO_CORE)
-                left[key] = listing.Stored(key, size, names.id_time(key.id))
+                remaining[key] = listing.Stored(key, size, names.id_time(key.id))
                 _log.info("%s counts %d dumps of a crash loop", key, len(fold.counted))
             for counted in fold.counted:
                 await self._remove(counted, "crash-loop")
-                left.pop(counted, None)
-        return list(left.values())
+                remaining.pop(counted, None)
+        return list(remaining.values())
 
     async def _keep_quota(
         self, namespace: str, dumps: list[listing.Stored], quota_bytes: int, *, reject: bool

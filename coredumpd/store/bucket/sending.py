@@ -66,12 +66,12 @@ class _PartDigests:
 
     def update(self, chunk: bytes) -> None:
         """The next bytes."""
-        left = self._part_bytes - self._part_seen
-        self._part.update(chunk[:left])
+        remaining = self._part_bytes - self._part_seen
+        self._part.update(chunk[:remaining])
         self._part_seen += len(chunk)
         if self._part_seen >= self._part_bytes:
             self._complete.append(self._part.digest())
-            self._part = hashlib.md5(chunk[left:], usedforsecurity=False)
+            self._part = hashlib.md5(chunk[remaining:], usedforsecurity=False)
             self._part_seen -= self._part_bytes
 
     def etag(self, *, multipart: bool) -> str:
