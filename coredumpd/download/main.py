@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coredumpd import commandline, errors, sealing
-from coredumpd.download import directory, progress, unpack
+from coredumpd import commandline, errors, sealing, terminal
+from coredumpd.download import directory, unpack
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
 from coredumpd.kube import client
@@ -141,8 +141,8 @@ async def _download(
     if record is not None and place.has_core(record):
         return
     if record is None or not place.has_sealed(record):
-        with progress.of(dump.key.id, dump.stored_size) as advance:
-            record = await fetch(api, dump, place, advance)
+        with terminal.Progress(dump.key.id, dump.stored_size) as progress:
+            record = await fetch(api, dump, place, progress.advance)
     if record.sealed is None:
         return
     try:

@@ -8,112 +8,117 @@ import functools
 import time
 from collections.abc import Iterable
 
-from coredumpd import errors, parallel, units
+from coredumpd import errors, parallel, terminal, units
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
 from coredumpd.store import interface
 from coredumpd.storetool import reader, survey, verify
-from coredumpd.storetool import report as show
+from coredumpd.storetool import report as reports
 
 LEFTOVER = ("half-written", "half-deleted", "set-aside", "no-record", "no-core")
 DAMAGED = ("bad-crc", "wrong-size", "bad-record", "wrong-place")
 # The others are never touched: in-progress, stray, unreadable.
 
 
-def run(where: interface.Store, chosen: argparse.Namespace, *, repairing: bool) -> int:
-    """Look at everything, say what is found and done; 0 when nothing is left to do."""
-    report = show.Report(chosen.output, "findings")
-    progress = show.Progress("checked")
-    look = functools.partial(_look, where, chosen, time.time())
-    dumps = size = found = open_findings = 0
-    places = survey.places(where.files(layout.Prefix(chosen.namespace)))
-    try:
-        for place, findings in parallel.each(look, places, chosen.parallel):
+def run(store: interface.Store, arguments: argparse.Namespace, *, repairing: bool) -> int:
+    """Look at every file, print the findings and what was done; 0 when nothing is left to do."""
+    report = reports.Report(arguments.output, "findings")
+    examine = functools.partial(_examine, store, arguments, time.time())
+    dumps = size = count = left = 0
+    places = survey.places(store.files(layout.Prefix(arguments.namespace)))
+    with terminal.Progress(
+        "checked", unit="dumps", interval_s=reports.PROGRESS_INTERVAL_S
+    ) as progress:
+        for place, findings in parallel.each(examine, places, arguments.parallel):
             if place.is_dump:
                 dumps, size = dumps + 1, size + place.size
                 progress.advance(place.size)
             for finding in findings:
-                done = _repair(where, place, finding, chosen) if repairing else None
-                fields = {"kind": finding.kind, "path": finding.path, "detail": finding.detail}
-                line = f"{finding.kind:12} {finding.path}: {finding.detail}"
-                if done is not None:
-                    line, fields["action"] = f"{line}: {done}", done
-                report.row(line, fields)
+                action = _repair(store, place, finding, arguments) if repairing else None
+                with progress.hidden():
+                    _print(report, finding, action)
                 if finding.kind != "in-progress":
-                    found += 1
-                    open_findings += done not in ("completed", "deleted")
-    finally:
-        progress.close()
-    quantity = f"{units.format_quantity(size)}B"
-    line = f"{dumps} dumps, {quantity}, {found} findings"
-    totals = {"dumps": dumps, "bytes": size, "found": found}
+                    count += 1
+                    left += action not in ("completed", "deleted")
+    line = f"{dumps} dumps, {units.format_quantity(size)}B, {count} findings"
+    totals = {"dumps": dumps, "bytes": size, "found": count}
     if repairing:
-        line, totals["left"] = f"{line}, {open_findings} left", open_findings
+        line, totals["left"] = f"{line}, {left} left", left
     report.end(line, totals)
-    return 1 if open_findings else 0
+    return 1 if left else 0
 
 
-def _look(
-    where: interface.Store, chosen: argparse.Namespace, now_s: float, place: survey.Place
+def _print(report: reports.Report, finding: survey.Finding, action: str | None) -> None:
+    line = f"{finding.kind:12} {finding.path}: {finding.detail}"
+    fields = {"kind": finding.kind, "path": finding.path, "detail": finding.detail}
+    if action is not None:
+        line, fields["action"] = f"{line}: {action}", action
+    report.row(line, fields)
+
+
+def _examine(
+    store: interface.Store, arguments: argparse.Namespace, now_s: float, place: survey.Place
 ) -> list[survey.Finding]:
-    findings = list(survey.by_name(place, now_s, chosen.grace))
+    findings = survey.findings(place, now_s, arguments.grace)
     if place.is_dump and place.key is not None:
         findings += verify.dump(
-            where, place.key, place, quick=chosen.quick, decompress=chosen.decompress
+            store, place.key, place, quick=arguments.quick, decompress=arguments.decompress
         )
     return findings
 
 
 def _repair(
-    where: interface.Store, place: survey.Place, finding: survey.Finding, chosen: argparse.Namespace
+    store: interface.Store,
+    place: survey.Place,
+    finding: survey.Finding,
+    arguments: argparse.Namespace,
 ) -> str:
-    """Finish or remove; returns what was done, for people."""
+    """Complete or remove it; returns what was done, for people."""
     try:
-        if finding.kind == "half-written" and _complete(where, place):
-            _discard(where, [file.path for file in place.files.values()])
+        if finding.kind == "half-written" and _complete(store, place):
+            _discard(store, [file.path for file in place.files.values()])
             return "completed"
         if finding.kind in LEFTOVER:
             whole = finding.path == place.path
             paths = [file.path for file in place.files.values()] if whole else [finding.path]
-            if not chosen.delete:
+            if not arguments.delete:
                 return "--delete would remove it"
-            _discard(where, paths)
+            _discard(store, paths)
             return "deleted"
         if finding.kind in DAMAGED:
-            if place.key is None or not (chosen.delete and chosen.damaged):
+            if place.key is None or not (arguments.delete and arguments.damaged):
                 return "--delete --damaged would remove it"
             with contextlib.suppress(errors.NotFound):  # a second finding of the same dump
-                where.delete(place.key)
+                store.delete(place.key)
             return "deleted"
     except errors.CoredumpdError as error:
         return f"failed: {error}"
     return "left alone"
 
 
-def _complete(where: interface.Store, place: survey.Place) -> bool:
+def _complete(store: interface.Store, place: survey.Place) -> bool:
     """Commit a dump that was written whole but not made visible; False if it is not whole."""
     if place.key is None or not {survey.CORE, survey.META} <= set(place.files):
         return False
     try:
-        entry = _record(where, place.files[survey.META].path)
-        said = entry.raw["core"]
-        if entry.key() != place.key or "storedCrc32" not in said:
+        record = _read_record(store, place.files[survey.META].path)
+        if record.key() != place.key or record.stored_crc32 is None:
             return False
-        if said["storedSize"] != place.files[survey.CORE].size:
+        if record.stored_size != place.files[survey.CORE].size:
             return False
-        with contextlib.closing(where.open_file(place.files[survey.CORE].path)) as core:
-            where.commit(place.key, entry, reader.of(core, said["storedCrc32"]))
+        with contextlib.closing(store.open_file(place.files[survey.CORE].path)) as core:
+            store.commit(place.key, record, reader.verified(core, record.stored_crc32))
     except (errors.BadRecord, errors.Invalid, errors.StorageError):
         return False  # not whole after all; it stays as it is
     return True
 
 
-def _record(where: interface.Store, path: str) -> records.CrashRecord:
-    with contextlib.closing(where.open_file(path)) as meta:
+def _read_record(store: interface.Store, path: str) -> records.CrashRecord:
+    with contextlib.closing(store.open_file(path)) as meta:
         return records.CrashRecord.parse(meta.read_at(0, records.RECORD_BYTES_MAX + 1))
 
 
-def _discard(where: interface.Store, paths: Iterable[str]) -> None:
+def _discard(store: interface.Store, paths: Iterable[str]) -> None:
     for path in paths:
         with contextlib.suppress(errors.NotFound):  # the commit cleans up after itself
-            where.discard(path)
+            store.discard(path)

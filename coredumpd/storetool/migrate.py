@@ -10,47 +10,50 @@ import contextlib
 import functools
 from collections.abc import Iterable, Iterator
 
-from coredumpd import errors, parallel, units
+from coredumpd import errors, parallel, terminal, units
 from coredumpd.formats import layout
 from coredumpd.store import interface
 from coredumpd.storetool import reader, survey, usage
-from coredumpd.storetool import report as show
+from coredumpd.storetool import report as reports
 
 _FAILURES_MAX = 20  # then it is the store that fails, not a dump
 
 
 def missing(source: Iterable[str], target: Iterable[str]) -> Iterator[str]:
-    """What is in `source` and not in `target`, both sorted; neither is held in memory."""
-    there = iter(target)
-    candidate = next(there, None)
+    """The paths in `source` that are not in `target`, both sorted; neither is held in memory."""
+    rest = iter(target)
+    candidate = next(rest, None)
     for path in source:
         while candidate is not None and candidate < path:
-            candidate = next(there, None)
+            candidate = next(rest, None)
         if candidate != path:
             yield path
 
 
-def run(source: interface.Store, target: interface.Store, chosen: argparse.Namespace) -> int:
-    """Copy; 1 when a dump could not be copied."""
-    shares, _, _ = usage.count(source, chosen.namespace, 1)
-    progress = show.Progress("copied", sum(share.bytes for share in shares))
-    report = show.Report(chosen.output, "failures")
-    waiting = missing(_dumps(source, chosen.namespace), _dumps(target, chosen.namespace))
+def run(source: interface.Store, target: interface.Store, arguments: argparse.Namespace) -> int:
+    """Copy every dump and print the failures; 1 when a dump could not be copied."""
+    shares, _, _ = usage.count(source, arguments.namespace, 1)
+    total = sum(share.bytes for share in shares)
+    report = reports.Report(arguments.output, "failures")
+    paths = missing(
+        _dump_paths(source, arguments.namespace), _dump_paths(target, arguments.namespace)
+    )
     copied = failed = size = 0
-    try:
-        work = functools.partial(_copy, source, target)
-        for path, answer in parallel.each(work, waiting, chosen.parallel):
-            if isinstance(answer, errors.CoredumpdError):
+    copy = functools.partial(_copy, source, target)
+    with terminal.Progress(
+        "copied", total, unit="dumps", interval_s=reports.PROGRESS_INTERVAL_S
+    ) as progress:
+        for path, result in parallel.each(copy, paths, arguments.parallel):
+            if isinstance(result, errors.CoredumpdError):
                 failed += 1
-                report.row(f"{path}: {answer}", {"dump": path, "error": str(answer)})
+                with progress.hidden():
+                    report.row(f"{path}: {result}", {"dump": path, "error": str(result)})
                 if failed >= _FAILURES_MAX:
                     break
                 continue
-            copied, size = copied + 1, size + answer
-            progress.advance(answer)
-        _copy_notes(source, target, chosen.namespace)
-    finally:
-        progress.close()
+            copied, size = copied + 1, size + result
+            progress.advance(result)
+        _copy_notes(source, target, arguments.namespace)
     already = sum(share.dumps for share in shares) - copied - failed
     line = f"{copied} dumps copied, {units.format_quantity(size)}B; {already} there already"
     if failed >= _FAILURES_MAX:
@@ -62,15 +65,15 @@ def run(source: interface.Store, target: interface.Store, chosen: argparse.Names
     return 1 if failed else 0
 
 
-def _dumps(where: interface.Store, namespace: str | None) -> Iterator[str]:
-    """Paths of what is a dump by its files, each ending in "/": so they sort as files do."""
-    for place in survey.places(where.files(layout.Prefix(namespace))):
+def _dump_paths(store: interface.Store, namespace: str | None) -> Iterator[str]:
+    """Paths of the places that have the files of a dump; each ends in "/", to sort as files do."""
+    for place in survey.places(store.files(layout.Prefix(namespace))):
         if place.is_dump:
             yield f"{place.path}/"
 
 
 def _copy_notes(source: interface.Store, target: interface.Store, namespace: str | None) -> None:
-    """What is noted about pods: when they were deleted, for one. Their dumps are there by now."""
+    """Copy the notes about pods, such as when one was deleted. Their dumps were copied before."""
     for place in survey.places(source.files(layout.Prefix(namespace))):
         if place.note is not None and (data := source.read_note(*place.note)) is not None:
             target.write_note(*place.note, data)
@@ -79,12 +82,12 @@ def _copy_notes(source: interface.Store, target: interface.Store, namespace: str
 def _copy(
     source: interface.Store, target: interface.Store, path: str
 ) -> int | errors.CoredumpdError:
-    """Bytes copied, or why not."""
+    """The number of bytes copied, or the error that prevented it."""
     key = layout.DumpKey(*path.removesuffix("/").split("/"))
     try:
-        entry = source.read_record(key)
+        record = source.read_record(key)
         with contextlib.closing(source.open_core(key)) as core:
-            target.commit(key, entry, reader.of(core, entry.raw["core"].get("storedCrc32")))
+            target.commit(key, record, reader.verified(core, record.stored_crc32))
             return core.size
     except errors.NotFound:
         return 0  # deleted since it was listed

@@ -12,10 +12,10 @@ from coredumpd.store import interface
 _BUFFER_BYTES = 1024 * 1024
 
 
-def of(core: interface.Core, crc32: str | None) -> io.BufferedReader:
-    """`core` as a file. Its last bytes are an error if all have not the CRC-32 said (8 hex digits).
+def verified(core: interface.Core, crc32: str | None) -> io.BufferedReader:
+    """`core` as a file, whose end raises StorageError if its CRC-32 is not `crc32` (8 hex digits).
 
-    A copy must not make rotten bytes look verified: the commit would compute their CRC anew.
+    A commit computes the CRC-32 anew: without this check it would make rotten bytes look verified.
     """
     return io.BufferedReader(_Raw(core, crc32), _BUFFER_BYTES)
 
@@ -24,7 +24,7 @@ class _Raw(io.RawIOBase):
     def __init__(self, core: interface.Core, crc32: str | None) -> None:
         self._core = core
         self._expected = crc32
-        self._at = self._crc = 0
+        self._offset = self._crc = 0
 
     def readable(self) -> bool:
         return True
@@ -33,21 +33,21 @@ class _Raw(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """To the start only, as a commit that tries again does; or nowhere, which tells."""
+        """Go to the start, as a commit that tries again does, or stay, to learn the offset."""
         if (offset, whence) == (0, io.SEEK_CUR):
-            return self._at
+            return self._offset
         if (offset, whence) != (0, io.SEEK_SET):
             raise io.UnsupportedOperation("only back to the start")
-        self._at = self._crc = 0
+        self._offset = self._crc = 0
         return 0
 
     def readinto(self, buffer: Any) -> int:
         """See `io.RawIOBase.readinto`. Raises StorageError for bytes that do not verify."""
-        data = self._core.read_at(self._at, len(buffer))
+        data = self._core.read_at(self._offset, len(buffer))
         buffer[: len(data)] = data
-        self._at += len(data)
+        self._offset += len(data)
         self._crc = zlib.crc32(data, self._crc)
-        if self._at == self._core.size and self._expected not in (None, f"{self._crc:08x}"):
+        if self._offset == self._core.size and self._expected not in (None, f"{self._crc:08x}"):
             raise errors.StorageError(
                 f"core.gz has CRC-32 {self._crc:08x}, not {self._expected}; not copied"
             )

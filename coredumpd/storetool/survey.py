@@ -1,4 +1,4 @@
-"""What a store holds, judged by names and ages alone. Pure: no I/O."""
+"""The files of a store, judged by their names and ages alone. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from coredumpd.formats import layout
 from coredumpd.store import interface
 
 CORE, META = "core.gz", "meta.json"
-# A name of the directory engine that is no dump's: `.<id>.<nonce>.<why>`.
+# The directory engine names a directory that is not a dump `.<id>.<nonce>.<suffix>`.
 _LEFTOVERS = {"part": "half-written", "gone": "half-deleted", "bad": "set-aside"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be. `path` may hold any bytes: escape it when shown."""
+    """A problem of a store. `path` may hold any bytes: escape it before printing."""
 
     kind: str
     path: str
@@ -30,7 +30,7 @@ class Place:
 
     path: str
     files: dict[str, interface.File]  # by what follows `path/`
-    key: layout.DumpKey | None  # whose it is: a dump's, or a leftover's if its name says so
+    key: layout.DumpKey | None  # of the dump, or of the one that a leftover was part of
     leftover: str | None  # "half-written", "half-deleted", "set-aside"
 
     @property
@@ -43,7 +43,7 @@ class Place:
 
     @property
     def note(self) -> tuple[str, str, str] | None:
-        """Namespace, pod uid and name, if it is a note about a pod."""
+        """Namespace, pod uid and name of the note about a pod; None if it is none."""
         names = self.path.split("/")
         if len(names) != 3 or not names[2].startswith(layout.NOTE):
             return None
@@ -56,9 +56,9 @@ class Place:
 
 
 def places(files: Iterable[interface.File]) -> Iterator[Place]:
-    """Files, sorted as a store sorts them, by the place they are in."""
-    for path, group in itertools.groupby(files, _place):
-        here = {file.path.removeprefix(path).removeprefix("/"): file for file in group}
+    """Group files, sorted as a store sorts them, by the place they are in."""
+    for path, group in itertools.groupby(files, _place_path):
+        files_below = {file.path.removeprefix(path).removeprefix("/"): file for file in group}
         names = path.removesuffix("/").split("/")
         key, leftover = None, None
         if len(names) == 4:
@@ -67,44 +67,48 @@ def places(files: Iterable[interface.File]) -> Iterator[Place]:
                 key = layout.DumpKey(names[0], names[1], names[2], id)
             except errors.Invalid:
                 leftover = None
-        yield Place(path, here, key, leftover)
+        yield Place(path, files_below, key, leftover)
 
 
-def by_name(place: Place, now_s: float, grace_s: float) -> Iterator[Finding]:
-    """What the names in `place` tell. A dump tells nothing; it has to be read."""
-    young = now_s - place.newest_s < grace_s
+def findings(place: Place, now_s: float, grace_s: float) -> list[Finding]:
+    """Problems that names and ages show. The files of a dump have to be read: see `verify`."""
     if place.note is not None:
-        return
-    if place.key is None:
-        yield Finding("stray", place.path, "no part of a dump; left alone")
-    elif place.leftover is not None:
+        return []
+    if place.is_dump:
+        return [
+            Finding("set-aside", file.path, f"{file.size} bytes of {place.key}")
+            for name, file in place.files.items()
+            if name.startswith(f"{META}.") and name.endswith(".bad")
+        ]
+    young = now_s - place.newest_s < grace_s
+    kind, detail = _problem(place, young)
+    return [Finding(kind, place.path, detail)]
+
+
+def _problem(place: Place, young: bool) -> tuple[str, str]:
+    """The kind of a finding and its detail, for a place that is neither a dump nor a note."""
+    if place.key is not None and place.leftover is not None:
         if young and place.leftover == "half-written":
-            yield Finding("in-progress", place.path, "being written, or left not long ago")
-        else:
-            yield Finding(place.leftover, place.path, f"{place.size} bytes of {place.key}")
-    elif place.is_dump:
-        for name, file in place.files.items():
-            if name.startswith(f"{META}.") and name.endswith(".bad"):
-                yield Finding("set-aside", file.path, f"{file.size} bytes of {place.key}")
-    elif CORE in place.files and young:
-        yield Finding("in-progress", place.path, "a core whose record may still come")
-    elif CORE in place.files:
-        yield Finding("no-record", place.path, f"a core of {place.size} bytes without meta.json")
-    elif META in place.files:
-        yield Finding("no-core", place.path, "meta.json without a core")
-    else:
-        yield Finding("stray", place.path, "no part of a dump; left alone")
+            return "in-progress", "being written, or left not long ago"
+        return place.leftover, f"{place.size} bytes of {place.key}"
+    if place.key is not None and CORE in place.files:
+        if young:
+            return "in-progress", "a core whose record may still come"
+        return "no-record", f"a core of {place.size} bytes without meta.json"
+    if place.key is not None and META in place.files:
+        return "no-core", "meta.json without a core"
+    return "stray", "no part of a dump; left alone"
 
 
-def _place(file: interface.File) -> str:
+def _place_path(file: interface.File) -> str:
     names = file.path.split("/")
     return "/".join(names[:4]) if len(names) >= 5 else file.path
 
 
 def _leftover(name: str) -> tuple[str, str | None]:
-    """The id in a leftover's name and what it is; any other name as it is."""
-    body, _, why = name.rpartition(".")
+    """The id and the kind that the name of a leftover has; any other name and None."""
+    body, _, suffix = name.rpartition(".")
     id, _, nonce = body.rpartition(".")
-    if not name.startswith(".") or why not in _LEFTOVERS or not nonce:
+    if not name.startswith(".") or suffix not in _LEFTOVERS or not nonce:
         return name, None
-    return id[1:], _LEFTOVERS[why]
+    return id[1:], _LEFTOVERS[suffix]

@@ -6,30 +6,30 @@ import argparse
 import dataclasses
 import json
 
-from coredumpd import errors, units
+from coredumpd import errors, terminal, units
 from coredumpd.formats import layout
 from coredumpd.store import interface
-from coredumpd.storetool import report, survey
+from coredumpd.storetool import survey
 
 _DEPTHS = {"namespace": 1, "pod": 2, "container": 3}
 
 
 @dataclasses.dataclass
 class Share:
-    """What one namespace, pod or container has."""
+    """The dumps and bytes of one namespace, pod or container."""
 
-    sample: layout.DumpKey  # one of its dumps, whose record knows the pod's name
+    sample: layout.DumpKey  # one of its dumps, whose record has the pod's name
     dumps: int = 0
     bytes: int = 0
 
 
 def count(
-    where: interface.Store, namespace: str | None, depth: int
+    store: interface.Store, namespace: str | None, depth: int
 ) -> tuple[list[Share], int, int]:
     """The shares, largest first, then bytes and number of files that belong to no dump."""
     shares: dict[tuple[str, ...], Share] = {}
     other_bytes = other_files = 0
-    for place in survey.places(where.files(layout.Prefix(namespace))):
+    for place in survey.places(store.files(layout.Prefix(namespace))):
         if place.note is not None:
             continue
         if place.key is None or not place.is_dump:
@@ -44,19 +44,19 @@ def count(
     return ordered, other_bytes, other_files
 
 
-def run(where: interface.Store, chosen: argparse.Namespace) -> int:
-    """Print the shares; 0."""
-    depth = _DEPTHS[chosen.by]
-    shares, other_bytes, other_files = count(where, chosen.namespace, depth)
+def run(store: interface.Store, arguments: argparse.Namespace) -> int:
+    """Print the shares and their total; 0."""
+    depth = _DEPTHS[arguments.by]
+    shares, other_bytes, other_files = count(store, arguments.namespace, depth)
     dumps, size = sum(share.dumps for share in shares), sum(share.bytes for share in shares)
     names = ("namespace", "podUID", "container")[:depth]
     items = []
     for share in shares:
         key = share.sample
         values = zip(names, (key.namespace, key.pod_uid, key.container), strict=False)
-        pod = {"podName": _pod_name(where, key)} if depth > 1 else {}
+        pod = {"podName": _pod_name(store, key)} if depth > 1 else {}
         items.append({**dict(values), **pod, "dumps": share.dumps, "bytes": share.bytes})
-    if chosen.output == "json":
+    if arguments.output == "json":
         other = {"bytes": other_bytes, "files": other_files}
         print(json.dumps({"items": items, "dumps": dumps, "bytes": size, "other": other}, indent=1))
         return 0
@@ -75,16 +75,15 @@ def run(where: interface.Store, chosen: argparse.Namespace) -> int:
         for item in items
     ]
     rows.append(("TOTAL", *[""] * (len(columns) - 1), str(dumps), units.format_quantity(size)))
-    report.table({**columns, "DUMPS": "right", "BYTES": "right"}, rows)
+    terminal.table({**columns, "DUMPS": "right", "BYTES": "right"}, rows)
     if other_files:
         quantity = f"{units.format_quantity(other_bytes)}B"
         print(f"{other_files} files, {quantity}, belong to no dump: see coredumpd store check")
     return 0
 
 
-def _pod_name(where: interface.Store, key: layout.DumpKey) -> str | None:
+def _pod_name(store: interface.Store, key: layout.DumpKey) -> str | None:
     try:
-        name: str | None = where.read_record(key).raw["podName"]
+        return store.read_record(key).pod_name
     except (errors.NotFound, errors.BadRecord, errors.StorageError):
-        return None  # the bytes count all the same
-    return name
+        return None  # its bytes count all the same

@@ -39,12 +39,12 @@ def age(path):
 
 def leave_part(store, root, dump, whole=True):
     """What a kill between the last fsync and the rename leaves."""
-    key, entry, core = dump
+    key, record, core = dump
     core.seek(0)
-    store.commit(key, entry, core)
-    made = root / str(key)
-    part = made.parent / f".{key.id}.0badcafe.part"
-    made.rename(part)
+    store.commit(key, record, core)
+    directory = root / str(key)
+    part = directory.parent / f".{key.id}.0badcafe.part"
+    directory.rename(part)
     if not whole:
         (part / "meta.json").unlink()
     age(part)
@@ -52,15 +52,15 @@ def leave_part(store, root, dump, whole=True):
 
 
 def test_a_clean_store_is_0_and_a_finding_is_1(store, root, tool):
-    key, entry, core = dumps.make()
-    store.commit(key, entry, core)
-    code, told = tool("check")
+    key, record, core = dumps.make()
+    store.commit(key, record, core)
+    code, document = tool("check")
     size = sum(path.stat().st_size for path in (root / str(key)).iterdir())
-    assert (code, told) == (0, {"findings": [], "dumps": 1, "bytes": size, "found": 0})
+    assert (code, document) == (0, {"findings": [], "dumps": 1, "bytes": size, "found": 0})
     (root / "junk").write_bytes(b"?")
-    code, told = tool("check")
+    code, document = tool("check")
     assert code == 1
-    assert told["findings"] == [
+    assert document["findings"] == [
         {"kind": "stray", "path": "junk", "detail": "no part of a dump; left alone"}
     ]
 
@@ -75,9 +75,9 @@ def test_check_changes_nothing(store, root, tool):
 def test_a_part_that_is_whole_is_completed(store, root, tool):
     dump = dumps.make(b"nearly there")
     part = leave_part(store, root, dump)
-    code, told = tool("repair")
+    code, document = tool("repair")
     assert code == 0
-    assert told["findings"][0]["action"] == "completed"
+    assert document["findings"][0]["action"] == "completed"
     assert list(store.list()) == [dump[0]]
     assert store.open_core(dump[0]).read_at(0, 1000) == dump[2].getvalue()
     assert not part.exists()
@@ -96,9 +96,9 @@ def test_a_part_that_is_whole_but_rotten_is_not_completed(store, root, tool):
 
 def test_nothing_is_deleted_without_delete(store, root, tool):
     part = leave_part(store, root, dumps.make(), whole=False)
-    code, told = tool("repair")
+    code, document = tool("repair")
     assert code == 1
-    assert told["findings"][0]["action"] == "--delete would remove it"
+    assert document["findings"][0]["action"] == "--delete would remove it"
     assert part.exists()
 
 
@@ -112,15 +112,15 @@ def test_delete_removes_leftovers_and_only_them(store, root, tool):
     young.mkdir()
     (young / "core.gz").write_bytes(b"?")
     (root / "notes.txt").write_bytes(b"ours")
-    code, told = tool("repair", "--delete")
-    actions = {finding["kind"]: finding["action"] for finding in told["findings"]}
+    code, document = tool("repair", "--delete")
+    actions = {finding["kind"]: finding["action"] for finding in document["findings"]}
     assert actions == {
         "half-written": "deleted",
         "in-progress": "left alone",
         "stray": "left alone",
         "wrong-size": "--delete --damaged would remove it",
     }
-    assert (code, told["left"]) == (1, 2)
+    assert (code, document["left"]) == (1, 2)
     assert not part.exists()
     assert young.exists()
     assert (root / "notes.txt").exists()

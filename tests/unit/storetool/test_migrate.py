@@ -14,31 +14,31 @@ from coredumpd.storetool import migrate
 
 @pytest.fixture
 def sides(tmp_path):
-    made = []
+    stores = []
     for name in ("from", "to"):
         (tmp_path / name).mkdir()
-        made.append(engine.DirectoryStore(str(tmp_path / name)))
-    return made
+        stores.append(engine.DirectoryStore(str(tmp_path / name)))
+    return stores
 
 
-def told(sides, capsys, *words):
+def migrated(sides, capsys, *words):
     urls = [f"file://{side.root}" for side in sides]
     code = cli.main(["store", "migrate", *urls, "-o", "json", *words])
     return code, json.loads(capsys.readouterr().out)
 
 
 def fill(store, count):
-    made = [dumps.make(bytes([pid]) * 2000, pid=pid) for pid in range(count)]
-    for dump in made:
+    filled = [dumps.make(bytes([pid]) * 2000, pid=pid) for pid in range(count)]
+    for dump in filled:
         store.commit(*dump)
-    return made
+    return filled
 
 
 def test_every_dump_arrives_whole(sides, capsys):
-    made = fill(sides[0], 7)
-    code, answer = told(sides, capsys)
+    filled = fill(sides[0], 7)
+    code, answer = migrated(sides, capsys)
     assert (code, answer["copied"], answer["already"]) == (0, 7, 0)
-    for key, _, core in made:
+    for key, _, core in filled:
         assert sides[1].open_core(key).read_at(0, 10_000) == core.getvalue()
         assert sides[1].read_record(key).raw == sides[0].read_record(key).raw
 
@@ -46,16 +46,16 @@ def test_every_dump_arrives_whole(sides, capsys):
 def test_what_is_noted_about_a_pod_goes_with_it(sides, capsys):
     fill(sides[0], 1)
     sides[0].write_note("team-a", dumps.POD_UID, "deleted.json", b"{}")
-    assert told(sides, capsys)[0] == 0
+    assert migrated(sides, capsys)[0] == 0
     assert sides[1].read_note("team-a", dumps.POD_UID, "deleted.json") == b"{}"
 
 
 def test_running_it_again_copies_only_what_is_missing(sides, capsys):
-    made = fill(sides[0], 7)
-    told(sides, capsys)
-    for key, _, _ in made[2:4]:
+    filled = fill(sides[0], 7)
+    migrated(sides, capsys)
+    for key, _, _ in filled[2:4]:
         sides[1].delete(key)
-    assert told(sides, capsys)[1] | {"bytes": 0} == {
+    assert migrated(sides, capsys)[1] | {"bytes": 0} == {
         "failures": [],
         "copied": 2,
         "bytes": 0,
@@ -65,15 +65,15 @@ def test_running_it_again_copies_only_what_is_missing(sides, capsys):
 
 
 def test_rotten_bytes_are_not_copied_as_if_they_were_good(sides, capsys, tmp_path):
-    made = fill(sides[0], 3)
-    path = tmp_path / "from" / str(made[1][0]) / "core.gz"
+    filled = fill(sides[0], 3)
+    path = tmp_path / "from" / str(filled[1][0]) / "core.gz"
     data = bytearray(path.read_bytes())
     data[12] ^= 1
     path.write_bytes(data)
-    code, answer = told(sides, capsys)
+    code, answer = migrated(sides, capsys)
     assert (code, answer["copied"], answer["failed"]) == (1, 2, 1)
     assert "CRC-32" in answer["failures"][0]["error"]
-    assert made[1][0] not in list(sides[1].list())
+    assert filled[1][0] not in list(sides[1].list())
 
 
 def test_a_target_that_is_gone_is_given_up_on(sides, capsys, tmp_path):

@@ -22,7 +22,7 @@ class Core:
 
 def test_it_reads_as_a_file_and_can_start_again():
     data = bytes(range(256)) * 9000
-    file = reader.of(Core(data), f"{zlib.crc32(data):08x}")
+    file = reader.verified(Core(data), f"{zlib.crc32(data):08x}")
     assert file.tell() == 0
     assert file.read(1000) == data[:1000]
     file.seek(0)
@@ -30,15 +30,15 @@ def test_it_reads_as_a_file_and_can_start_again():
 
 
 def test_the_last_bytes_are_an_error_when_they_do_not_verify():
-    file = reader.of(Core(b"rotten"), "00000000")
+    file = reader.verified(Core(b"rotten"), "00000000")
     with pytest.raises(errors.StorageError, match="not 00000000"):
         file.read()
 
 
 def test_without_a_crc_it_is_a_plain_file():
-    assert reader.of(Core(b"plain"), None).read() == b"plain"
+    assert reader.verified(Core(b"plain"), None).read() == b"plain"
 
 
 def test_it_seeks_nowhere_else():
     with pytest.raises(io.UnsupportedOperation):
-        reader.of(Core(b"x" * 3_000_000), None).seek(2_500_000)
+        reader.verified(Core(b"x" * 3_000_000), None).seek(2_500_000)

@@ -13,12 +13,12 @@ NOW, DAY = 1_800_000_000.0, 86_400.0
 
 def judged(*paths: str, age_s: float = 2 * DAY) -> list[tuple[str, str]]:
     files = [interface.File(path, 10, NOW - age_s) for path in sorted(paths)]
-    found = [
+    findings = [
         finding
         for place in survey.places(files)
-        for finding in survey.by_name(place, NOW, grace_s=DAY)
+        for finding in survey.findings(place, NOW, grace_s=DAY)
     ]
-    return [(finding.kind, finding.path) for finding in found]
+    return [(finding.kind, finding.path) for finding in findings]
 
 
 def test_a_dump_and_what_stands_beside_it_is_one_place_without_findings():

@@ -19,13 +19,13 @@ def root(tmp_path):
     return tmp_path
 
 
-def told(root, capsys, *words):
+def usage(root, capsys, *words):
     assert cli.main(["store", "usage", root.as_uri(), "-o", "json", *words]) == 0
     return json.loads(capsys.readouterr().out)
 
 
 def test_namespaces_are_added_up_largest_first(root, capsys):
-    answer = told(root, capsys)
+    answer = usage(root, capsys)
     assert [(item["namespace"], item["dumps"]) for item in answer["items"]] == [
         ("team-b", 3),
         ("team-a", 2),
@@ -35,12 +35,12 @@ def test_namespaces_are_added_up_largest_first(root, capsys):
 
 
 def test_a_pod_is_shown_by_its_name_and_uid(root, capsys):
-    (item,) = told(root, capsys, "--by", "pod", "-n", "team-b")["items"]
+    (item,) = usage(root, capsys, "--by", "pod", "-n", "team-b")["items"]
     assert (item["podName"], item["podUID"]) == ("web-0", dumps.POD_UID)
 
 
 def test_containers_are_told_apart(root, capsys):
-    items = told(root, capsys, "--by", "container", "-n", "team-a")["items"]
+    items = usage(root, capsys, "--by", "container", "-n", "team-a")["items"]
     assert sorted(item["container"] for item in items) == ["app", "sidecar"]
 
 
@@ -53,6 +53,6 @@ def test_people_get_a_table_with_a_total(root, capsys):
 
 def test_what_is_no_dump_is_counted_apart(root, capsys):
     (root / "junk").write_bytes(b"1234")
-    assert told(root, capsys)["other"] == {"bytes": 4, "files": 1}
+    assert usage(root, capsys)["other"] == {"bytes": 4, "files": 1}
     cli.main(["store", "usage", root.as_uri()])
     assert "1 files, 4B, belong to no dump" in capsys.readouterr().out
