@@ -17,20 +17,20 @@ _CHUNK_BYTES = 1024 * 1024
 
 
 def dump(
-    where: interface.Store,
+    store: interface.Store,
     key: layout.DumpKey,
     place: survey.Place,
     *,
     quick: bool,
     decompress: bool,
 ) -> list[survey.Finding]:
-    """What is wrong with the dump `key` in `place`; empty when it is whole, or deleted meanwhile.
+    """The problems of the dump `key` in `place`; none if it is whole, or was deleted meanwhile.
 
     `quick` does not read the core; `decompress` verifies the kernel's CRC-32, too.
     """
     try:
-        entry = where.read_record(key)
-        problems = list(_against(where, key, place, entry, quick, decompress))
+        record = store.read_record(key)
+        problems = list(_differences(store, key, place, record, quick, decompress))
     except errors.NotFound:
         return []
     except errors.BadRecord as error:
@@ -40,61 +40,62 @@ def dump(
     return problems
 
 
-def _against(
-    where: interface.Store,
+def _differences(
+    store: interface.Store,
     key: layout.DumpKey,
     place: survey.Place,
-    entry: records.CrashRecord,
+    record: records.CrashRecord,
     quick: bool,
     decompress: bool,
 ) -> Iterator[survey.Finding]:
     try:
-        placed = entry.key()
+        recorded_key = record.key()
     except errors.Invalid as error:
         yield survey.Finding("wrong-place", place.path, str(error))
     else:
-        if placed != key:
-            yield survey.Finding("wrong-place", place.path, f"its record says {placed}")
-    said, there = entry.raw["core"]["storedSize"], place.files[survey.CORE].size
-    if said != there:
-        yield survey.Finding("wrong-size", place.path, f"core.gz is {there} bytes, not {said}")
+        if recorded_key != key:
+            yield survey.Finding("wrong-place", place.path, f"its record says {recorded_key}")
+    size = place.files[survey.CORE].size
+    if size != record.stored_size:
+        detail = f"core.gz is {size} bytes, not {record.stored_size}"
+        yield survey.Finding("wrong-size", place.path, detail)
     elif not quick:
-        expected = entry.raw["core"].get("storedCrc32")
-        yield from _crcs(where, key, place, entry, expected, decompress or expected is None)
+        decompress = decompress or record.stored_crc32 is None
+        yield from _crc_problems(store, key, place, record, decompress)
 
 
-def _crcs(
-    where: interface.Store,
+def _crc_problems(
+    store: interface.Store,
     key: layout.DumpKey,
     place: survey.Place,
-    entry: records.CrashRecord,
-    expected: str | None,
+    record: records.CrashRecord,
     decompress: bool,
 ) -> Iterator[survey.Finding]:
-    stored = 0
-    kernel = _Decompressed() if decompress else None
-    with contextlib.closing(where.open_core(key)) as core:
+    expected = record.stored_crc32
+    crc32 = 0
+    content = _Content() if decompress else None
+    with contextlib.closing(store.open_core(key)) as core:
         for offset in range(0, core.size, _CHUNK_BYTES):
             chunk = core.read_at(offset, _CHUNK_BYTES)
-            stored = zlib.crc32(chunk, stored)
-            if kernel is not None:
-                kernel.feed(chunk)
-    if expected is not None and f"{stored:08x}" != expected:
-        detail = f"core.gz has CRC-32 {stored:08x}, not {expected}"
+            crc32 = zlib.crc32(chunk, crc32)
+            if content is not None:
+                content.feed(chunk)
+    if expected is not None and f"{crc32:08x}" != expected:
+        detail = f"core.gz has CRC-32 {crc32:08x}, not {expected}"
         yield survey.Finding("bad-crc", place.path, detail)
-    elif kernel is not None and (problem := kernel.against(entry)) is not None:
+    elif content is not None and (problem := content.problem(record)) is not None:
         yield survey.Finding("bad-crc", place.path, problem)
 
 
-class _Decompressed:
-    """Size and CRC-32 of gzip members as they arrive, however much they expand to."""
+class _Content:
+    """Size and CRC-32 of a core, from its gzip members as they are read; memory is bounded."""
 
     def __init__(self) -> None:
         self._reader = reader.Reader()
         self._problem: str | None = None
 
     def feed(self, data: bytes) -> None:
-        """The next bytes."""
+        """Take the next bytes of core.gz."""
         if self._problem is not None:
             return
         try:
@@ -102,8 +103,8 @@ class _Decompressed:
         except reader.DamagedError as error:
             self._problem = f"core.gz does not decompress: {error}"
 
-    def against(self, record: records.CrashRecord) -> str | None:
-        """How the content differs from the record; None if it does not."""
+    def problem(self, record: records.CrashRecord) -> str | None:
+        """The difference between content and record; None if there is none."""
         if self._problem is not None:
             return self._problem
         whole = self._reader.whole.members and not self._reader.cut

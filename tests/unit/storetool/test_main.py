@@ -6,7 +6,7 @@ from coredumpd import cli
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "says"),
+    ("words", "code", "problem"),
     [
         ([], 2, "COMMAND"),
         (["polish"], 2, "polish"),
@@ -23,11 +23,11 @@ from coredumpd import cli
         (["migrate", "file:///tmp"], 2, "TO"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_an_exit_code(words, code, says, capsys):
+def test_a_mistake_is_one_sentence_and_an_exit_code(words, code, problem, capsys):
     assert cli.main(["store", *words]) == code
-    said = capsys.readouterr().err
-    assert says in said
-    assert "Traceback" not in said
+    output = capsys.readouterr().err
+    assert problem in output
+    assert "Traceback" not in output
 
 
 def test_the_store_of_the_configuration_is_the_default(tmp_path, capsys):

@@ -39,15 +39,15 @@ def test_a_whole_dump_has_no_findings(store):
 def test_a_core_of_several_members_decompresses_as_one(store):
     content = b"a" * 2_500_000 + b"b" * 77
     members = gzip.compress(content[:1_000_001], mtime=0) + gzip.compress(content[1_000_001:])
-    key, entry, _ = dumps.make(content)
-    entry.raw["core"]["storedSize"] = len(members)
-    store.commit(key, entry, io.BytesIO(members))
+    key, record, _ = dumps.make(content)
+    record.raw["core"]["storedSize"] = len(members)
+    store.commit(key, record, io.BytesIO(members))
     assert findings(store, decompress=True) == []
 
 
 def test_a_flipped_bit_is_found_unless_only_sizes_are_compared(store, tmp_path):
-    key, entry, core = dumps.make(b"x" * 1000)
-    store.commit(key, entry, core)
+    key, record, core = dumps.make(b"x" * 1000)
+    store.commit(key, record, core)
     path = tmp_path / str(key) / "core.gz"
     data = bytearray(path.read_bytes())
     data[12] ^= 1
@@ -57,15 +57,15 @@ def test_a_flipped_bit_is_found_unless_only_sizes_are_compared(store, tmp_path):
 
 
 def test_a_core_cut_short_is_found_without_reading_it(store, tmp_path):
-    key, entry, core = dumps.make(b"x" * 1000)
-    store.commit(key, entry, core)
+    key, record, core = dumps.make(b"x" * 1000)
+    store.commit(key, record, core)
     (tmp_path / str(key) / "core.gz").write_bytes(core.getvalue()[:-1])
     assert [kind for kind, _ in findings(store, quick=True)] == ["wrong-size"]
 
 
 def test_bytes_that_were_wrong_when_they_came_are_found_by_decompressing(store, tmp_path):
-    key, entry, core = dumps.make(b"x" * 1000)
-    store.commit(key, entry, core)
+    key, record, core = dumps.make(b"x" * 1000)
+    store.commit(key, record, core)
     edit(tmp_path, key, crc32="00000000")
     assert findings(store) == []
     ((kind, detail),) = findings(store, decompress=True)
@@ -74,8 +74,8 @@ def test_bytes_that_were_wrong_when_they_came_are_found_by_decompressing(store, 
 
 
 def test_a_dump_without_a_stored_crc_is_decompressed(store, tmp_path):
-    key, entry, core = dumps.make(b"x" * 1000)
-    store.commit(key, entry, core)
+    key, record, core = dumps.make(b"x" * 1000)
+    store.commit(key, record, core)
     edit(tmp_path, key, storedCrc32=None, crc32="00000000")
     assert [kind for kind, _ in findings(store)] == ["bad-crc"]
 
@@ -92,23 +92,23 @@ def test_a_record_that_is_none_or_another_dumps_is_found(store, tmp_path):
 
 
 def test_a_core_that_is_a_symlink_is_unreadable(store, tmp_path):
-    key, entry, core = dumps.make()
-    store.commit(key, entry, core)
+    key, record, core = dumps.make()
+    store.commit(key, record, core)
     path = tmp_path / str(key) / "core.gz"
     moved = tmp_path / "x"
     path.rename(moved)
     path.symlink_to(moved)
     edit(tmp_path, key, storedSize=path.lstat().st_size)
     places = [place for place in survey.places(store.files()) if place.is_dump]
-    found = verify.dump(store, key, places[0], quick=False, decompress=False)
-    assert [finding.kind for finding in found] == ["unreadable"]
+    problems = verify.dump(store, key, places[0], quick=False, decompress=False)
+    assert [finding.kind for finding in problems] == ["unreadable"]
 
 
 def test_a_sealed_dump_is_verified_as_what_it_is(store, tmp_path):
-    key, entry, core = sealed.make(b"x" * 3_000_000, keys.age())
-    store.commit(key, entry, core)
+    key, record, core = sealed.make(b"x" * 3_000_000, keys.age())
+    store.commit(key, record, core)
     assert findings(store) == findings(store, decompress=True) == []
-    edit(tmp_path, key, sealed=entry.sealed | {"crc32": "00000000"})
+    edit(tmp_path, key, sealed=record.sealed | {"crc32": "00000000"})
     ((kind, detail),) = findings(store, decompress=True)
     assert kind == "bad-crc"
-    assert f"not {entry.sealed['size']} with 00000000" in detail
+    assert f"not {record.sealed['size']} with 00000000" in detail
