@@ -11,6 +11,16 @@ from coredumpd import errors
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises UsageError instead of leaving the process."""
 
+    def add_log(self, default: str | None = "json") -> None:
+        """The flag of every daemon: in which format it logs. None: the command decides."""
+        shown = f" (default: {default})" if default else ""
+        self.add_argument(
+            "--log",
+            choices=("json", "text"),
+            default=default,
+            help=f"format of the log on stderr{shown}",
+        )
+
     def error(self, message: str) -> NoReturn:
         """As ArgumentParser.error; raises UsageError instead of exiting."""
         raise errors.UsageError(f"{message}\n{self.format_usage().rstrip()}")

@@ -6,6 +6,8 @@ Hostile bytes end up in logs, so every line is escaped: no newline, no control c
 
 from __future__ import annotations
 
+STYLES = ("json", "text", "plain")
+
 
 def escape(text: object) -> str:
     """`text` with everything but printable ASCII escaped, so one event stays one line."""
@@ -16,7 +18,11 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
 def configure(role: str, style: str) -> None:
-    """Send `logging` to stderr as `json` (one object a line) or `text`. Call once, from cli."""
+    """Send `logging` to stderr in a style of STYLES. A command calls it once, before it logs.
+
+    `json` is one object a line and `text` the same for people to read, both from INFO on; `plain`
+    is for commands that people run: warnings and errors, as `coredumpd: MESSAGE`.
+    """
     import json
     import logging
 
@@ -28,6 +34,8 @@ def configure(role: str, style: str) -> None:
                 "role": role,
                 "message": escape(entry.getMessage()),
             }
+            if style == "plain":
+                return f"coredumpd: {fields['message']}"
             fields |= getattr(entry, "fields", {})
             if entry.exc_info:
                 fields["exception"] = escape(self.formatException(entry.exc_info))
@@ -38,4 +46,5 @@ def configure(role: str, style: str) -> None:
 
     stream = logging.StreamHandler()
     stream.setFormatter(Formatter())
-    logging.basicConfig(level=logging.INFO, handlers=[stream], force=True)
+    level = logging.WARNING if style == "plain" else logging.INFO
+    logging.basicConfig(level=level, handlers=[stream], force=True)

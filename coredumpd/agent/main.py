@@ -120,7 +120,7 @@ def _parser() -> commandline.Parser:
         action="store_true",
         help="leave the kernel and the handler alone, only ship what is in the spool",
     )
-    run.add_argument("--log", choices=("json", "text"), default="json", help="format on stderr")
+    run.add_log()
     return parser
 
 

@@ -18,13 +18,12 @@ from coredumpd import commandline, errors, sealing, terminal
 from coredumpd.download import directory, unpack
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
-from coredumpd.kube import client
+from coredumpd.kube import client, collection
 
 API = "/apis/coredump.fujitsu.com/v1alpha1"
 IDENTITY_BYTES_MAX = 1024 * 1024
 TRIES_MAX = 6  # without one byte of progress
 PAUSE_S_MIN, PAUSE_S_MAX = 0.5, 10.0
-_PAGE = 500
 # The bytes received are not the dump, or the archive is longer than the dump.
 _BAD_ARCHIVE = (errors.StorageError, errors.RangeNotSatisfiable)
 # Errors that concern one dump only: the others are still downloaded.
@@ -113,16 +112,8 @@ async def list_dumps(
     }
     selector = ",".join(f"{name}={value}" for name, value in fields.items() if value)
     path = f"{API}/namespaces/{urllib.parse.quote(namespace, safe='')}/coredumps"
-    items, token = [], ""
-    while True:
-        query: dict[str, str | int] = {"fieldSelector": selector, "limit": _PAGE}
-        if token:
-            query["continue"] = token
-        _, page = await api.request("GET", path, query=query)
-        items += page["items"]
-        token = (page.get("metadata") or {}).get("continue") or ""
-        if not token:
-            break
+    pages = collection.pages(api, path, {"fieldSelector": selector})
+    items = [item async for page in pages for item in page["items"]]
     for item in sorted(items, key=lambda item: str((item.get("status") or {}).get("time"))):
         status = {"podUID": "", "container": ""} | (item.get("status") or {})
         if arguments.container in (None, status["container"]):

@@ -40,10 +40,14 @@ async def pages(
 
 
 async def every(
-    kube: api.Requests, path: str, *, timeout_s: float = _TIMEOUT_S
+    kube: api.Requests,
+    path: str,
+    query: Mapping[str, str] | None = None,
+    *,
+    timeout_s: float = _TIMEOUT_S,
 ) -> AsyncIterator[dict[str, Any]]:
-    """Every object below `path`. Raises what the client raises, perhaps after some objects."""
-    async for page in pages(kube, path, timeout_s=timeout_s):
+    """Every object that `query` selects below `path`. Raises what the client raises, even late."""
+    async for page in pages(kube, path, query, timeout_s=timeout_s):
         for document in page["items"]:
             yield document
 

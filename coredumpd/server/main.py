@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--kubeconfig", metavar="FILE", help="how to reach Kubernetes, when not run in a pod"
     )
+    command.add_log(default=None)
     alone = command.add_argument_group("without Kubernetes")
     alone.add_argument(
         "--standalone",
@@ -49,7 +50,7 @@ def main(words: list[str]) -> int:
         port = _PORT_DEFAULT if arguments.port is None else arguments.port
         if not 0 <= port <= 65535:
             raise errors.UsageError(f"--port is {port}; must be from 0 to 65535")
-        log.configure("server", "text")
+        log.configure("server", arguments.log or "text")
         asyncio.run(standalone.serve(os.path.abspath(arguments.data_dir), port, arguments.store))
         return 0
     _refuse(
@@ -61,7 +62,7 @@ def main(words: list[str]) -> int:
     from coredumpd.settings import file
 
     settings = file.load(arguments.config)
-    log.configure("server", "json")
+    log.configure("server", arguments.log or "json")
     asyncio.run(in_cluster.serve(settings, arguments.kubeconfig))
     return 0
 

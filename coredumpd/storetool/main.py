@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import logging
 
-from coredumpd import commandline, errors, units
+from coredumpd import commandline, errors, log, units
 from coredumpd.settings import file as settings_file
 from coredumpd.store import engines, interface
 
@@ -63,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
 def main(words: list[str]) -> int:
     """Run the role with the words after its name; returns the exit code."""
     arguments = parser().parse_args(words)
-    logging.basicConfig(format="coredumpd: %(message)s", level=logging.WARNING)
+    log.configure("store", "plain")
     match arguments.command:
         case "check" | "repair":
             from coredumpd.storetool import check

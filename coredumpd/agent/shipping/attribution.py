@@ -16,7 +16,7 @@ from typing import Any
 from coredumpd import errors
 from coredumpd.formats import names
 from coredumpd.formats import record as records
-from coredumpd.kube import api, pods
+from coredumpd.kube import api, collection, pods
 
 _log = logging.getLogger(__name__)
 CONFIRM_TIMEOUT_S = 3.0  # an API that is down may delay a dump by this, once
@@ -91,8 +91,7 @@ class Attributor:
 
     async def _pods_of_node(self, kube: api.Requests) -> Iterable[dict[str, Any]]:
         query = {"fieldSelector": f"spec.nodeName={self._node}"}
-        _, listing = await kube.request("GET", "/api/v1/pods", query=query)
-        return list(listing["items"])
+        return [pod async for pod in collection.every(kube, "/api/v1/pods", query)]
 
 
 def confirmed(record: records.CrashRecord, pod: dict[str, Any]) -> records.CrashRecord:
