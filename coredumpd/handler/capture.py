@@ -5,7 +5,7 @@ The way of a crash, from the kernel to kubectl:
 1. A process dies of a signal that dumps core. The kernel stops it and runs core_pattern: it starts
    `coredumpd handle …` with a pipe as standard input (`main`), or connects to the listener of the
    capture socket, which forks a worker (`socket/listener`). `formats/core_pattern` is the contract.
-2. `crash.capture` opens /proc/PID, which pins that process, and reads the first bytes. Only then
+2. `crash.begin` opens /proc/PID, which pins that process, and reads the first bytes. Only then
    are most modules imported, this one too: meanwhile the kernel fills the pipe again.
 3. `run`, here, reads policy.json, which the agent wrote, and checks by /proc that the pinned
    process is the one that crashed (`evidence/process`). Its cgroup identifies pod and container

@@ -67,20 +67,16 @@ class Crash:
             self.directory = None  # reported once the policy has named the directory that counts
 
 
-def capture(source: int, args: core_pattern.CrashArgs, host_dir: str, mode: str) -> None:
-    """Store the crash that `args` names, or skip it by the policy below `host_dir`.
+def begin(source: int, args: core_pattern.CrashArgs, host_dir: str, mode: str) -> Crash:
+    """The crash that `args` names, its process pinned and its first bytes read.
 
-    `source` and `mode` are as in `Crash`; `source` is closed. Raises the CoredumpdError that kept
-    the crash from being stored.
+    The kernel fills the pipe again while the caller loads `capture`, and ISA-L with it.
     """
     crash = Crash(source, args, host_dir, mode)
     crash.pin(PROC)
     crash.first = os.read(source, FIRST_READ_BYTES)
     widen(source)
-    # The kernel fills the pipe again while this, and ISA-L with it, is loaded.
-    from coredumpd.handler import capture as steps
-
-    steps.run(crash)
+    return crash
 
 
 def set_deadline(timeout_s: float) -> None:

@@ -58,7 +58,11 @@ def main(words: list[str]) -> int:
         crash.set_deadline(crash.DEFAULT_TIMEOUT_S)
         args = core_pattern.parse(words)
         pid = args.pid
-        crash.capture(STDIN, args, host_dir, "pipe")
+        begun = crash.begin(STDIN, args, host_dir, "pipe")
+        # Not before the first bytes are read: it loads most of the program.
+        from coredumpd.handler import capture
+
+        capture.run(begun)
     except errors.CoredumpdError as error:
         kernel_log.write(kernel_log.ERROR, kernel_log.not_stored(pid, str(error)))
         raise

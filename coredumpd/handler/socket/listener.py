@@ -24,8 +24,8 @@ import time
 from coredumpd import errors
 from coredumpd.formats import core_pattern, kernel_log
 from coredumpd.formats import host_dir as host_dirs
-from coredumpd.handler import crash
-from coredumpd.handler.sandbox import enter  # as json
+from coredumpd.handler import capture, crash  # all that the workers need is loaded once, here
+from coredumpd.handler.sandbox import enter
 from coredumpd.handler.socket import handshake, peer
 
 LISTENING, CONTROL = 0, 1  # descriptors the agent hands over
@@ -179,7 +179,7 @@ def serve(connection: int, host_dir: str) -> None:
         args = peer.crash(connection)
         pid = args.pid
         handshake.accept(connection)
-        crash.capture(connection, args, host_dir, "socket")
+        capture.run(crash.begin(connection, args, host_dir, "socket"))
     except Exception as error:  # noqa: BLE001 (the last line of defence, as in main)
         problem = f"{type(error).__name__}: {error}"
         kernel_log.write(kernel_log.ERROR, kernel_log.not_stored(pid, problem))
