@@ -165,7 +165,7 @@ def test_an_agent_that_has_never_heard_of_namespaces_ships_no_pods_dump(node, ku
     put(node, "app-2", namespace="_host", containerID=None)
     node.start("--kubeconfig", config, "--no-core-pattern")
     waiting.until("the host's dump", lambda: len(node.stored()) == 1, 30)
-    waiting.until("the refusal", lambda: "cannot tell yet whether" in node.logged(), 30)
+    waiting.until("the refusal", lambda: "not known yet whether namespace" in node.logged(), 30)
     assert [key.partition("/")[0] for key in node.stored()] == ["_host"]
     kube.start()
     _, key = node.wait_stored(2)
