@@ -5,12 +5,12 @@ a value can never shift the others; still, none of the fields here is text that 
 comm, exe and hostname are read from /proc or not at all. `%F`, the pidfd, is last because kernels
 before 6.16 drop unknown specifiers, which leaves an empty word or none.
 
-The crash path imports this module: no standard library here, on purpose.
+The crash path imports this module before it reads the first byte: constants and functions only;
+`errors` is imported where something is wrong.
 """
 
 from __future__ import annotations
 
-from coredumpd import errors
 from coredumpd.formats import host_dir as host_dirs
 
 CORE_PATTERN_BYTES_MAX = 127  # CORENAME_MAX_SIZE - 1; the kernel cuts longer ones silently
@@ -67,6 +67,8 @@ def render(executable: str) -> str:
             f"gives a core_pattern of {size} bytes; the kernel's limit is 127: shorten hostDir"
         )
     if problem:
+        from coredumpd import errors
+
         raise errors.SettingsError(
             "the handler's path cannot stand in core_pattern",
             (errors.Cause("executable", executable, problem),),
@@ -89,6 +91,8 @@ def render_socket(host_dir: str) -> str:
     elif len(path.encode()) > _SOCKET_PATH_BYTES_MAX:
         problem = f"a socket's path has at most {_SOCKET_PATH_BYTES_MAX} bytes: shorten hostDir"
     if problem:
+        from coredumpd import errors
+
         raise errors.SettingsError(
             "the capture socket's path cannot stand in core_pattern",
             (errors.Cause("hostDir", host_dir, problem),),
@@ -99,10 +103,10 @@ def render_socket(host_dir: str) -> str:
 def parse(words: list[str]) -> CrashArgs:
     """The words after `handle`. Raises UsageError that names every wrong field."""
     args = CrashArgs()
-    causes = []
+    problems = []
     if len(words) > len(FIELDS):
         rule = f"at most {len(FIELDS)} words are expected"
-        causes.append(errors.Cause("handle", words[len(FIELDS)], rule))
+        problems.append(("handle", words[len(FIELDS)], rule))
     for position, (name, specifier, largest, meaning) in enumerate(FIELDS):
         word = words[position] if position < len(words) else ""
         if name in _OPTIONAL and word == "":
@@ -111,8 +115,11 @@ def parse(words: list[str]) -> CrashArgs:
             setattr(args, name, int(word))
         else:
             rule = f"{specifier} ({meaning}) must be a number from 0 to {largest}"
-            causes.append(errors.Cause(name, word, rule))
-    if causes:
+            problems.append((name, word, rule))
+    if problems:
+        from coredumpd import errors
+
+        causes = [errors.Cause(*problem) for problem in problems]
         listed = "; ".join(map(str, causes))
         raise errors.UsageError(f"bad handler arguments: {listed}", tuple(causes))
     return args

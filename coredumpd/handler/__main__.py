@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from coredumpd import __version__, errors
+from coredumpd import __version__
 from coredumpd.handler import main as handler
 
 
@@ -15,15 +15,13 @@ def main(words: list[str]) -> int:
     """The exit code. A person who runs the launcher by hand is told where the other roles are."""
     match words[:1]:
         case ["handle"]:
-            try:
-                return handler.main(words[1:])
-            except errors.CoredumpdError as error:
-                print(f"coredumpd: {error}", file=sys.stderr)
-                return error.exit_code
+            return handler.main(words[1:])
         case ["--version"]:
             print(f"coredumpd {__version__}")
             return 0
         case _:
+            from coredumpd import errors  # not on a crash's way to its first bytes
+
             print(
                 "coredumpd: this is the installed crash handler; it knows the role 'handle' only.\n"
                 "Other roles: run the coredumpd executable it was installed from.",

@@ -4,6 +4,9 @@ The kernel holds the dying process while we work, so the order is: pin the proce
 bytes (the pipe refills meanwhile), then decide, then stream. The environment is empty, fds 1 and 2
 are closed, RLIMIT_CORE is 1, which keeps our own crash from being dumped (core(5)).
 
+Each module that is loaded before the first bytes are read keeps the dying process waiting: what
+only a failure needs, `errors` included, is imported when something has failed.
+
 Tested in: tests/integration/capture/test_by_hand.py
 """
 
@@ -12,8 +15,7 @@ from __future__ import annotations
 import os
 import sys
 
-from coredumpd import errors
-from coredumpd.formats import core_pattern, kernel_log
+from coredumpd.formats import core_pattern
 from coredumpd.formats import host_dir as host_dirs
 from coredumpd.handler import crash
 
@@ -37,8 +39,7 @@ LISTEN = "--listen"
 def main(words: list[str]) -> int:
     """Capture one crash; the exit code is 0 when it was stored or ignored by policy.
 
-    Raises the CoredumpdError that kept a crash from being stored, after logging it to the kernel's
-    log: nobody reads a handler's stderr.
+    Raises nothing: `failure` reports what kept a crash from being stored.
     """
     _occupy_standard_fds()
     if words[:1] in (["--help"], ["-h"]):
@@ -63,14 +64,10 @@ def main(words: list[str]) -> int:
         from coredumpd.handler import capture
 
         capture.run(begun)
-    except errors.CoredumpdError as error:
-        kernel_log.write(kernel_log.ERROR, kernel_log.not_stored(pid, str(error)))
-        raise
     except Exception as error:  # noqa: BLE001 (the last line of defence: no traceback, no recursion)
-        problem = f"unexpected {type(error).__name__}: {error}"
-        kernel_log.write(kernel_log.ERROR, kernel_log.not_stored(pid, problem))
-        print(f"coredumpd: {problem}", file=sys.stderr)
-        return errors.CoredumpdError.exit_code
+        from coredumpd.handler import failure
+
+        return failure.report(pid, error)
     return 0
 
 
@@ -78,6 +75,8 @@ def _host_dir(executable: str) -> str:
     """`DIR` of `DIR/versions/<digest>/coredumpd`, links resolved. Raises UsageError elsewhere."""
     host_dir = host_dirs.of_launcher(os.path.realpath(executable))
     if host_dir is None:
+        from coredumpd import errors
+
         rule = "the handler runs from <hostDir>/versions/<digest>/: use `coredumpd agent install`"
         cause = errors.Cause("executable", executable, rule)
         raise errors.UsageError(f"not installed: {cause}", (cause,))

@@ -83,15 +83,12 @@ AT_THE_DOOR = {
     "_signal",
     "fcntl",
     "coredumpd",
-    "coredumpd.errors",
     "coredumpd.handler",
     "coredumpd.handler.crash",
     "coredumpd.handler.main",
-    "coredumpd.log",
     "coredumpd.formats",
     "coredumpd.formats.core_pattern",
     "coredumpd.formats.host_dir",
-    "coredumpd.formats.kernel_log",
 }
 
 
