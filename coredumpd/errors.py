@@ -33,6 +33,7 @@ class CoredumpdError(Exception):
     exit_code = 70  # EX_SOFTWARE
     http_status = 500
     reason = "InternalError"
+    retry_after_s: int | None = None  # when trying again makes sense; the answer says so
 
     def __init__(self, message: str, causes: tuple[Cause, ...] = ()) -> None:
         super().__init__(message)
@@ -176,6 +177,16 @@ class Unavailable(CoredumpdError):
     exit_code = 69  # EX_UNAVAILABLE
     http_status = 503
     reason = "ServiceUnavailable"
+    retry_after_s = 1
+
+
+class TooManyRequests(CoredumpdError):
+    """The caller has its share of something already, or there is no more (HTTP 429)."""
+
+    exit_code = 75  # EX_TEMPFAIL
+    http_status = 429
+    reason = "TooManyRequests"
+    retry_after_s = 1
 
 
 class CannotSeal(Unavailable):

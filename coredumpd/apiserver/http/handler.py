@@ -193,8 +193,8 @@ class Handler(web.RequestHandler):
             document = status.of(error, self.details(error))
             if isinstance(error, errors.Unauthorized):
                 self.set_header("WWW-Authenticate", 'Bearer realm="coredumpd"')
-            if isinstance(error, errors.Unavailable):
-                self.set_header("Retry-After", "1")
+            if error.retry_after_s is not None:
+                self.set_header("Retry-After", str(error.retry_after_s))
         elif isinstance(error, web.HTTPError):
             message = error.log_message or ""
             if status_code == 405:

@@ -53,8 +53,8 @@ def of(error: errors.CoredumpdError, details: dict[str, Any] | None = None) -> d
     details = dict(details or {})
     if causes:
         details["causes"] = causes
-    if error.http_status == http.HTTPStatus.SERVICE_UNAVAILABLE:
-        details["retryAfterSeconds"] = 1
+    if error.retry_after_s is not None:
+        details["retryAfterSeconds"] = error.retry_after_s
     message = error.message
     if causes and error.http_status == http.HTTPStatus.UNPROCESSABLE_ENTITY:
         listed = [

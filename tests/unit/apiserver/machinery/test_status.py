@@ -29,8 +29,9 @@ def test_the_details_that_were_passed_are_left_alone():
     assert details == {"name": "x"}
 
 
-def test_unavailable_says_when_to_try_again():
-    assert status.of(errors.Unavailable("later"))["details"] == {"retryAfterSeconds": 1}
+@pytest.mark.parametrize("kind", [errors.Unavailable, errors.TooManyRequests])
+def test_who_may_try_again_is_told_when(kind):
+    assert status.of(kind("later"))["details"]["retryAfterSeconds"] == 1
 
 
 @pytest.mark.parametrize(
