@@ -14,19 +14,22 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 from tornado import iostream, web
 
 from coredumpd import errors
 from coredumpd.apiserver.auth import interface, rights
-from coredumpd.apiserver.http import audit
+from coredumpd.apiserver.http import audit, workers
 from coredumpd.apiserver.machinery import bodies, negotiation, status
 
 AUDIT_ID_CHARS_MAX = 64
+ON_LOOP_BYTES_MAX = 16 * 1024  # of JSON, which takes less than a millisecond
 ClientGone = iostream.StreamClosedError  # raised by `flush` once the client has left
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+_A = TypeVarTuple("_A")
 
 
 class Observer(Protocol):
@@ -38,11 +41,12 @@ class Observer(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Guard:
-    """The checks of callers and the observer of requests, which all handlers share."""
+    """The checks of callers, the observer of requests and the threads, which all handlers share."""
 
     authenticator: interface.Authenticator
     authorizer: interface.Authorizer
     observer: Observer
+    workers: workers.Workers = dataclasses.field(default_factory=workers.Workers)
 
 
 @web.stream_request_body
@@ -122,9 +126,20 @@ class Handler(web.RequestHandler):
             raise errors.TooLarge(f"the body is longer than {bodies.BODY_BYTES_MAX} bytes")
         return bytes(self._body)
 
-    def document(self) -> dict[str, Any]:
-        """The body as an object. Raises BadRequest, TooLarge, UnsupportedMediaType."""
-        return bodies.parse(self.body(), self.request.headers.get("Content-Type", ""))
+    async def document(self) -> dict[str, Any]:
+        """The body as an object.
+
+        Raises BadRequest, TooLarge, UnsupportedMediaType, TooManyRequests.
+        """
+        body, content_type = self.body(), self.request.headers.get("Content-Type", "")
+        if len(body) <= ON_LOOP_BYTES_MAX and "yaml" not in content_type:
+            return bodies.parse(body, content_type)
+        return await self.computed(bodies.parse, body, content_type)
+
+    async def computed(self, call: Callable[[*_A], _T], *arguments: *_A) -> _T:
+        """`call(*arguments)` in a thread, after the caller's other ones. Raises TooManyRequests."""
+        holder = self.caller.user if self.caller else self.request.remote_ip
+        return await self.guard.workers.run(holder, call, *arguments)
 
     def answer(
         self, document: Mapping[str, Any], code: int = 200, content_type: str = "application/json"

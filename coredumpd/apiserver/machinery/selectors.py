@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from coredumpd import errors
 
 _CHARS_MAX = 10_000
+_REQUIREMENTS_MAX = 100  # each is compared with every object and every change
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _KEY = rf"(?:[a-z0-9](?:[a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_NAME}"
 _VALUE = rf"(?:{_NAME})?"
@@ -26,7 +27,7 @@ class Requirement:
     """`key` must exist, or have one of `values`. If `negated`, it must not; absence meets that."""
 
     key: str
-    values: tuple[str, ...] | None
+    values: frozenset[str] | None
     negated: bool
 
     def holds(self, labels: Mapping[str, str]) -> bool:
@@ -65,29 +66,40 @@ def fields(text: str, supported: Sequence[str]) -> Selector:
                 "fieldSelector",
                 f"field label not supported: {match[1]}; supported: {', '.join(supported)}",
             )
-        requirements.append(Requirement(match[1], (match[3],), match[2] == "!="))
+        requirements.append(Requirement(match[1], frozenset((match[3],)), match[2] == "!="))
     return Selector(tuple(requirements))
 
 
 def _split(text: str, parameter: str) -> list[str]:
-    """At commas outside parentheses."""
+    """At commas outside parentheses. Raises BadRequest for too many parts."""
     if len(text) > _CHARS_MAX:
         raise errors.BadRequest.about(
             parameter, f"{parameter} is longer than {_CHARS_MAX} characters"
         )
     if not text.strip():
         return []
-    return re.split(r",(?![^(]*\))", text)
+    parts, start, inside = [], 0, False
+    for mark in re.finditer(r"[(),]", text):
+        if mark[0] == "," and not inside:
+            parts.append(text[start : mark.start()])
+            start = mark.end()
+        inside = mark[0] == "(" or (inside and mark[0] != ")")
+    parts.append(text[start:])
+    if len(parts) > _REQUIREMENTS_MAX:
+        raise errors.BadRequest.about(
+            parameter, f"{parameter} has more than {_REQUIREMENTS_MAX} requirements"
+        )
+    return parts
 
 
 def _label(part: str, whole: str) -> Requirement:
     part = part.strip()
     if match := _SET.fullmatch(part):
-        values = tuple(value.strip() for value in match[3].split(","))
+        values = frozenset(value.strip() for value in match[3].split(","))
         if all(_LABEL_VALUE.fullmatch(value) for value in values):
             return Requirement(match[1], values, match[2] == "notin")
     elif match := _EQUAL.fullmatch(part):
-        return Requirement(match[1], (match[3],), match[2] == "!=")
+        return Requirement(match[1], frozenset((match[3],)), match[2] == "!=")
     elif match := _EXISTS.fullmatch(part):
         return Requirement(match[2], None, bool(match[1]))
     raise errors.BadRequest.about(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from coredumpd import errors
@@ -19,7 +19,8 @@ from coredumpd.apiserver.rest import watch
 
 _GENERATE_TRIES_MAX = 5
 _DELETIONS_AT_ONCE = 8
-Change = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # an object → what it should become
+# An object → what it should become.
+Change = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 
 class Resource(watch.Source, Protocol):
@@ -88,9 +89,9 @@ class _ResourceHandler(handler.Handler):
         include = self.query.get("includeObject") or "Metadata"
         return tables.table(self.resource.kind.columns, objects, meta, version, include)
 
-    def checked_body(self, how: options.Write) -> dict[str, Any]:
+    async def checked_body(self, how: options.Write) -> dict[str, Any]:
         """The body, after `check_fields`."""
-        body = self.document()
+        body = await self.document()
         self.check_fields(body, how)
         return body
 
@@ -110,9 +111,9 @@ class _ResourceHandler(handler.Handler):
                 escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
                 self.add_header("Warning", f'299 - "{escaped}"')
 
-    def delete_options(self) -> tuple[dict[str, Any], options.Write]:
+    async def delete_options(self) -> tuple[dict[str, Any], options.Write]:
         """DeleteOptions of body and query; the body wins, as in k8s.io/apiserver."""
-        body = self.document() if self.body() else {}
+        body = await self.document() if self.body() else {}
         query = dict(self.query)
         dry_run = body.get("dryRun")
         if dry_run is not None:
@@ -161,7 +162,7 @@ class Collection(_ResourceHandler):
         if namespace is None:
             raise errors.MethodNotAllowed("an object is created in a namespace")
         how = options.write(self.query)
-        body = self.checked_body(how)
+        body = await self.checked_body(how)
         meta = body.get("metadata")
         if isinstance(meta, dict):
             self.object_name = str(meta.get("name") or meta.get("generateName") or "")
@@ -180,7 +181,7 @@ class Collection(_ResourceHandler):
         self.require("deletecollection")
         if namespace is None:
             raise errors.MethodNotAllowed("objects are deleted in one namespace")
-        body, how = self.delete_options()
+        body, how = await self.delete_options()
         selection = options.list_(self.query, self.resource.fields)
         objects, meta = await self.resource.list(namespace, selection)
         gate = asyncio.Semaphore(_DELETIONS_AT_ONCE)
@@ -206,22 +207,27 @@ class Object(_ResourceHandler):
         """Replace the object."""
         self.require("update")
         how = options.write(self.query)
-        body = self.checked_body(how)
+        body = await self.checked_body(how)
         meta = body.get("metadata")
         if not isinstance(meta, dict) or not meta.get("name"):
             raise errors.BadRequest.about(
                 "metadata.name", "metadata.name is required in the body of an update"
             )
-        self.answer_object(await self.resource.update(namespace, name, lambda _: body, how))
+
+        async def replaced(_: Mapping[str, Any]) -> Mapping[str, Any]:
+            return body
+
+        self.answer_object(await self.resource.update(namespace, name, replaced, how))
 
     async def patch(self, namespace: str, name: str) -> None:
         """Patch the object."""
         self.require("patch")
         how = options.write(self.query)
-        change = patches.parse(self.body(), self.request.headers.get("Content-Type", ""))
+        content_type = self.request.headers.get("Content-Type", "")
+        change = await self.computed(patches.parse, self.body(), content_type)
 
-        def checked(obj: Mapping[str, Any]) -> Mapping[str, Any]:
-            patched = change(obj)
+        async def checked(obj: Mapping[str, Any]) -> Mapping[str, Any]:
+            patched = await self.computed(change, obj)
             self.check_fields(patched, how)
             return patched
 
@@ -230,7 +236,7 @@ class Object(_ResourceHandler):
     async def delete(self, namespace: str, name: str) -> None:
         """Delete the object: answers a Status if it is gone, itself while finalizers hold it."""
         self.require("delete")
-        body, how = self.delete_options()
+        body, how = await self.delete_options()
         obj, gone = await self.resource.delete(namespace, name, body, how)
         if not gone:
             return self.answer_object(obj)

@@ -113,7 +113,7 @@ class Endpoints:
         """
         for _ in range(_CAS_TRIES_MAX):
             old = await self.bare(namespace, name)
-            new = rules.replaced(old, change(old))
+            new = rules.replaced(old, await change(old))
             if new == old or how.dry_run:
                 return await self._with_status(new, await self._uids_of(namespace, name))
             try:

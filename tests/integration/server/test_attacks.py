@@ -9,6 +9,7 @@ import json
 import resource
 import socket
 import threading
+import time
 
 import asyncinotify
 import psutil
@@ -297,3 +298,115 @@ def test_a_core_that_shrinks_while_it_is_read_is_cut_never_padded(world):
         response.read()
     connection.close()
     client.ask("DELETE", url)
+
+
+ENDPOINTS = servers.BASE + "/namespaces/team-a/coredumpendpoints"
+JSON_PATCH = {"Content-Type": "application/json-patch+json"}
+GROWTH_BYTES_MAX = 150 * 2**20
+
+
+@pytest.fixture
+def endpoint(world):
+    """The path of an object."""
+    client = world.proxied("writer")
+    body = {
+        "metadata": {"name": "grown", "annotations": {"a": "x" * 1000}},
+        "spec": {"podUID": "uid-1"},
+    }
+    assert client.ask("POST", ENDPOINTS, body).code == 201
+    yield f"{ENDPOINTS}/grown"
+    client.ask("DELETE", f"{ENDPOINTS}/grown")
+
+
+BIG = {"op": "add", "path": "/spec/x", "value": ["x" * 400_000]}
+NESTING = [
+    {"op": "add", "path": "/b", "value": {}},
+    {"op": "move", "from": "/spec", "path": "/b/a"},
+    {"op": "move", "from": "/b", "path": "/spec"},
+]
+PATCHES = {
+    "doubled": [{"op": "copy", "from": "", "path": f"/spec/{n}"} for n in range(30)],
+    "doubled in a list": [
+        {"op": "add", "path": "/spec/l", "value": ["x" * 1000]},
+        *[{"op": "copy", "from": "/spec/l", "path": "/spec/l/-"}] * 40,
+    ],
+    "copied and removed": [
+        BIG,
+        *[{"op": "copy", "from": "/spec/x", "path": "/y"}, {"op": "remove", "path": "/y"}] * 2000,
+    ],
+    "nested by moves": NESTING * 3000,
+    "nested by copies": [{"op": "copy", "from": "/spec", "path": "/spec/a"}] * 9000,
+    "a list shifted": [
+        {"op": "add", "path": "/spec/l", "value": [0] * 200_000},
+        *[{"op": "add", "path": "/spec/l/0", "value": 0}] * 9000,
+    ],
+    "a deep pointer": [{"op": "add", "path": "/a" * 400_000, "value": 0}],
+    "managed fields": [{"op": "add", "path": "/metadata/managedFields", "value": [{}] * 200_000}],
+}
+
+
+@pytest.mark.parametrize("dry_run", ["", "?dryRun=All"])
+@pytest.mark.parametrize("name", PATCHES)
+def test_a_short_patch_cannot_make_a_huge_object_nor_delay_others(world, endpoint, name, dry_run):
+    client, other = world.proxied("mallory"), world.proxied("somebody")
+    before = resident(world.server.process)
+    replies = []
+    threads = [
+        threading.Thread(
+            target=lambda: replies.append(
+                client.ask("PATCH", endpoint + dry_run, PATCHES[name], JSON_PATCH)
+            )
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    slowest = slowest_answer(other, threads)
+    assert {reply.code for reply in replies} <= {200, 400, 413, 422, 429}
+    assert len(replies) == len(threads)
+    assert slowest < 5  # 0.1 s here; this machine may be loaded
+    assert resident(world.server.process) - before < GROWTH_BYTES_MAX
+
+
+def slowest_answer(client, threads) -> float:
+    """Seconds that the slowest answer took while `threads` ran."""
+    slowest = 0.0
+    while any(thread.is_alive() for thread in threads):
+        began = time.monotonic()
+        assert client.ask("GET", ENDPOINTS).code == 200
+        slowest = max(slowest, time.monotonic() - began)
+    return slowest
+
+
+YAML = {
+    "flow lists": b"spec: [" + b"[]," * 21_000 + b"]",
+    "flow lists of 1 MiB": b"spec: [" + b"[]," * 330_000 + b"]",
+    "sexagesimal": b"spec: " + b"1:" * 30_000 + b"1",
+    "a sexagesimal fraction": b"spec: " + b"1:" * 30_000 + b"1.5",
+    "a tagged sexagesimal": b"spec: !!int " + b"1:" * 30_000 + b"1",
+    "aliases": b"a: &a [x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nspec: [*c,*c]",
+    "deep": b"[" * 60_000,
+    "deep keys": b"? " * 30_000,
+    "directives": b"".join(b"%%TAG !a%d! x\n" % number for number in range(3500)) + b"---\na: 1",
+    "a huge integer": b"spec: " + b"9" * 60_000,
+    "not UTF-8": b"a: \xff",
+    "control characters": b"a: \x00\x01",
+}
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_wrong_yaml_is_refused_while_others_are_answered(world, name):
+    client, other = world.proxied("mallory"), world.proxied("somebody")
+    replies = []
+    send = {"Content-Type": "application/yaml"}
+    threads = [
+        threading.Thread(
+            target=lambda: replies.append(client.ask("POST", ENDPOINTS, YAML[name], send))
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    assert slowest_answer(other, threads) < 5
+    assert [reply.code for reply in replies if reply.code not in (400, 413, 422)] == []
+    assert all(reply.json["details"]["causes"] for reply in replies)

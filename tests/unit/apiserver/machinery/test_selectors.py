@@ -42,3 +42,18 @@ def test_only_supported_fields_select():
     assert selectors.fields("metadata.name=x", ("metadata.name",)).holds({"metadata.name": "x"})
     with pytest.raises(errors.BadRequest, match="not supported: spec"):
         selectors.fields("spec.x=1", ("metadata.name",))
+
+
+def test_a_comma_in_parentheses_separates_values():
+    selector = selectors.labels("app in (web,db),tier notin (back,x),!gone")
+    assert len(selector.requirements) == 3
+    assert selector.holds(LABELS)
+
+
+@pytest.mark.parametrize("parse", [selectors.labels, lambda text: selectors.fields(text, ("a",))])
+def test_more_than_a_hundred_requirements_are_refused(parse):
+    assert len(parse(",".join(["a=b"] * 100)).requirements) == 100
+    with pytest.raises(errors.BadRequest, match="more than 100 requirements"):
+        parse(",".join(["a=b"] * 101))
+    with pytest.raises(errors.BadRequest, match="more than 100 requirements"):
+        parse("," * 9_999)
