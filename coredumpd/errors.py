@@ -66,6 +66,13 @@ class Invalid(CoredumpdError):
     reason = "Invalid"
 
 
+class InvalidOptions(Invalid):
+    """Options of a list or a watch break rules: `details` names meta.k8s.io ListOptions."""
+
+    def __init__(self, causes: tuple[Cause, ...]) -> None:
+        super().__init__('ListOptions.meta.k8s.io "" is invalid', causes)
+
+
 class BadRecord(CoredumpdError):
     """A file is not in its format: a meta.json, a core.gz, a runtime's state, saved settings."""
 
@@ -129,6 +136,22 @@ class Expired(CoredumpdError):
     exit_code = 75  # EX_TEMPFAIL
     http_status = 410
     reason = "Expired"
+
+
+class TooLargeResourceVersion(CoredumpdError):
+    """The resourceVersion is above that of the last write (HTTP 504).
+
+    Worded as `NewTooLargeResourceVersionError` of k8s.io/apiserver/pkg/storage/errors.go: client-go
+    looks for the reason and the cause, and then lists anew.
+    """
+
+    exit_code = 75  # EX_TEMPFAIL
+    http_status = 504
+    reason = "Timeout"
+    retry_after_s = 1
+
+    def __init__(self, revision: int, now: int) -> None:
+        super().__init__(f"Timeout: Too large resource version: {revision}, current: {now}")
 
 
 class NotFound(CoredumpdError):

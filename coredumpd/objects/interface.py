@@ -1,8 +1,11 @@
 """The contract of an engine of API objects: values by key, with revisions.
 
-The model is etcd's: every write takes the next revision of the whole store, a key's revision is
+The model is etcd's: every write takes a higher revision of the whole store, a key's revision is
 its compare-and-swap token, and history back to the last compaction can be read and watched. Values
 are bytes; what they mean is the caller's business. Every call blocks; daemons run it in a thread.
+
+Revisions never repeat, not even over a store that was lost or restored from a backup: see
+`epochs`. A client that continues at a revision of the lost store gets Expired.
 
 Tested in: tests/contract/objects/test_engine.py
 """
@@ -27,11 +30,15 @@ class Item:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Page:
-    """Part of a listing as of `revision`; `remaining` keys follow the last item."""
+    """Part of a listing as of `revision`.
+
+    `more`: keys follow the last item; `remaining` says how many, where the listing had a limit.
+    """
 
     items: Sequence[Item]
     revision: int
-    remaining: int
+    remaining: int = 0
+    more: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,11 +88,21 @@ class Engine(Protocol):
     def get(self, key: str) -> Item | None:
         """The key's current item: a read sees every write that was answered before it."""
 
-    def list(self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0) -> Page:
+    def check(self, revision: int) -> int:
+        """The revision of the last write, if `revision` can be read and watched.
+
+        Raises Expired when it is compacted away or was never given, TooLargeResourceVersion when
+        it is still to come.
+        """
+
+    def list(
+        self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0, size_max: int = 0
+    ) -> Page:
         """Keys under `prefix` in byte order, from behind `after`, at most `limit` (0: all).
 
-        As of `revision` (0: now). Raises Expired when that is compacted away, BadRequest when it
-        is still to come.
+        The page ends behind the value with which its values reach `size_max` bytes (0: any size);
+        an engine may read a few values more, but not many. As of `revision` (0: now). Raises as
+        `check`.
         """
 
     def update(self, key: str, value: bytes, revision: int) -> int:

@@ -3,6 +3,10 @@
 One append-only table is at once the objects, their history and the watch log: the row number is the
 revision. Compaction deletes rows that a later row replaced. WAL with synchronous=FULL: a write that
 was answered survives a power cut (https://www.sqlite.org/pragma.html#pragma_synchronous).
+
+A new database, and the first write after each opening, take their revision from the clock
+(`epochs`). The revisions in between were never given here, but perhaps by the database of which
+this one is a backup: table `gaps` has them, and who asks for one gets Expired.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from coredumpd import errors
-from coredumpd.objects import interface
+from coredumpd.objects import epochs, interface
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS log (
@@ -26,11 +30,16 @@ CREATE TABLE IF NOT EXISTS log (
 CREATE INDEX IF NOT EXISTS log_by_key ON log (key, revision);
 CREATE TABLE IF NOT EXISTS compacted (one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER);
 INSERT OR IGNORE INTO compacted VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS gaps (  -- revisions above `last` and below `next`
+    last INTEGER NOT NULL,
+    next INTEGER PRIMARY KEY
+);
 """
 _SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_S = 5.0
 _POLL_S = 1.0  # another process may write too (a rolling update), and does not wake us
 _EVENTS_MAX = 500
+_EVENT_BYTES_MAX = 4 * 1024 * 1024  # of one answer to a watch, unless one event has more
 # `max(revision)` makes SQLite take the other columns from the row that has it
 # (https://www.sqlite.org/lang_select.html#bareagg).
 _LIVING = """
@@ -62,6 +71,9 @@ class SqliteEngine:
             self._database.executescript(_SCHEMA)
             self._database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         self._path = path
+        self._wrote = False  # since it was opened
+        with self._transaction(writes=True) as database:
+            _begin(database)
 
     def revision(self) -> int:
         """See `interface.Engine.revision`."""
@@ -73,51 +85,64 @@ class SqliteEngine:
         with self._transaction(writes=True) as database:
             if _get(database, key) is not None:
                 raise errors.AlreadyExists(f"{key} already exists")
-            return _append(database, key, "ADDED", value)
+            revision = self._append(database, key, "ADDED", value)
+        return self._written_at(revision)
 
     def get(self, key: str) -> interface.Item | None:
         """See `interface.Engine.get`."""
         with self._transaction() as database:
             return _get(database, key)
 
+    def check(self, revision: int) -> int:
+        """See `interface.Engine.check`."""
+        with self._transaction() as database:
+            return _check_revision(database, revision)
+
     def list(
-        self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0
+        self, prefix: str, *, limit: int = 0, after: str = "", revision: int = 0, size_max: int = 0
     ) -> interface.Page:
         """See `interface.Engine.list`."""
+        items: list[interface.Item] = []
+        size, remaining, more = 0, 0, False
         with self._transaction() as database:
-            now = _revision(database)
-            _check_revision(database, revision or now, now)
+            now = _check_revision(database, revision)
             bounds: dict[str, str | int] = {
                 "after": after,
                 "first": prefix,
                 "end": interface.after_prefix(prefix),
+                "revision": revision or now,
             }
-            bounds |= {"revision": revision or now, "limit": limit or -1}
-            rows = database.execute(
-                f"SELECT key, value, revision {_LIVING} ORDER BY key LIMIT :limit", bounds
-            ).fetchall()
-            remaining = 0
-            if limit and len(rows) == limit:
-                bounds["after"] = rows[-1][0]
+            with contextlib.closing(
+                database.execute(f"SELECT key, value, revision {_LIVING} ORDER BY key", bounds)
+            ) as rows:
+                for row in rows:
+                    if (limit and len(items) == limit) or (size_max and size >= size_max):
+                        more = True
+                        break
+                    items.append(interface.Item(*row))
+                    size += len(row[1])
+            if more and limit:
+                bounds["after"] = items[-1].key
                 remaining = database.execute(f"SELECT count(*) {_LIVING}", bounds).fetchone()[0]
-        return interface.Page([interface.Item(*row) for row in rows], revision or now, remaining)
+        return interface.Page(items, revision or now, remaining, more)
 
     def update(self, key: str, value: bytes, revision: int) -> int:
         """See `interface.Engine.update`."""
         with self._transaction(writes=True) as database:
             _require(database, key, revision)
-            return _append(database, key, "MODIFIED", value)
+            written = self._append(database, key, "MODIFIED", value)
+        return self._written_at(written)
 
     def delete(self, key: str, revision: int) -> int:
         """See `interface.Engine.delete`."""
         with self._transaction(writes=True) as database:
             last = _require(database, key, revision)
-            return _append(database, key, "DELETED", last.value)
+            written = self._append(database, key, "DELETED", last.value)
+        return self._written_at(written)
 
     def watch(self, prefix: str, after: int) -> SqliteWatch:
         """See `interface.Engine.watch`."""
-        with self._transaction() as database:
-            _check_revision(database, after, max(after, _revision(database)))
+        self.check(after)
         return SqliteWatch(self, prefix, after)
 
     def compact(self, revision: int) -> None:
@@ -133,6 +158,7 @@ class SqliteEngine:
                 {"revision": revision},
             )
             database.execute("UPDATE compacted SET revision = ?", (revision,))
+            database.execute("DELETE FROM gaps WHERE next <= ?", (revision,))
 
     def close(self) -> None:
         """See `interface.Engine.close`."""
@@ -142,17 +168,42 @@ class SqliteEngine:
     def events(self, prefix: str, after: int) -> tuple[Sequence[interface.Event], int]:
         """Events above `after`, and the revision up to which the prefix has been read."""
         with self._transaction() as database:
-            _check_revision(database, after, max(after, _revision(database)))
-            rows = database.execute(
-                """SELECT kind, key, value, revision, CASE kind WHEN 'ADDED' THEN NULL ELSE
-                   (SELECT before.value FROM log AS before WHERE before.key = log.key
-                    AND before.revision < log.revision ORDER BY before.revision DESC LIMIT 1) END
-                   FROM log WHERE revision > ? AND key >= ? AND key < ?
-                   ORDER BY revision LIMIT ?""",
-                (after, prefix, interface.after_prefix(prefix), _EVENTS_MAX),
-            ).fetchall()
-            seen = rows[-1][3] if rows else max(after, _revision(database))
-        return [interface.Event(*row) for row in rows], seen
+            now = _check_revision(database, after)
+            events: list[interface.Event] = []
+            size = 0
+            with contextlib.closing(
+                database.execute(
+                    """SELECT kind, key, value, revision, CASE kind WHEN 'ADDED' THEN NULL ELSE
+                       (SELECT before.value FROM log AS before WHERE before.key = log.key
+                        AND before.revision < log.revision ORDER BY before.revision DESC LIMIT 1)
+                       END FROM log WHERE revision > ? AND key >= ? AND key < ?
+                       ORDER BY revision LIMIT ?""",
+                    (after, prefix, interface.after_prefix(prefix), _EVENTS_MAX),
+                )
+            ) as rows:
+                for row in rows:
+                    events.append(interface.Event(*row))
+                    size += len(row[2]) + len(row[4] or b"")
+                    if size >= _EVENT_BYTES_MAX:
+                        break
+        full = size >= _EVENT_BYTES_MAX or len(events) == _EVENTS_MAX
+        return events, events[-1].revision if full else now
+
+    def _append(
+        self, database: sqlite3.Connection, key: str, kind: interface.EventKind, value: bytes
+    ) -> int:
+        last = _revision(database)
+        revision = last + 1
+        if not self._wrote:
+            revision = epochs.start(last)
+            database.execute("INSERT INTO gaps VALUES (?, ?)", (last, revision))
+        database.execute("INSERT INTO log VALUES (?, ?, ?, ?)", (revision, key, kind, value))
+        return revision
+
+    def _written_at(self, revision: int) -> int:
+        """Call when the write has been committed."""
+        self._wrote = True
+        return revision
 
     def wait(self, timeout_s: float) -> None:
         """Wait for a write through this engine, at most `timeout_s`, and at most a second."""
@@ -200,17 +251,24 @@ class SqliteWatch:
 
 
 def _revision(database: sqlite3.Connection) -> int:
-    row = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'log'").fetchone()
-    return max(1, row[0]) if row else 1
+    return max(1, _last(database) or 1)
 
 
-def _check_revision(database: sqlite3.Connection, revision: int, now: int) -> None:
+def _check_revision(database: sqlite3.Connection, revision: int) -> int:
+    """The last revision. `revision` 0 is that one."""
+    now = _revision(database)
+    if not revision:
+        return now
     if revision < database.execute("SELECT revision FROM compacted").fetchone()[0]:
         raise errors.Expired(f"revision {revision} has been compacted; list again")
     if revision > now:
-        raise errors.BadRequest.about(
-            "resourceVersion", f"revision {revision} is in the future; now is {now}"
-        )
+        raise errors.TooLargeResourceVersion(revision, now)
+    gap = database.execute(
+        "SELECT 1 FROM gaps WHERE last < :revision AND next > :revision", {"revision": revision}
+    )
+    if gap.fetchone() is not None:
+        raise errors.Expired(f"revision {revision} is not of this database; list again")
+    return now
 
 
 def _get(database: sqlite3.Connection, key: str) -> interface.Item | None:
@@ -228,16 +286,18 @@ def _require(database: sqlite3.Connection, key: str, revision: int) -> interface
     return item
 
 
-def _append(database: sqlite3.Connection, key: str, kind: interface.EventKind, value: bytes) -> int:
-    if kind == "ADDED" and _revision_is_unused(database):
-        # Revision 1 is that of the empty store, so that 0 can mean "none" everywhere.
-        database.execute("INSERT INTO log VALUES (1, '', 'DELETED', x'')")
-    database.execute("INSERT INTO log (key, kind, value) VALUES (?, ?, ?)", (key, kind, value))
-    return _revision(database)
+def _begin(database: sqlite3.Connection) -> None:
+    """Give a new database its first revision, below which there is nothing."""
+    if _last(database) is None:
+        revision = epochs.start()
+        database.execute("INSERT INTO sqlite_sequence VALUES ('log', ?)", (revision,))
+        database.execute("UPDATE compacted SET revision = ?", (revision,))
 
 
-def _revision_is_unused(database: sqlite3.Connection) -> bool:
-    return database.execute("SELECT 1 FROM sqlite_sequence WHERE name = 'log'").fetchone() is None
+def _last(database: sqlite3.Connection) -> int | None:
+    """AUTOINCREMENT's own note of the last revision (https://www.sqlite.org/autoinc.html)."""
+    row = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'log'").fetchone()
+    return None if row is None else int(row[0])
 
 
 @contextlib.contextmanager

@@ -16,7 +16,9 @@ _REQUIREMENTS_MAX = 100  # each is compared with every object and every change
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _KEY = rf"(?:[a-z0-9](?:[a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_NAME}"
 _VALUE = rf"(?:{_NAME})?"
-_SET = re.compile(rf"({_KEY})\s+(in|notin)\s+\(([^()]*)\)")
+_SET = re.compile(rf"({_KEY})\s+(in|notin)\s*\(([^()]*)\)")
+_COMPARE = re.compile(rf"({_KEY})\s*([<>])\s*(-?[0-9]{{1,19}})")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _EQUAL = re.compile(rf"({_KEY})\s*(==|=|!=)\s*({_VALUE})")
 _EXISTS = re.compile(rf"(!?)\s*({_KEY})")
 _LABEL_VALUE = re.compile(_VALUE)
@@ -37,14 +39,33 @@ class Requirement:
 
 
 @dataclasses.dataclass(frozen=True)
+class Comparison:
+    """`key` must exist and be a whole number that is `above` the bound, or else below it."""
+
+    key: str
+    bound: int
+    above: bool
+
+    def holds(self, labels: Mapping[str, str]) -> bool:
+        """Do these labels meet it?"""
+        text = labels.get(self.key, "")
+        if not _INTEGER.fullmatch(text):
+            return False
+        return int(text) > self.bound if self.above else int(text) < self.bound
+
+
+@dataclasses.dataclass(frozen=True)
 class Selector:
     """All requirements together; none selects everything."""
 
-    requirements: tuple[Requirement, ...] = ()
+    requirements: tuple[Requirement | Comparison, ...] = ()
 
     def holds(self, labels: Mapping[str, str]) -> bool:
         """Do all requirements hold?"""
         return all(requirement.holds(labels) for requirement in self.requirements)
+
+
+ANY = Selector()
 
 
 def labels(text: str) -> Selector:
@@ -55,7 +76,7 @@ def labels(text: str) -> Selector:
 def fields(text: str, supported: Sequence[str]) -> Selector:
     """`metadata.name=x`; only `supported` fields. Raises BadRequest naming them."""
     requirements = []
-    for part in _split(text, "fieldSelector"):
+    for part in filter(None, _split(text, "fieldSelector")):
         match = re.fullmatch(r"([A-Za-z0-9_.]+)(==|=|!=)(.*)", part.strip())
         if match is None:
             raise errors.BadRequest.about(
@@ -92,7 +113,7 @@ def _split(text: str, parameter: str) -> list[str]:
     return parts
 
 
-def _label(part: str, whole: str) -> Requirement:
+def _label(part: str, whole: str) -> Requirement | Comparison:
     part = part.strip()
     if match := _SET.fullmatch(part):
         values = frozenset(value.strip() for value in match[3].split(","))
@@ -100,6 +121,8 @@ def _label(part: str, whole: str) -> Requirement:
             return Requirement(match[1], values, match[2] == "notin")
     elif match := _EQUAL.fullmatch(part):
         return Requirement(match[1], frozenset((match[3],)), match[2] == "!=")
+    elif match := _COMPARE.fullmatch(part):
+        return Comparison(match[1], int(match[3]), match[2] == ">")
     elif match := _EXISTS.fullmatch(part):
         return Requirement(match[2], None, bool(match[1]))
     raise errors.BadRequest.about(

@@ -37,6 +37,8 @@ _CAUSE_REASONS = {
     "NotAcceptable": "FieldValueNotSupported",
     "UnsupportedMediaType": "FieldValueNotSupported",
 }
+# k8s.io/apimachinery/pkg/apis/meta/v1/types.go: CauseTypeResourceVersionTooLarge
+_TOO_LARGE = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
 _VALUE_CHARS_MAX = 200
 
 
@@ -50,6 +52,8 @@ def of(error: errors.CoredumpdError, details: dict[str, Any] | None = None) -> d
         }
         for cause in error.causes[:_CAUSES_MAX]
     ]
+    if isinstance(error, errors.TooLargeResourceVersion):
+        details, causes = {}, [dict(_TOO_LARGE)]
     details = dict(details or {})
     if causes:
         details["causes"] = causes
@@ -62,7 +66,9 @@ def of(error: errors.CoredumpdError, details: dict[str, Any] | None = None) -> d
             for cause in causes
             if cause["message"] != message  # or it would stand there twice
         ]
-        message = ": ".join(filter(None, (message, "; ".join(listed))))
+        # As an ErrorList of k8s.io/apimachinery/pkg/util/validation/field is printed.
+        problems = f"[{', '.join(listed)}]" if len(listed) > 1 else "".join(listed)
+        message = ": ".join(filter(None, (message, problems)))
     return make(error.http_status, error.reason, message, details)
 
 
@@ -112,6 +118,10 @@ def success(details: dict[str, Any]) -> dict[str, Any]:
 def _cause_reason(reason: str, cause: errors.Cause) -> str:
     if cause.rule.startswith("is required"):
         return "FieldValueRequired"
+    if cause.rule.startswith("Forbidden: "):
+        return "FieldValueForbidden"
+    if cause.rule.startswith("Unsupported value: "):
+        return "FieldValueNotSupported"
     return _CAUSE_REASONS.get(reason, _INVALID)
 
 

@@ -57,6 +57,8 @@ class _ResourceHandler(handler.Handler):
         k8s.io/apimachinery/pkg/api/errors/errors.go: NewInvalid takes a GroupKind, and kubectl
         prints 'The CoredumpEndpoint "x" is invalid'.
         """
+        if isinstance(error, errors.InvalidOptions):
+            return {"group": "meta.k8s.io", "kind": "ListOptions"}
         details = super().details(error)
         if isinstance(error, errors.Invalid) and details:
             details["kind"] = self.resource.kind.kind
@@ -201,6 +203,9 @@ class Object(_ResourceHandler):
     async def get(self, namespace: str, name: str) -> None:
         """Get the object."""
         self.require("get")
+        at_least = options.revision_of(self.query)
+        if at_least:
+            await self.resource.revision(at_least, expires=False)
         self.answer_object(await self.resource.get(namespace, name))
 
     async def put(self, namespace: str, name: str) -> None:

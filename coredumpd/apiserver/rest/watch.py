@@ -28,7 +28,9 @@ Listing = tuple[list[dict[str, Any]], dict[str, Any]]  # objects, and the list's
 class Source(Protocol):
     """The part of a resource that a watch needs.
 
-    `revision` is that of the last write; `shown` is a change's object as watchers see it.
+    `revision` is that of the last write. It raises TooLargeResourceVersion when `asked` is above
+    that, and, if `expires`, Expired when what came after `asked` is not known any more.
+    `shown` is a change's object as watchers see it.
     """
 
     kind: kinds.Kind
@@ -36,7 +38,7 @@ class Source(Protocol):
     changes: watch_cache.WatchCache
 
     async def list(self, namespace: str | None, selection: options.List) -> Listing: ...
-    async def revision(self) -> int: ...
+    async def revision(self, asked: int = 0, *, expires: bool = True) -> int: ...
     async def shown(self, change: watch_cache.Change) -> dict[str, Any]: ...
     def matches(self, obj: Mapping[str, Any], selection: options.List) -> bool: ...
 
@@ -61,20 +63,19 @@ class Stream:
         self._namespace = namespace
         self._bookmark_every_s = bookmark_every_s
         self._options = options.watch(handler.query, source.fields)
-        self._selection = options.List(self._options.labels, self._options.fields, 0, 0, "", False)
+        self._selection = options.List(self._options.labels, self._options.fields)
         accept = handler.request.headers.get("Accept", "")
         self._shape = negotiation.representation(accept, tables.OFFERED_FOR_OBJECT)
         self._headed = False
 
     async def run(self) -> None:
-        """Stream events. Raises Expired or Unavailable before the first byte, later sends them."""
+        """Stream events. Before the first byte, raises Unavailable or TooLargeResourceVersion."""
+        try:
+            revision = await self._begin()
+        except errors.Expired as error:  # natively that is an event, too
+            self._handler.set_header("Content-Type", "application/json")
+            return self._fail(error)
         changes = self._source.changes
-        now = await self._source.revision()
-        if not changes.open:
-            raise errors.Unavailable("changes cannot be watched yet; try again")
-        revision = self._options.revision or now
-        if revision > now:
-            raise errors.Expired(f"resource version {revision} is to come, now is {now}")
         self._handler.set_header("Content-Type", "application/json")
         wake = asyncio.Event()
         self._handler.wake = wake
@@ -86,12 +87,23 @@ class Stream:
             await self._follow(revision, wake)
             self._handler.finish()
         except errors.CoredumpdError as error:
-            self._send("ERROR", status.of(error))
-            self._handler.finish()
+            self._fail(error)
         except handlers.ClientGone:
             pass  # the client left: the usual end of a watch
         finally:
             changes.leave(wake)
+
+    async def _begin(self) -> int:
+        """The revision to begin at."""
+        asked = self._options.revision or 0
+        now = await self._source.revision(asked)
+        if not self._source.changes.open:
+            raise errors.Unavailable("changes cannot be watched yet; try again")
+        return asked or now
+
+    def _fail(self, error: errors.CoredumpdError) -> None:
+        self._send("ERROR", status.of(error))
+        self._handler.finish()
 
     async def _initial(self) -> int:
         objects, meta = await self._source.list(self._namespace, self._selection)

@@ -81,13 +81,17 @@ class WatchCache:
 
     def after(self, revision: int) -> Sequence[Change]:
         """The changes above `revision`. Raises Expired when not all of them are kept any more."""
+        self.check(revision)
+        return self._changes[bisect.bisect_right(self._revisions, revision) :]
+
+    def check(self, revision: int) -> None:
+        """Raises Expired when not all changes above `revision` are kept any more."""
         if not self._ours(revision):
             raise errors.Expired(f"resource version {revision} is another server's; list again")
         if revision < self.since:
             raise errors.Expired(
                 f"too old resource version: {revision} (kept since {self.since}); list again"
             )
-        return self._changes[bisect.bisect_right(self._revisions, revision) :]
 
     def join(self, wake: asyncio.Event) -> None:
         """Set `wake` at every change, until `leave`."""

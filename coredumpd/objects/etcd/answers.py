@@ -69,7 +69,7 @@ def as_error(endpoint: str, refusal: Refusal) -> errors.CoredumpdError:
         case 11 if "compacted" in refusal.message:
             return errors.Expired("that revision has been compacted; list again")
         case 11:
-            return errors.BadRequest.about("resourceVersion", "that revision is in the future")
+            return errors.TooLargeResourceVersion(0, 0)  # the caller knows the numbers
         case 3 if "too large" in refusal.message:
             return errors.TooLarge(text)
         case 8:

@@ -18,10 +18,10 @@ import urllib3
 
 from coredumpd import errors
 from coredumpd.objects import interface
-from coredumpd.objects.etcd import gateway
+from coredumpd.objects.etcd import epoch, gateway
 
 _MESSAGE_BYTES_MAX = 16 * 1024 * 1024  # etcd splits messages above its request limit, 1.5 MiB
-_QUEUED_MAX = 8  # messages; behind a full queue, etcd waits
+_QUEUED_MAX = 4  # messages; behind a full queue, etcd waits
 _PUT_POLL_S = 0.5
 SILENCE_MAX_S = 30.0  # then the member is asked whether it still answers
 
@@ -36,12 +36,15 @@ class EtcdWatch:
     def __init__(
         self,
         etcd: gateway.Gateway,
+        epochs: epoch.Epochs,
         root: str,
         prefix: str,
         after: int,
         silence_max_s: float = SILENCE_MAX_S,
     ) -> None:
         self._etcd = etcd
+        self._epochs = epochs
+        self._base: int | None = None  # of the epoch in which this watch began
         self._silence_max_s = silence_max_s
         self._root = root
         self._prefix = prefix
@@ -85,13 +88,18 @@ class EtcdWatch:
         self._drop()
 
     def _open(self) -> _Stream:
+        base = self._epochs.ask(lambda _: ([], [])).base
+        if self._base not in (None, base) or self._after < base:
+            raise errors.Expired(f"revision {self._after} is not of this etcd; list again")
+        self._base = base
+
         def encode(text: str) -> str:
             return base64.b64encode(text.encode()).decode()
 
         create_request = {
             "key": encode(self._root + "/"),
             "range_end": encode(interface.after_prefix(self._root + "/")),
-            "start_revision": str(self._after + 1),
+            "start_revision": str(self._after - base + 1),
             "prev_kv": True,
             "progress_notify": True,
             "fragment": True,
@@ -126,23 +134,41 @@ class EtcdWatch:
             if int(result.get("compact_revision", 0)):
                 raise errors.Expired(f"revision {self._after} has been compacted; list again")
             raise errors.Unavailable(f"etcd refuses the watch: {result.get('cancel_reason')}")
-        self._fragments += result.get("events", ())
-        if result.get("fragment") or result.get("created"):
+        if result.get("created"):
+            self._check_created(int(result["header"]["revision"]))
             return ()
-        events, self._fragments = self._fragments, []
+        self._fragments += result.get("events", ())
+        rest: list[Mapping[str, Any]] = []
+        if result.get("fragment"):  # events of its last revision may follow in the next one
+            last = self._fragments[-1]["kv"]["mod_revision"]
+            rest = [event for event in self._fragments if event["kv"]["mod_revision"] == last]
+        events = self._fragments[: len(self._fragments) - len(rest)]
+        self._fragments = rest
+        if not events and rest:
+            return ()
         # A message without events reports progress: no event is missing up to its revision.
         last = events[-1]["kv"]["mod_revision"] if events else result["header"]["revision"]
         below_prefix = [event for event in map(self._event, events) if event is not None]
-        self._after = max(self._after, int(last))
+        self._after = max(self._after, (self._base or 0) + int(last))
         return below_prefix
 
+    def _check_created(self, revision: int) -> None:
+        """A watch of a revision to come would wait in silence: etcd was set up anew meanwhile."""
+        if (self._base or 0) + revision < self._after:
+            self._drop()
+            raise errors.Expired(f"revision {self._after} is not of this etcd; list again")
+
     def _event(self, event: Mapping[str, Any]) -> interface.Event | None:
+        base = self._base or 0
         kv, before = event["kv"], event.get("prev_kv")
-        key = base64.b64decode(kv["key"]).decode("utf-8", "surrogateescape")
-        key = key.removeprefix(self._root)
+        raw = base64.b64decode(kv["key"])
+        if self._epochs.is_of(base, raw):
+            self._drop()
+            raise errors.Expired("another epoch of etcd has begun; list again")
+        key = raw.decode("utf-8", "surrogateescape").removeprefix(self._root)
         if not key.startswith(self._prefix):
             return None
-        revision = int(kv["mod_revision"])
+        revision = base + int(kv["mod_revision"])
         previous = None if before is None else base64.b64decode(before.get("value", ""))
         if kv.get("create_revision") == kv["mod_revision"]:
             return interface.Event(

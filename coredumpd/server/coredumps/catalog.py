@@ -104,6 +104,19 @@ class Catalog:
             FRESH_S, took_s * _FRESH_FACTOR
         )
 
+    def reach(self, revision: int) -> int:
+        """The present revision, which is not below `revision`. Call after a refresh.
+
+        A revision of another server, or of one before, may be above ours although we have just
+        looked: then ours moves on. Raises TooLargeResourceVersion for one that is still to come.
+        """
+        if revision > self.revision:
+            now = max(self.revision, self._instant() * _PROCESSES + _PROCESSES - 1)
+            if revision > now:
+                raise errors.TooLargeResourceVersion(revision, self.revision)
+            self.changes.advance(self._next_revision())
+        return self.revision
+
     def forget(self, key: layout.DumpKey) -> None:
         """A dump was deleted by this server: tell watchers without a scan."""
         entry = self._entries.get(key.namespace, {}).pop(key.id, None)
@@ -162,9 +175,12 @@ class Catalog:
         self.changes.push(sorted(changes, key=lambda change: change.revision))
 
     def _next_revision(self) -> int:
-        instant = max(self.revision // _PROCESSES + 1, time.time_ns() // 1_000_000)
+        instant = max(self.revision // _PROCESSES + 1, self._instant() + 1)
         self.revision = instant * _PROCESSES + self._process
         return self.revision
+
+    def _instant(self) -> int:
+        return time.time_ns() // 1_000_000
 
     async def _scan_for_watchers(self) -> None:
         while True:

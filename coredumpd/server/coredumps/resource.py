@@ -54,10 +54,13 @@ class Coredumps:
                 "metadata.namespace", f"{namespace!r} is not a namespace's name"
             )
         await self._catalog.refresh(namespace)
-        revision = wanted.revision if wanted.continued else self._catalog.revision
+        now = self._catalog.reach(wanted.at_least)
+        if wanted.revision not in (0, now) and not wanted.continued:
+            raise errors.Expired(f"the dumps of revision {wanted.revision} are not known any more")
+        revision = wanted.revision if wanted.continued else now
         entries = self._entries_after(namespace, wanted.start)
         selected: list[dict[str, Any]] = []
-        filters = bool(wanted.labels.requirements or wanted.fields.requirements)
+        filters = wanted.filters
         limit, position = wanted.limit, 0
         while position < len(entries) and not (limit and len(selected) >= limit):
             size = min(_CHUNK, limit - len(selected)) if limit else _CHUNK
@@ -108,10 +111,13 @@ class Coredumps:
         dump = inventories.Dump(entry.key, record)
         return owner, selection.select([dump], owner, container, id)
 
-    async def revision(self) -> int:
-        """The catalog's revision, after a comparison with the store."""
+    async def revision(self, asked: int = 0, *, expires: bool = True) -> int:
+        """The catalog's revision, after a comparison with the store. See `watch.Source`."""
         await self._catalog.refresh(None)
-        return self._catalog.revision
+        now = self._catalog.reach(asked)
+        if expires and asked:
+            self._catalog.changes.check(asked)
+        return now
 
     async def shown(self, change: watch_cache.Change) -> dict[str, Any]:
         """The object of a change as watchers see it."""

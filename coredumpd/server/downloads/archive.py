@@ -103,7 +103,7 @@ class Download(handler.Handler):
                 raise errors.BadRequest.about(
                     name, f"{name} must not be empty; leave it out for all"
                 )
-        offset = options.number(self.query, "offset", _LENGTH_MAX)
+        offset = options.number(self.query, "offset", 0, _LENGTH_MAX)
         return self.query.get("container"), self.query.get("id"), offset
 
     def write_error(self, status_code: int, **kwargs: object) -> None:

@@ -176,9 +176,12 @@ class Endpoints:
             raise errors.Unavailable("changes cannot be watched yet")
         await self._run(self._engine.revision)
 
-    async def revision(self) -> int:
-        """The revision of the last write."""
-        return await self._run(self._engine.revision)
+    async def revision(self, asked: int = 0, *, expires: bool = True) -> int:
+        """See `watch.Source`."""
+        now = await self._run(self._engine.check, asked if expires else 0)
+        if asked > now:
+            raise errors.TooLargeResourceVersion(asked, now)
+        return now
 
     async def shown(self, change: watch_cache.Change) -> dict[str, Any]:
         """A change's object as watchers see it, with its present status."""
@@ -195,12 +198,14 @@ class Endpoints:
     async def _select(self, namespace: str | None, wanted: options.List) -> watch.Listing:
         prefix = codec.PREFIX if namespace is None else f"{codec.PREFIX}{namespace}/"
         after, revision = wanted.start, wanted.revision
-        filters = bool(wanted.labels.requirements or wanted.fields.requirements)
+        filters = wanted.filters
         documents: list[dict[str, Any]] = []
         while True:
             size = min(PAGE, wanted.limit - len(documents)) if wanted.limit else PAGE
             page = await self._run(self._page, prefix, size, after, revision)
             revision = page.revision
+            if wanted.at_least > revision:
+                raise errors.TooLargeResourceVersion(wanted.at_least, revision)
             for item in page.items:
                 document = codec.decode(item.value, item.revision)
                 if not filters or self.matches(document, wanted):

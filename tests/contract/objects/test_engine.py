@@ -75,7 +75,7 @@ def test_a_listing_is_by_prefix_and_in_order(engine):
     page = engine.list("/a/")
     assert [item.key for item in page.items] == ["/a/x", "/a/y"]
     assert page.revision == engine.revision()
-    assert page.remaining == 0
+    assert (page.remaining, page.more) == (0, False)
 
 
 def test_a_listing_in_pages_is_of_one_revision(engine):
@@ -121,8 +121,39 @@ def test_compaction_keeps_what_lives(engine):
 
 
 def test_a_revision_to_come_cannot_be_listed(engine):
-    with pytest.raises(errors.BadRequest):
-        engine.list("/a/", revision=engine.revision() + 100)
+    now = engine.revision()
+    with pytest.raises(errors.TooLargeResourceVersion, match=f"{now + 100}, current: {now}"):
+        engine.list("/a/", revision=now + 100)
+    with pytest.raises(errors.TooLargeResourceVersion, match=f"{now + 100}, current: {now}"):
+        engine.check(now + 100)
+
+
+def test_a_revision_of_an_earlier_store_is_expired(engine):
+    for revision in (1, 2, 1000, 10**17):
+        with pytest.raises(errors.Expired):
+            engine.check(revision)
+        with pytest.raises(errors.Expired):
+            engine.list("/a/", revision=revision)
+        with pytest.raises(errors.Expired):
+            drain(engine.watch("/a/", revision), 1, 5)
+
+
+def test_the_present_revision_can_be_read_and_watched(engine):
+    revision = engine.create("/a/x", b"1")
+    assert engine.check(revision) == engine.check(0) == revision
+
+
+def test_a_page_ends_where_it_has_enough_bytes(engine):
+    for number in range(70):
+        engine.create(f"/a/{number:02}", b"x" * 1000)
+    first = engine.list("/a/", size_max=1)
+    assert first.more
+    assert 1 <= len(first.items) <= 32
+    keys, page = [item.key for item in first.items], first
+    while page.more:
+        page = engine.list("/a/", size_max=5000, after=keys[-1], revision=first.revision)
+        keys += [item.key for item in page.items]
+    assert keys == [f"/a/{number:02}" for number in range(70)]
 
 
 def test_a_watch_tells_every_write_in_order_with_what_it_replaced(engine):

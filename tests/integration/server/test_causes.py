@@ -51,7 +51,7 @@ BAD = (
     Bad(
         "GET",
         ENDPOINTS + "?resourceVersion=1&resourceVersionMatch=Nearly",
-        400,
+        422,
         "resourceVersionMatch",
     ),
     Bad("GET", ENDPOINTS + "?watch=true&sendInitialEvents=true", 422, "resourceVersionMatch"),

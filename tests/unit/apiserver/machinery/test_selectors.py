@@ -57,3 +57,17 @@ def test_more_than_a_hundred_requirements_are_refused(parse):
         parse(",".join(["a=b"] * 101))
     with pytest.raises(errors.BadRequest, match="more than 100 requirements"):
         parse("," * 9_999)
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "holds"),
+    [("a>1", "2", True), ("a>1", "1", False), ("a < 5", "-3", True), ("a<5", "x", False)],
+)
+def test_numbers_are_compared(text, label, holds):
+    assert selectors.labels(text).holds({"a": label}) is holds
+    assert not selectors.labels(text).holds({})
+
+
+def test_a_bound_that_is_no_number_is_refused():
+    with pytest.raises(errors.BadRequest):
+        selectors.labels("a>b")

@@ -57,3 +57,23 @@ def test_a_long_value_is_cut():
 def test_an_http_status_without_an_error_of_ours_has_its_phrase():
     assert status.of_http(404)["reason"] == "NotFound"
     assert status.of_http(599)["reason"] == "Unknown"
+
+
+def test_a_revision_to_come_is_worded_as_natively():
+    document = status.of(errors.TooLargeResourceVersion(9, 7), {"kind": "configmaps"})
+    assert (document["code"], document["reason"]) == (504, "Timeout")
+    assert document["message"] == "Timeout: Too large resource version: 9, current: 7"
+    cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+    assert document["details"] == {"causes": [cause], "retryAfterSeconds": 1}
+
+
+def test_options_that_are_invalid_are_listed_as_natively():
+    rules = ("Forbidden: a is forbidden", 'Unsupported value: "x": supported values: "y"')
+    document = status.of(
+        errors.InvalidOptions(tuple(errors.Cause("a", None, rule) for rule in rules))
+    )
+    assert document["message"] == (
+        f'ListOptions.meta.k8s.io "" is invalid: [a: {rules[0]}, a: {rules[1]}]'
+    )
+    reasons = [cause["reason"] for cause in document["details"]["causes"]]
+    assert reasons == ["FieldValueForbidden", "FieldValueNotSupported"]

@@ -58,7 +58,7 @@ class Resource:
     fields: tuple[str, ...] = ()
     changes = Cache()
 
-    async def revision(self) -> int:
+    async def revision(self, asked: int = 0, *, expires: bool = True) -> int:
         return 7
 
 

@@ -58,7 +58,11 @@ def test_only_a_refusal_about_the_token_asks_for_a_new_one():
     ("code", "message", "kind"),
     [
         (11, "etcdserver: mvcc: required revision has been compacted", errors.Expired),
-        (11, "etcdserver: mvcc: required revision is a future revision", errors.BadRequest),
+        (
+            11,
+            "etcdserver: mvcc: required revision is a future revision",
+            errors.TooLargeResourceVersion,
+        ),
         (3, "etcdserver: request is too large", errors.TooLarge),
         (3, "etcdserver: key is not provided", errors.StorageError),
         (8, "etcdserver: mvcc: database space exceeded", errors.Unavailable),

@@ -128,3 +128,17 @@ def test_at_once_always_looks(run, clock):
         assert known.entries("team-a")
 
     run(scenario)
+
+
+def test_a_revision_of_another_server_is_reached_and_one_to_come_is_refused(run, clock):
+    async def scenario(known, commit, opened):
+        await known.refresh(None)
+        clock.now += 60
+        others = int(clock.now * 1000) * 1_000_000 + 999_999
+        assert known.reach(others) > others
+        assert known.changes.latest == known.revision
+        assert known.reach(0) == known.revision
+        with pytest.raises(errors.TooLargeResourceVersion):
+            known.reach(known.revision + 10**12)
+
+    run(scenario)
