@@ -72,16 +72,15 @@ def make(
     **fields: Any,
 ) -> tuple[layout.DumpKey, records.CrashRecord, io.BytesIO]:
     """A dump of `content` in the pod web-0: its key, its record and its stored bytes."""
-    raw = document(
-        names.make_id(exe, time_s, pid, zlib.crc32(content)),
-        content,
-        time="2026-09-21T14:13:20.000Z",
-        namespace=namespace,
-        podName="web-0",
-        podUID=pod_uid,
-        container=container,
-        process={"pid": pid, "comm": exe, "exe": f"/bin/{exe}"},
-        **fields,
-    )
+    changes: dict[str, Any] = {
+        "time": "2026-09-21T14:13:20.000Z",
+        "namespace": namespace,
+        "podName": "web-0",
+        "podUID": pod_uid,
+        "container": container,
+        "process": {"pid": pid, "comm": exe, "exe": f"/bin/{exe}"},
+    }
+    id = names.make_id(exe, time_s, pid, zlib.crc32(content))
+    raw = document(id, content, **changes | fields)
     entry = records.CrashRecord.parse(records.CrashRecord(raw).encode())
     return entry.key(), entry, io.BytesIO(stored(content))

@@ -74,7 +74,7 @@ def list_(query: Mapping[str, str], fields: Sequence[str]) -> List:
     """
     limit = max(0, number(query, "limit"))
     number(query, "timeoutSeconds")  # not obeyed: a list ends by itself
-    labels = selectors.labels(query.get("labelSelector", ""))
+    labels = selectors.labels(query.get("labelSelector", ""), fields)
     _refuse_broken(_list_problems(query))
     field_selector = selectors.fields(query.get("fieldSelector", ""), fields)
     at_least = revision_of(query)
@@ -158,7 +158,7 @@ def watch(query: Mapping[str, str], fields: Sequence[str]) -> Watch:
     bookmarks = flag(query, "allowWatchBookmarks")
     number(query, "limit")  # not obeyed, as natively
     timeout = number(query, "timeoutSeconds")
-    labels = selectors.labels(query.get("labelSelector", ""))
+    labels = selectors.labels(query.get("labelSelector", ""), fields)
     _refuse_broken(_watch_problems(query))
     revision = revision_of(query) or None
     initial = revision is None

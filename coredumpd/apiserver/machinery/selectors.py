@@ -22,6 +22,8 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _EQUAL = re.compile(rf"({_KEY})\s*(==|=|!=)\s*({_VALUE})")
 _EXISTS = re.compile(rf"(!?)\s*({_KEY})")
 _LABEL_VALUE = re.compile(_VALUE)
+_VALUE_CHARS_MAX = 63
+_LONG_VALUE = re.compile(rf"[A-Za-z0-9_.-]{{{_VALUE_CHARS_MAX + 1},}}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +70,12 @@ class Selector:
 ANY = Selector()
 
 
-def labels(text: str) -> Selector:
-    """`a=b,c!=d,e in (f,g),h,!i`. Raises BadRequest."""
-    return Selector(tuple(_label(part, text) for part in _split(text, "labelSelector")))
+def labels(text: str, fields: Sequence[str] = ()) -> Selector:
+    """`a=b,c!=d,e in (f,g),h,!i`. Raises BadRequest.
+
+    `fields`: those that can be selected instead, named when a value is too long for a label.
+    """
+    return Selector(tuple(_label(part, text, fields) for part in _split(text, "labelSelector")))
 
 
 def fields(text: str, supported: Sequence[str]) -> Selector:
@@ -113,7 +118,7 @@ def _split(text: str, parameter: str) -> list[str]:
     return parts
 
 
-def _label(part: str, whole: str) -> Requirement | Comparison:
+def _label(part: str, whole: str, fields: Sequence[str]) -> Requirement | Comparison:
     part = part.strip()
     if match := _SET.fullmatch(part):
         values = frozenset(value.strip() for value in match[3].split(","))
@@ -125,6 +130,9 @@ def _label(part: str, whole: str) -> Requirement | Comparison:
         return Comparison(match[1], int(match[3]), match[2] == ">")
     elif match := _EXISTS.fullmatch(part):
         return Requirement(match[2], None, bool(match[1]))
-    raise errors.BadRequest.about(
-        "labelSelector", f"unable to parse the labelSelector {whole!r} at {part!r}"
-    )
+    problem = f"unable to parse the labelSelector {whole!r} at {part!r}"
+    if _LONG_VALUE.search(part.partition("=")[2] or part.partition("(")[2]):
+        problem += f": a label's value has at most {_VALUE_CHARS_MAX} characters"
+        if fields:
+            problem += f"; select a longer name by fieldSelector: {', '.join(fields)}"
+    raise errors.BadRequest.about("labelSelector", problem)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import uuid
 from typing import Any
@@ -14,7 +16,10 @@ from coredumpd.server import kinds
 _UIDS = uuid.UUID("6f1d7c58-3a43-4c62-9f0e-2c1f0f6a2f51")  # ours alone: names the key space
 _NOT_IN_STATUS = ("version", "id", "namespace")
 _LABEL_CHARS_MAX = 63
+_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _NOT_LABEL = re.compile(r"[^A-Za-z0-9_.-]+")
+_HASH_BYTES = 10  # 80 bits, 16 characters of base32
+_HASHED = re.compile(r"(?:.*-)?[A-Z2-7]{16}", re.DOTALL)
 
 
 def make(key: layout.DumpKey, record: records.CrashRecord, revision: int) -> dict[str, Any]:
@@ -59,9 +64,18 @@ def bare(key: layout.DumpKey, revision: int) -> dict[str, Any]:
 
 
 def label(text: str) -> str:
-    """`text` as a label's value: at most 63 of [A-Za-z0-9_.-], alphanumeric at both ends."""
-    plain = _NOT_LABEL.sub("-", text)[:_LABEL_CHARS_MAX]
-    return plain.strip("-_.")
+    """`text` as a label's value: at most 63 of [A-Za-z0-9_.-], alphanumeric at both ends.
+
+    No two texts share a value. A text that is no value itself is cut and ends in `-` and a hash of
+    the whole. The hash is in capitals, which no Kubernetes name has: no pod can be named so that
+    its label is another pod's. A text that looks as if it ended in such a hash gets one, too.
+    """
+    if _LABEL.fullmatch(text) and not _HASHED.fullmatch(text):
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_HASH_BYTES]
+    end = base64.b32encode(digest).decode()
+    plain = _NOT_LABEL.sub("-", text)[: _LABEL_CHARS_MAX - len(end) - 1].strip("-_.")
+    return f"{plain}-{end}" if plain else end
 
 
 def _without_nulls(value: Any) -> Any:

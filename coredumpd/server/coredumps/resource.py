@@ -19,7 +19,8 @@ from coredumpd.server.coredumps import coredump
 from coredumpd.server.dumps import inventory as inventories
 from coredumpd.server.dumps import selection
 
-FIELDS = ("metadata.name", "metadata.namespace", "status.podUID", "status.podName")
+_STATUS_FIELDS = ("podUID", "podName", "container", "node")
+FIELDS = ("metadata.name", "metadata.namespace", *(f"status.{one}" for one in _STATUS_FIELDS))
 _CHUNK = 500  # objects made in one go in a thread
 
 
@@ -129,8 +130,7 @@ class Coredumps:
         fields = {
             "metadata.name": meta["name"],
             "metadata.namespace": meta["namespace"],
-            "status.podUID": status.get("podUID") or "",
-            "status.podName": status.get("podName") or "",
+            **{f"status.{one}": status.get(one) or "" for one in _STATUS_FIELDS},
         }
         return wanted.labels.holds(meta["labels"]) and wanted.fields.holds(fields)
 

@@ -83,6 +83,25 @@ def test_labels_and_fields_select(client, crash):
     ]
 
 
+def test_pods_with_long_names_are_told_apart(world, client, crash):
+    stem = "rolebinding-team-payments-settlement-usage-export-worker-7d9f8b6c5d-"
+    one = crash(pid=1, podName=stem + "x2x4z", pod_uid="one")
+    two = crash(pid=2, podName=stem + "q8w7e", pod_uid="two")
+    listed(client, 2)
+    labels = {
+        item["metadata"]["name"]: item["metadata"]["labels"]["coredump.fujitsu.com/pod"]
+        for item in client.ask("GET", URL).json["items"]
+    }
+    assert len(set(labels.values())) == 2
+    reply = client.ask("DELETE", f"{URL}?labelSelector=coredump.fujitsu.com/pod%3D{stem}x2x4z")
+    assert reply.code == 400
+    assert "status.podName" in reply.json["message"]
+    query = f"?fieldSelector=status.podName%3D{stem}x2x4z"
+    assert names(client.ask("GET", URL + query)) == [one.id]
+    client.ask("DELETE", f"{URL}?labelSelector=coredump.fujitsu.com/pod%3D{labels[one.id]}")
+    assert list(world.store.list(layout.Prefix("team-b"))) == [two]
+
+
 def test_pages_hold_every_dump_once_over_all_namespaces(client, crash, stored):
     for pid in range(5):
         crash(pid=pid)

@@ -71,3 +71,10 @@ def test_numbers_are_compared(text, label, holds):
 def test_a_bound_that_is_no_number_is_refused():
     with pytest.raises(errors.BadRequest):
         selectors.labels("a>b")
+
+
+@pytest.mark.parametrize("text", ["app={0}", "app!={0}", "app in (web,{0})", "a=b,app=={0}"])
+def test_a_value_longer_than_a_label_is_refused_and_names_the_fields(text):
+    with pytest.raises(errors.BadRequest, match=r"63 characters.*fieldSelector: status.podName"):
+        selectors.labels(text.format("x" * 64), ("status.podName",))
+    selectors.labels(text.format("x" * 63))
