@@ -32,7 +32,7 @@ class Item:
 class Page:
     """Part of a listing as of `revision`.
 
-    `more`: keys follow the last item; `remaining` says how many, where the listing had a limit.
+    `more`: keys follow the last item; `remaining` says how many, where the limit ended the page.
     """
 
     items: Sequence[Item]

@@ -41,11 +41,12 @@ _POLL_S = 1.0  # another process may write too (a rolling update), and does not 
 _EVENTS_MAX = 500
 _EVENT_BYTES_MAX = 4 * 1024 * 1024  # of one answer to a watch, unless one event has more
 # `max(revision)` makes SQLite take the other columns from the row that has it
-# (https://www.sqlite.org/lang_select.html#bareagg).
+# (https://www.sqlite.org/lang_select.html#bareagg). Sorted within, where the index has the order:
+# outside, SQLite would read every value before it gives the first.
 _LIVING = """
     FROM (SELECT key, value, kind, max(revision) AS revision FROM log
           WHERE key > :after AND key >= :first AND key < :end AND revision <= :revision
-          GROUP BY key)
+          GROUP BY key ORDER BY key)
     WHERE kind != 'DELETED'
 """
 
@@ -113,7 +114,7 @@ class SqliteEngine:
                 "revision": revision or now,
             }
             with contextlib.closing(
-                database.execute(f"SELECT key, value, revision {_LIVING} ORDER BY key", bounds)
+                database.execute(f"SELECT key, value, revision {_LIVING}", bounds)
             ) as rows:
                 for row in rows:
                     if (limit and len(items) == limit) or (size_max and size >= size_max):
@@ -121,7 +122,7 @@ class SqliteEngine:
                         break
                     items.append(interface.Item(*row))
                     size += len(row[1])
-            if more and limit:
+            if more and len(items) == limit:
                 bounds["after"] = items[-1].key
                 remaining = database.execute(f"SELECT count(*) {_LIVING}", bounds).fetchone()[0]
         return interface.Page(items, revision or now, remaining, more)

@@ -8,7 +8,7 @@ from coredumpd import errors
 from coredumpd.apiserver.auth import interface
 from coredumpd.apiserver.http import application as applications
 from coredumpd.apiserver.http import handler, probes
-from coredumpd.apiserver.rest import discovery, openapi
+from coredumpd.apiserver.rest import discovery, openapi, outgoing
 from coredumpd.apiserver.rest import resource as resources
 from coredumpd.objects import compaction
 from coredumpd.objects import interface as objects_interface
@@ -32,6 +32,7 @@ class Outside:
     cluster: clusters.Cluster
     checks: dict[str, probes.Check]
     uploads: intake.Uploads | None = None  # agents may send dumps
+    sending_bytes_max: int = outgoing.BYTES_MAX
 
 
 class App:
@@ -44,6 +45,7 @@ class App:
         self.coredumps = resource.Coredumps(self.inventory)
         self.metrics = metrics.Metrics()
         self.stopping = False
+        self._room = outgoing.Outgoing(outside.sending_bytes_max)
         self._uploads = outside.uploads
         self._guard = handler.Guard(outside.authenticator, outside.authorizer, self.metrics)
         self._checks = {
@@ -60,8 +62,8 @@ class App:
             *openapi.routes(kinds.API_GROUP, schemas.all_schemas()),
             *probes.routes(self._checks),
             *metrics.routes(self.metrics),
-            *resources.routes(kinds.API_GROUP, self.endpoints),
-            *resources.routes(kinds.API_GROUP, self.coredumps),
+            *resources.routes(kinds.API_GROUP, self.endpoints, self._room),
+            *resources.routes(kinds.API_GROUP, self.coredumps, self._room),
             *archive.routes(self.endpoints, self.inventory),
             *archive.routes(self.coredumps, self.inventory),
             *backtrace.routes(self.coredumps, self.inventory),

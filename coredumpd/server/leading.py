@@ -10,7 +10,8 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
 
 from coredumpd import errors
 from coredumpd.apiserver.machinery import options
@@ -80,9 +81,12 @@ class EndpointRemover:
 
     async def __call__(self, namespace: str, pod_uid: str) -> None:
         query = {"fieldSelector": f"spec.podUID={pod_uid}"}
-        documents, _ = await self._endpoints.list(
-            namespace, options.list_(query, self._endpoints.fields)
-        )
+        selection = options.list_(query, self._endpoints.fields)
+        async with contextlib.aclosing(self._endpoints.pages(namespace, selection)) as pages:
+            async for page in pages:
+                await self._remove(namespace, page.objects)
+
+    async def _remove(self, namespace: str, documents: Iterable[Mapping[str, Any]]) -> None:
         for document in documents:
             meta = document["metadata"]
             body = {"preconditions": {"uid": meta["uid"]}}

@@ -237,12 +237,16 @@ class Handler(web.RequestHandler):
 
     def abort(self) -> None:
         """Cut the connection: the promised length cannot be sent."""
+        self.cut()
+        if not self._finished:
+            self.finish()
+
+    def cut(self) -> None:
+        """Close the connection: `flush` raises ClientGone, where it waits and later on."""
         self.outcome = "aborted"
         stream = getattr(self.request.connection, "stream", None)
         if isinstance(stream, iostream.IOStream):
             stream.close()
-        if not self._finished:
-            self.finish()
 
     def on_connection_close(self) -> None:
         """Tornado's: the client has left."""

@@ -15,7 +15,7 @@ from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, handler
 from coredumpd.apiserver.machinery import kind as kinds
 from coredumpd.apiserver.machinery import negotiation, options, patches, status, tables
-from coredumpd.apiserver.rest import watch
+from coredumpd.apiserver.rest import lists, outgoing, watch
 
 _GENERATE_TRIES_MAX = 5
 _DELETIONS_AT_ONCE = 8
@@ -44,11 +44,16 @@ class Resource(watch.Source, Protocol):
 
 class _ResourceHandler(handler.Handler):
     def initialize(  # type: ignore[override]
-        self, rights: rights.Rights, group: kinds.Group, resource: Resource
+        self,
+        rights: rights.Rights,
+        group: kinds.Group,
+        resource: Resource,
+        room: outgoing.Outgoing,
     ) -> None:
         """Tornado's; the arguments come from the route."""
         self.group = group
         self.resource = resource
+        self.room = room
         super().initialize(rights)
 
     def details(self, error: errors.CoredumpdError) -> dict[str, Any]:
@@ -86,7 +91,9 @@ class _ResourceHandler(handler.Handler):
         """(kind, version) that Accept asks for."""
         return negotiation.representation(self.request.headers.get("Accept", ""), offered)
 
-    def table(self, objects: list[Any], meta: Mapping[str, Any], version: str) -> dict[str, Any]:
+    def table(
+        self, objects: Sequence[Any], meta: Mapping[str, Any], version: str
+    ) -> dict[str, Any]:
         """The objects as a Table."""
         include = self.query.get("includeObject") or "Metadata"
         return tables.table(self.resource.kind.columns, objects, meta, version, include)
@@ -134,29 +141,33 @@ class Collection(_ResourceHandler):
         """List the objects, or watch them."""
         if options.flag(self.query, "watch"):
             self.require("watch")
-            await watch.Stream(self, self.resource, self.group.group_version, namespace).run()
+            stream = watch.Stream(
+                self, self.resource, self.group.group_version, namespace, self.room
+            )
+            await stream.run()
             return
         self.require("list")
         selection = options.list_(self.query, self.resource.fields)
-        self.negotiated(tables.OFFERED_FOR_LIST)  # refuse before the work is done
-        self.answer_list(*await self.resource.list(namespace, selection))
+        await self.answer_list(self.resource.pages(namespace, selection))
 
-    def answer_list(self, objects: list[dict[str, Any]], meta: dict[str, Any]) -> None:
-        """A list, in the representation that the client asks for."""
+    async def answer_list(self, pages: lists.Pages) -> None:
+        """A list, in the representation that the client asks for. Raises NotAcceptable."""
         kind, version = self.negotiated(tables.OFFERED_FOR_LIST)
-        if kind == "Table":
-            self.answer(self.table(objects, meta, version))
-        elif kind:
-            self.answer(tables.partial_list(objects, meta, version))
-        else:
-            self.answer(
-                {
-                    "apiVersion": self.group.group_version,
-                    "kind": f"{self.resource.kind.kind}List",
-                    "metadata": meta,
-                    "items": objects,
-                }
-            )
+
+        def shape(objects: Sequence[dict[str, Any]], meta: Mapping[str, Any]) -> Mapping[str, Any]:
+            if kind == "Table":
+                return self.table(objects, meta, version)
+            if kind:
+                return tables.partial_list(objects, meta, version)
+            return {
+                "apiVersion": self.group.group_version,
+                "kind": f"{self.resource.kind.kind}List",
+                "metadata": meta,
+                "items": objects,
+            }
+
+        field = "rows" if kind == "Table" else "items"
+        await lists.send(self, pages, shape, field, self.room)
 
     async def post(self, namespace: str | None = None) -> None:
         """Create an object."""
@@ -185,7 +196,16 @@ class Collection(_ResourceHandler):
             raise errors.MethodNotAllowed("objects are deleted in one namespace")
         body, how = await self.delete_options()
         selection = options.list_(self.query, self.resource.fields)
-        objects, meta = await self.resource.list(namespace, selection)
+        await self.answer_list(self._deleted(namespace, selection, body, how))
+
+    async def _deleted(
+        self,
+        namespace: str,
+        selection: options.List,
+        body: Mapping[str, Any],
+        how: options.Write,
+    ) -> lists.Pages:
+        """Delete the selected objects page by page; each page comes when its objects are gone."""
         gate = asyncio.Semaphore(_DELETIONS_AT_ONCE)
 
         async def delete(name: str) -> None:
@@ -193,8 +213,10 @@ class Collection(_ResourceHandler):
                 with contextlib.suppress(errors.NotFound):  # deleted meanwhile
                     await self.resource.delete(namespace, name, body, how)
 
-        await asyncio.gather(*(delete(obj["metadata"]["name"]) for obj in objects))
-        self.answer_list(objects, meta)
+        async with contextlib.aclosing(self.resource.pages(namespace, selection)) as pages:
+            async for page in pages:
+                await asyncio.gather(*(delete(obj["metadata"]["name"]) for obj in page.objects))
+                yield page
 
 
 class Object(_ResourceHandler):
@@ -254,10 +276,12 @@ class Object(_ResourceHandler):
         self.answer(status.success(details))
 
 
-def routes(group: kinds.Group, resource: Resource) -> list[application.Route]:
-    """The routes of one kind, subresources aside."""
+def routes(
+    group: kinds.Group, resource: Resource, room: outgoing.Outgoing
+) -> list[application.Route]:
+    """The routes of one kind, subresources aside. Lists and watches send through `room`."""
     plural = resource.kind.plural
-    arguments = {"group": group, "resource": resource}
+    arguments = {"group": group, "resource": resource, "room": room}
     demanded = rights.Resource(group.name, group.version, plural)
     place = rf"{group.path}/namespaces/(?P<namespace>[^/]+)/{plural}"
     return [

@@ -7,22 +7,23 @@ KEP-3157: initial events end with a bookmark that says so, or the client waits f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from coredumpd import errors
 from coredumpd.apiserver.http import handler as handlers
 from coredumpd.apiserver.machinery import kind as kinds
 from coredumpd.apiserver.machinery import negotiation, options, status, tables
-from coredumpd.apiserver.rest import watch_cache
+from coredumpd.apiserver.rest import lists, outgoing, watch_cache
 
 BOOKMARK_S = 60.0
 TIMEOUT_S_MIN = 1800.0  # as kube-apiserver: from that to twice that, when the client gives none
 INITIAL_END = "k8s.io/initial-events-end"
-Listing = tuple[list[dict[str, Any]], dict[str, Any]]  # objects, and the list's metadata
+_BATCH_BYTES = 64 * 1024  # of changes that are sent together
 
 
 class Source(Protocol):
@@ -37,7 +38,7 @@ class Source(Protocol):
     fields: tuple[str, ...]
     changes: watch_cache.WatchCache
 
-    async def list(self, namespace: str | None, selection: options.List) -> Listing: ...
+    def pages(self, namespace: str | None, selection: options.List) -> lists.Pages: ...
     async def revision(self, asked: int = 0, *, expires: bool = True) -> int: ...
     async def shown(self, change: watch_cache.Change) -> dict[str, Any]: ...
     def matches(self, obj: Mapping[str, Any], selection: options.List) -> bool: ...
@@ -55,12 +56,15 @@ class Stream:
         source: Source,
         group_version: str,
         namespace: str | None,
+        room: outgoing.Outgoing,
         bookmark_every_s: float = BOOKMARK_S,
     ) -> None:
         self._handler = handler
         self._source = source
         self._group_version = group_version
         self._namespace = namespace
+        self._room = room
+        self._holder = handler.caller.user if handler.caller else ""
         self._bookmark_every_s = bookmark_every_s
         self._options = options.watch(handler.query, source.fields)
         self._selection = options.List(self._options.labels, self._options.fields)
@@ -106,13 +110,21 @@ class Stream:
         self._handler.finish()
 
     async def _initial(self) -> int:
-        objects, meta = await self._source.list(self._namespace, self._selection)
-        for obj in objects:
-            self._send("ADDED", self._shaped(obj))
-        revision = int(meta["resourceVersion"])
-        if self._options.end_marked:
-            self._bookmark(revision, {INITIAL_END: "true"})
-        await self._handler.flush()
+        """Send the existing objects, page by page; returns the revision that they are of."""
+        revision = 0
+        async with contextlib.aclosing(
+            self._source.pages(self._namespace, self._selection)
+        ) as pages:
+            last = False
+            while not last:
+                async with self._room.room(self._holder, lists.ROOM_BYTES, self._handler.cut):
+                    page = await anext(pages)
+                    for obj in page.objects:
+                        self._send("ADDED", self._shaped(obj))
+                    revision, last = int(page.meta["resourceVersion"]), page.last
+                    if last and self._options.end_marked:
+                        self._bookmark(revision, {INITIAL_END: "true"})
+                    await self._handler.flush()
         return revision
 
     async def _follow(self, revision: int, wake: asyncio.Event) -> None:
@@ -122,11 +134,7 @@ class Stream:
         bookmark = time.monotonic() + self._bookmark_every_s
         while not self._handler.client_left:
             wake.clear()
-            latest = changes.latest  # before sending, which takes time in which more changes come
-            for change in changes.after(revision):
-                await self._send_change(change)
-            revision = max(revision, latest)
-            await self._handler.flush()
+            revision = await self._catch_up(revision)
             now = time.monotonic()
             if changes.closed or now >= end:
                 if self._options.bookmarks:
@@ -142,17 +150,44 @@ class Stream:
             except TimeoutError:
                 continue  # time for a bookmark, or for the end
 
-    async def _send_change(self, change: watch_cache.Change) -> None:
+    async def _catch_up(self, revision: int) -> int:
+        """Send every change above `revision`; returns the revision of the last one.
+
+        Holds a few changes at a time: a client that reads slowly finds later that the others are
+        not kept any more (Expired), instead of keeping them.
+        """
+        changes = self._source.changes
+        while True:
+            latest = changes.latest  # before sending, which takes time in which more changes come
+            batch = changes.after(revision, _BATCH_BYTES)
+            if not batch:
+                return max(revision, latest)
+            events = [
+                (event, change) for change in batch if (event := self._event(change)) is not None
+            ]
+            if events:
+                await self._send_changes(events)
+            revision = batch[-1].revision
+
+    async def _send_changes(self, events: Sequence[tuple[str, watch_cache.Change]]) -> None:
+        objects = []
+        for _, change in events:
+            if change.shown is None:
+                change.shown = asyncio.create_task(self._source.shown(change))
+            objects.append(await asyncio.shield(change.shown))
+        size = sum(change.size for _, change in events)
+        async with self._room.room(self._holder, size, self._handler.cut):
+            for (event, _), obj in zip(events, objects, strict=True):
+                self._send(event, self._shaped(obj))
+            await self._handler.flush()
+
+    def _event(self, change: watch_cache.Change) -> str | None:
         """The event as this watcher's selectors see it: entering is ADDED, leaving is DELETED."""
         is_in, was_in = self._selects(change.obj), self._selects(change.previous)
         event: str = change.kind
         if event == "MODIFIED" and is_in != was_in:
             event = "ADDED" if is_in else "DELETED"
-        if not (was_in if event == "DELETED" else is_in):
-            return
-        if change.shown is None:
-            change.shown = asyncio.create_task(self._source.shown(change))
-        self._send(event, self._shaped(await asyncio.shield(change.shown)))
+        return event if (was_in if event == "DELETED" else is_in) else None
 
     def _selects(self, obj: Mapping[str, Any] | None) -> bool:
         if obj is None:

@@ -14,14 +14,15 @@ from typing import Any, Literal
 from coredumpd import errors
 
 CHANGES_MAX = 10_000
-BYTES_MAX = 64 * 1024 * 1024
+BYTES_MAX = 32 * 1024 * 1024
+OBJECT_BYTES = 2048  # of memory that an object takes beside its texts, for `Change.size`
 
 
 @dataclasses.dataclass
 class Change:
     """One write: `obj` after it (if DELETED, its last state), `previous` before it.
 
-    `size` is what both weigh in the cache, in bytes.
+    `size` is the memory that both take in the cache, in bytes.
     """
 
     kind: Literal["ADDED", "MODIFIED", "DELETED"]
@@ -79,10 +80,21 @@ class WatchCache:
         self.closed = True
         self._wake()
 
-    def after(self, revision: int) -> Sequence[Change]:
-        """The changes above `revision`. Raises Expired when not all of them are kept any more."""
+    def after(self, revision: int, size_max: int = BYTES_MAX) -> Sequence[Change]:
+        """The next changes above `revision`: one, and more while they have less than `size_max`.
+
+        Raises Expired when not all changes above `revision` are kept any more.
+        """
         self.check(revision)
-        return self._changes[bisect.bisect_right(self._revisions, revision) :]
+        changes: list[Change] = []
+        size = 0
+        for place in range(bisect.bisect_right(self._revisions, revision), len(self._changes)):
+            change = self._changes[place]
+            size += change.size
+            if changes and size > size_max:
+                break
+            changes.append(change)
+        return changes
 
     def check(self, revision: int) -> None:
         """Raises Expired when not all changes above `revision` are kept any more."""

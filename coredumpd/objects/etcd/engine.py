@@ -98,7 +98,8 @@ class EtcdEngine:
             if remaining <= 0 or not page:
                 return interface.Page(items, revision)
             if len(items) == limit or (size_max and total >= size_max):
-                return interface.Page(items, revision, remaining if limit else 0, True)
+                counted = remaining if len(items) == limit else 0
+                return interface.Page(items, revision, counted, True)
             start = page[-1].key + "\0"
 
     def update(self, key: str, value: bytes, revision: int) -> int:

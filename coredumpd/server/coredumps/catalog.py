@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import logging
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from coredumpd import errors
 from coredumpd.apiserver.rest import watch_cache
@@ -28,7 +30,6 @@ WATCH_S = 2.0
 _REST_FACTOR = 10  # times the length of a scan until the next one
 _CHANGES_MAX = 1000  # of one scan; more than that is no event each: watchers list again
 _PROCESSES = 1_000_000
-_EVENT_BYTES = 4096  # the size that a change is taken to have in the watch cache
 _log = logging.getLogger(__name__)
 
 
@@ -150,7 +151,7 @@ class Catalog:
             revision = self._next_revision()
             self._update([key], (), revision)
             document = coredump.make(key, record, revision)
-            changes.append(watch_cache.Change("ADDED", document, None, revision, _EVENT_BYTES))
+            changes.append(watch_cache.Change("ADDED", document, None, revision, _size(document)))
         self._push(changes)
 
     def _update(self, new: Iterable[layout.DumpKey], gone: Iterable[Entry], revision: int) -> None:
@@ -169,7 +170,7 @@ class Catalog:
             document = coredump.bare(entry.key, revision)
         else:
             document = coredump.make(entry.key, record, revision)
-        return watch_cache.Change("DELETED", document, document, revision, _EVENT_BYTES)
+        return watch_cache.Change("DELETED", document, document, revision, _size(document))
 
     def _push(self, changes: list[watch_cache.Change]) -> None:
         self.changes.push(sorted(changes, key=lambda change: change.revision))
@@ -192,6 +193,11 @@ class Catalog:
                     _log.warning("dumps cannot be listed, later again: %s", error)
             took_s = time.monotonic() - began_s
             await asyncio.sleep(max(WATCH_S, took_s * _REST_FACTOR))
+
+
+def _size(document: Mapping[str, Any]) -> int:
+    """The memory that an object takes in the watch cache, in bytes."""
+    return len(json.dumps(document)) + watch_cache.OBJECT_BYTES
 
 
 def _by_namespace(keys: Iterable[layout.DumpKey]) -> dict[str, Entries]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from coredumpd import errors
 from coredumpd.apiserver.machinery import lifecycle, options
-from coredumpd.apiserver.rest import watch, watch_cache
+from coredumpd.apiserver.rest import lists, watch_cache
 from coredumpd.formats import layout, names
 from coredumpd.formats import record as records
 from coredumpd.server import kinds
@@ -21,7 +21,7 @@ from coredumpd.server.dumps import selection
 
 _STATUS_FIELDS = ("podUID", "podName", "container", "node")
 FIELDS = ("metadata.name", "metadata.namespace", *(f"status.{one}" for one in _STATUS_FIELDS))
-_CHUNK = 500  # objects made in one go in a thread
+_CHUNK = 64  # objects made in one go in a thread; few have more than 4 KiB
 
 
 class Coredumps:
@@ -48,35 +48,40 @@ class Coredumps:
         entry, record = await self._find(namespace, name)
         return coredump.make(entry.key, record, entry.revision)
 
-    async def list(self, namespace: str | None, wanted: options.List) -> watch.Listing:
+    async def pages(self, namespace: str | None, selection: options.List) -> lists.Pages:
         """Objects in the order of namespace and name. Each page shows the store as it is then."""
         if namespace is not None and not _is_namespace(namespace):
             raise errors.BadRequest.about(
                 "metadata.namespace", f"{namespace!r} is not a namespace's name"
             )
         await self._catalog.refresh(namespace)
-        now = self._catalog.reach(wanted.at_least)
-        if wanted.revision not in (0, now) and not wanted.continued:
-            raise errors.Expired(f"the dumps of revision {wanted.revision} are not known any more")
-        revision = wanted.revision if wanted.continued else now
-        entries = self._entries_after(namespace, wanted.start)
-        selected: list[dict[str, Any]] = []
-        filters = wanted.filters
-        limit, position = wanted.limit, 0
-        while position < len(entries) and not (limit and len(selected) >= limit):
-            size = min(_CHUNK, limit - len(selected)) if limit else _CHUNK
+        revision = self._catalog.reach(selection.at_least)
+        if selection.continued:
+            revision = selection.revision
+        elif selection.revision not in (0, revision):
+            raise errors.Expired(
+                f"the dumps of revision {selection.revision} are not known any more"
+            )
+        entries = self._entries_after(namespace, selection.start)
+        limit, position, selected, last = selection.limit, 0, 0, False
+        while not last:
+            size = min(_CHUNK, limit - selected) if limit else _CHUNK
             chunk = entries[position : position + size]
             position += len(chunk)
             readable = await self._inventory.read([entry.key for entry in chunk])
             documents = await self._inventory.run(_documents, chunk, readable)
-            selected += [one for one in documents if not filters or self.matches(one, wanted)]
-        meta: dict[str, Any] = {"resourceVersion": str(revision)}
-        if position < len(entries):
-            last = entries[position - 1].key
-            meta["continue"] = options.make_token(revision, f"{last.namespace}/{last.id}")
-            if not filters:
-                meta["remainingItemCount"] = len(entries) - position
-        return selected, meta
+            documents = [
+                one for one in documents if not selection.filters or self.matches(one, selection)
+            ]
+            selected += len(documents)
+            last = position >= len(entries) or (limit > 0 and selected >= limit)
+            meta: dict[str, Any] = {"resourceVersion": str(revision)}
+            if position < len(entries):
+                key = entries[position - 1].key
+                meta["continue"] = options.make_token(revision, f"{key.namespace}/{key.id}")
+                if not selection.filters:
+                    meta["remainingItemCount"] = len(entries) - position
+            yield lists.Page(documents, meta, last)
 
     async def create(self, *_: object) -> dict[str, Any]:
         """Always MethodNotAllowed: dumps are made by crashes."""

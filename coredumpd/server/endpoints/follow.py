@@ -74,9 +74,20 @@ class Follower:
                 revision = watch.revision
 
     def _call(self, function: Any, argument: Any) -> None:
+        """Call it on the loop, and wait for it: a loop that is busy is not given more to hold."""
+        done = threading.Event()
+
+        def call() -> None:
+            try:
+                function(argument)
+            finally:
+                done.set()
+
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: this process ends
-                self._loop.call_soon_threadsafe(function, argument)
+                self._loop.call_soon_threadsafe(call)
+                while not done.wait(_WAIT_S) and not self._stopped.is_set():
+                    continue
 
 
 def changes(events: Sequence[interface.Event]) -> list[watch_cache.Change]:
@@ -87,7 +98,11 @@ def changes(events: Sequence[interface.Event]) -> list[watch_cache.Change]:
             codec.decode(event.value, event.revision),
             None if event.previous is None else codec.decode(event.previous, event.revision),
             event.revision,
-            len(event.value) + len(event.previous or b""),
+            sum(
+                len(value) + watch_cache.OBJECT_BYTES
+                for value in (event.value, event.previous)
+                if value is not None
+            ),
         )
         for event in events
     ]

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from coredumpd import errors
 from coredumpd.apiserver.machinery import lifecycle, options
+from coredumpd.apiserver.rest import lists, watch_cache
 from coredumpd.apiserver.rest import resource as resources
-from coredumpd.apiserver.rest import watch, watch_cache
 from coredumpd.formats import names
 from coredumpd.objects import interface
 from coredumpd.server import cluster as clusters
@@ -24,7 +24,6 @@ from coredumpd.server.endpoints import codec, follow, rules
 
 FIELDS = ("metadata.name", "metadata.namespace", "spec.podUID")
 THREADS = 4
-PAGE = 500
 _CAS_TRIES_MAX = 5
 _T = TypeVar("_T")
 
@@ -66,21 +65,33 @@ class Endpoints:
             raise not_found(name)
         return codec.decode(item.value, item.revision)
 
-    async def list(self, namespace: str | None, wanted: options.List) -> watch.Listing:
-        """The objects with their status."""
+    async def pages(self, namespace: str | None, selection: options.List) -> lists.Pages:
+        """The objects with their status. Raises BadRequest, Expired, TooLargeResourceVersion."""
         if namespace is not None and not names.is_dns_label(namespace):
             raise errors.BadRequest.about(
                 "metadata.namespace", f"{namespace!r} is not a namespace's name"
             )
-        documents, meta = await self._select(namespace, wanted)
-        uids: dict[str, Mapping[str, str] | None] = {}
-        for name in {document["metadata"]["namespace"] for document in documents}:
-            uids[name] = await self._cluster.pod_uids(name)
-        status = (
-            self._with_status(document, uids[document["metadata"]["namespace"]])
-            for document in documents
-        )
-        return [*await asyncio.gather(*status)], meta
+        prefix = codec.PREFIX if namespace is None else f"{codec.PREFIX}{namespace}/"
+        after, revision, selected, last = selection.start, selection.revision, 0, False
+        while not last:
+            size = selection.limit - selected if selection.limit else 0
+            page = await self._run(self._page, prefix, size, after, revision)
+            revision = page.revision
+            if selection.at_least > revision:
+                raise errors.TooLargeResourceVersion(selection.at_least, revision)
+            documents = [codec.decode(item.value, item.revision) for item in page.items]
+            if selection.filters:
+                documents = [one for one in documents if self.matches(one, selection)]
+            selected += len(documents)
+            after = page.items[-1].key if page.items else after
+            last = not page.more or (selection.limit > 0 and selected >= selection.limit)
+            meta: dict[str, Any] = {"resourceVersion": str(revision)}
+            if page.more:
+                meta["continue"] = options.make_token(revision, after)
+                if not selection.filters:
+                    meta["remainingItemCount"] = page.remaining
+            del page  # the bytes, while the status is being looked up
+            yield lists.Page(await self._all_with_status(documents), meta, last)
 
     async def create(
         self, namespace: str, body: Mapping[str, Any], how: options.Write
@@ -195,34 +206,22 @@ class Endpoints:
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._engine.close()
 
-    async def _select(self, namespace: str | None, wanted: options.List) -> watch.Listing:
-        prefix = codec.PREFIX if namespace is None else f"{codec.PREFIX}{namespace}/"
-        after, revision = wanted.start, wanted.revision
-        filters = wanted.filters
-        documents: list[dict[str, Any]] = []
-        while True:
-            size = min(PAGE, wanted.limit - len(documents)) if wanted.limit else PAGE
-            page = await self._run(self._page, prefix, size, after, revision)
-            revision = page.revision
-            if wanted.at_least > revision:
-                raise errors.TooLargeResourceVersion(wanted.at_least, revision)
-            for item in page.items:
-                document = codec.decode(item.value, item.revision)
-                if not filters or self.matches(document, wanted):
-                    documents.append(document)
-            if page.items:
-                after = page.items[-1].key
-            if not page.remaining or (wanted.limit and len(documents) >= wanted.limit):
-                break
-        meta: dict[str, Any] = {"resourceVersion": str(revision)}
-        if page.remaining:
-            meta["continue"] = options.make_token(revision, after)
-            if not filters:
-                meta["remainingItemCount"] = page.remaining
-        return documents, meta
+    async def _all_with_status(
+        self, documents: Sequence[dict[str, Any]]
+    ) -> Sequence[dict[str, Any]]:
+        uids: dict[str, Mapping[str, str] | None] = {}
+        for name in {document["metadata"]["namespace"] for document in documents}:
+            uids[name] = await self._cluster.pod_uids(name)
+        status = (
+            self._with_status(document, uids[document["metadata"]["namespace"]])
+            for document in documents
+        )
+        return await asyncio.gather(*status)
 
     def _page(self, prefix: str, limit: int, after: str, revision: int) -> interface.Page:
-        return self._engine.list(prefix, limit=limit, after=after, revision=revision)
+        return self._engine.list(
+            prefix, limit=limit, after=after, revision=revision, size_max=lists.PAGE_BYTES
+        )
 
     async def _check_namespace(self, name: str) -> None:
         """Raises NotFound, or Forbidden for a namespace that is being deleted."""

@@ -4,7 +4,7 @@ import asyncio
 import json
 import types
 
-from coredumpd.apiserver.rest import watch, watch_cache
+from coredumpd.apiserver.rest import outgoing, watch, watch_cache
 from coredumpd.server import kinds
 
 
@@ -17,6 +17,7 @@ class Handler:
         self.lines: list[dict[str, object]] = []
         self.sent_bytes = 0
         self.client_left = False
+        self.caller = None
         self.wake: asyncio.Event | None = None
         self._wanted = wanted
 
@@ -28,6 +29,9 @@ class Handler:
 
     async def flush(self) -> None:
         pass
+
+    def cut(self) -> None:
+        self.client_left = True
 
     def set_header(self, name: str, value: str) -> None:
         pass
@@ -43,7 +47,7 @@ class Cache:
     closed = False
     latest = 7
 
-    def after(self, revision: int) -> list[object]:
+    def after(self, revision: int, size_max: int = 0) -> list[object]:
         return []
 
     def join(self, wake: asyncio.Event) -> None:
@@ -101,11 +105,46 @@ class Eventful(Resource):
         return dict(change.obj)
 
 
-def _change(revision: int) -> watch_cache.Change:
+def test_a_watcher_that_reads_slowly_keeps_no_history_and_is_told_that_it_is_expired() -> None:
+    resource = Eventful()
+    resource.changes.start(7)
+    size = watch_cache.BYTES_MAX // 4
+    handler = Slow(3, resourceVersion="7")
+
+    async def scenario() -> None:
+        resource.changes.push([_change(8, size)])
+        watching = asyncio.create_task(_watch(handler, resource))
+        await handler.sending.wait()
+        for revision in range(9, 20):  # the cache forgets what the client has not taken yet
+            resource.changes.push([_change(revision, size)])
+        handler.reads.set()
+        await watching
+
+    asyncio.run(scenario())
+    assert [line["type"] for line in handler.lines] == ["ADDED", "ERROR"]
+    assert handler.lines[1]["object"]["code"] == 410
+
+
+class Slow(Handler):
+    """A client that takes nothing until `reads` is set."""
+
+    def __init__(self, wanted: int, **query: str) -> None:
+        super().__init__(wanted, **query)
+        self.sending, self.reads = asyncio.Event(), asyncio.Event()
+
+    async def flush(self) -> None:
+        if self.lines:
+            self.sending.set()
+            await self.reads.wait()
+
+
+def _change(revision: int, size: int = 1) -> watch_cache.Change:
     meta = {"namespace": "team-a", "name": "a", "resourceVersion": str(revision)}
-    return watch_cache.Change("ADDED", {"metadata": meta}, None, revision, 1)
+    return watch_cache.Change("ADDED", {"metadata": meta}, None, revision, size)
 
 
 async def _watch(handler: Handler, resource: Resource | None = None, **options: float) -> None:
     async with asyncio.timeout(10):
-        await watch.Stream(handler, resource or Resource(), "g/v1", "team-a", **options).run()
+        room = outgoing.Outgoing()
+        source = resource or Resource()
+        await watch.Stream(handler, source, "g/v1", "team-a", room, **options).run()

@@ -52,3 +52,11 @@ def test_a_new_start_expires_everybody_and_wakes_them():
     made.leave(wake)
     made.leave(wake)
     assert made.watchers == 0
+
+
+def test_a_few_changes_are_told_at_a_time_and_at_least_one():
+    made = watch_cache.WatchCache()
+    made.start(0)
+    made.push([change(1, 100), change(2, 5), change(3, 5), change(4, 5)])
+    assert [one.revision for one in made.after(0, 10)] == [1]
+    assert [one.revision for one in made.after(1, 10)] == [2, 3]

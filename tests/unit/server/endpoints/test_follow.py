@@ -23,7 +23,7 @@ def test_events_of_the_engine_become_changes_of_objects() -> None:
     assert change.obj["spec"]["more"] is True
     assert change.previous is not None
     assert "more" not in change.previous["spec"]
-    assert change.size == len(before) + len(after)
+    assert change.size == len(before) + len(after) + 2 * watch_cache.OBJECT_BYTES
 
 
 async def until(condition: Callable[[], bool]) -> None:
