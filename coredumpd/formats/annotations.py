@@ -16,8 +16,9 @@ from coredumpd.formats import names
 PREFIX = "coredump.fujitsu.com/"
 CAPTURE, MAX_SIZE, QUOTA, RETENTION = "capture", "max-size", "quota", "retention"
 ENCRYPT_TO = "encrypt-to"
+KEEP = "keep"
 OF_NAMESPACES = (CAPTURE, MAX_SIZE, QUOTA, RETENTION, ENCRYPT_TO)
-OF_PODS = (CAPTURE, MAX_SIZE)
+OF_PODS = (CAPTURE, MAX_SIZE, KEEP)
 _WORDS = {"enabled": True, "disabled": False}
 
 
@@ -77,7 +78,15 @@ def of_pod(annotations: Mapping[str, str], outer: Rules) -> tuple[Rules, list[st
     if size > outer.maxSize:
         stands = f"{units.format_quantity(outer.maxSize)} stands"
         problems.append(_problem(MAX_SIZE, annotations[MAX_SIZE], rule, stands))
+    if annotations.get(KEEP, "true") not in ("true", "false"):
+        rule = "must be true or false"
+        problems.append(_problem(KEEP, annotations[KEEP], rule, "taken as false"))
     return Rules(enabled and outer.enabled, min(size, outer.maxSize)), problems
+
+
+def keeps(annotations: Mapping[str, str]) -> bool:
+    """Does a pod with these annotations pin its dumps, so that no quota removes them?"""
+    return annotations.get(KEEP) == "true"
 
 
 def retention_of(annotations: Mapping[str, str], default: Retention) -> tuple[Retention, list[str]]:

@@ -166,6 +166,15 @@ def counting(
     return last.with_(id=id, core=core, **{FIELD: loop})
 
 
+def without_ids(record: records.CrashRecord) -> records.CrashRecord:
+    """`record` as a server takes it from a node: no dump in the store is removed for its ids.
+
+    They are of crashes that the node itself has folded and that were never shipped.
+    """
+    loop = record.raw.get(FIELD)
+    return record.with_(**{FIELD: {**loop, "folded": []}}) if isinstance(loop, dict) else record
+
+
 def first_time(record: records.CrashRecord) -> str:
     """Time of the earliest crash this record stands for."""
     loop = record.raw.get(FIELD)

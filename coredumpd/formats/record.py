@@ -57,6 +57,7 @@ FIELDS = (
     ("owner", OBJECT, OPTIONAL, AGENT, "the object that controls the pod"),
     ("owner.kind", TEXT, OPTIONAL, AGENT, "its kind"),
     ("owner.name", TEXT, OPTIONAL, AGENT, "its name"),
+    ("keep", BOOLEAN, OPTIONAL, AGENT, "true: its pod asked that no quota removes it"),
     ("restartCount", INTEGER, OPTIONAL, AGENT, "how often the container had been restarted"),
     ("process", OBJECT, REQUIRED, HANDLER, "the process that crashed"),
     ("process.pid", INTEGER, REQUIRED, HANDLER, "process id, in the node's PID namespace"),
@@ -119,9 +120,11 @@ FIELDS = (
         REQUIRED,
         HANDLER,
         "who named the pod: `runtime` (the runtime's state file), `api` (confirmed by Kubernetes),"
-        " or nobody yet: `cgroup-only`",
+        " only the node that sent it (`node`: Kubernetes had no such pod any more), or nobody yet:"
+        " `cgroup-only`",
     ),
 )
+UNPROVEN = "node"  # as `capture.attribution`, written by a server
 _PYTHON_TYPES = {TEXT: str, TIME: str, INTEGER: int, OBJECT: dict}
 
 
@@ -287,6 +290,11 @@ class CrashRecord:
         return bool(self.raw["core"]["truncated"].get("is"))
 
     @property
+    def is_pinned(self) -> bool:
+        """May no quota remove the dump? Its pod was annotated so when the dump was shipped."""
+        return self.raw.get("keep") is True
+
+    @property
     def attribution(self) -> str:
         """The source of the pod's name: `api`, `runtime`, or none yet: `cgroup-only`."""
         return str(self.raw["capture"]["attribution"])
@@ -314,6 +322,12 @@ class CrashRecord:
             self.raw[part] or "" for part in ("namespace", "podUID", "container")
         )
         return layout.DumpKey(namespace, pod_uid, container, self.id)
+
+
+def pinned(record: CrashRecord, is_pinned: bool) -> CrashRecord:
+    """`record`, pinned against quotas or not."""
+    raw = {name: value for name, value in record.raw.items() if name != "keep"}
+    return CrashRecord(raw | ({"keep": True} if is_pinned else {}))
 
 
 def same_core(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -47,6 +47,9 @@ class App:
         self.stopping = False
         self._room = outgoing.Outgoing(outside.sending_bytes_max)
         self._uploads = outside.uploads
+        if self._uploads is not None:
+            counters = metrics.Uploads(self.metrics.registry)
+            self._uploads.count_refusal = counters.count_refusal
         self._guard = handler.Guard(outside.authenticator, outside.authorizer, self.metrics)
         self._checks = {
             "store": self.inventory.check,

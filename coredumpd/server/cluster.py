@@ -17,6 +17,7 @@ _CACHE_S = 5.0
 _NAMESPACES_MAX = 1024
 _UIDS_NAMESPACES_MAX = 256  # namespaces whose pods' uids are remembered
 _LOOKUPS_MAX = 16  # at once
+_NODES_MAX = 100_000  # pods whose node is remembered, about 20 MB
 _TIMEOUT_S = 5.0
 _LIST_TIMEOUT_S = 30.0
 
@@ -45,6 +46,25 @@ class Namespace:
             terminating=(document.get("status") or {}).get("phase") == "Terminating",
             annotations=namespace_annotations.ours(meta),
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Pod:
+    """A pod as the API has it. `node` "": it is not scheduled yet."""
+
+    uid: str
+    uids: frozenset[str]  # the node knows a static pod by a uid of its own
+    node: str
+    annotations: Mapping[str, str]  # ours, without the prefix
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Pod:
+        """From the API's object."""
+        meta, node = document["metadata"], (document.get("spec") or {}).get("nodeName") or ""
+        owners = meta.get("ownerReferences") or []
+        is_static = any(one.get("kind") == "Node" and one.get("name") == node for one in owners)
+        uids = pods.uids(dict(document)) if is_static else {meta["uid"]}
+        return cls(str(meta["uid"]), frozenset(uids), node, namespace_annotations.ours(meta))
 
 
 class Cluster(Protocol):
@@ -79,6 +99,7 @@ class KubeCluster:
         self._slots = asyncio.Semaphore(_LOOKUPS_MAX)
         self._uids: MutableMapping[str, Mapping[str, str] | None]
         self._uids = cache.expiring(_UIDS_NAMESPACES_MAX, _CACHE_S, clock)
+        self._nodes = cache.recent(_NODES_MAX)  # by namespace and uid, of pods seen, gone or not
 
     async def namespace(self, name: str, *, fresh: bool = False) -> Namespace | None:
         """See `Cluster`. Callers that ask during a lookup share its answer."""
@@ -103,12 +124,33 @@ class KubeCluster:
 
     async def uid_of(self, namespace: str, name: str) -> str | None:
         """See `Cluster`."""
+        return (await self._read_pod(namespace, name)).uid
+
+    async def pod(self, namespace: str, name: str) -> Pod | None:
+        """The pod as it is now, None when there is none. Raises Unavailable."""
+        try:
+            return await self._read_pod(namespace, name)
+        except errors.NotFound:
+            return None
+
+    def node_of(self, namespace: str, pod_uid: str) -> str | None:
+        """The node of a pod that was seen here, even if it is gone; None: not seen lately."""
+        node: str | None = self._nodes.get((namespace, pod_uid))
+        return node
+
+    async def _read_pod(self, namespace: str, name: str) -> Pod:
         path = f"{_pods_path(namespace)}/{_quote(name)}"
         try:
             _, document = await self._kube.request("GET", path, timeout_s=_TIMEOUT_S)
         except errors.Forbidden as error:
             raise errors.Unavailable(f"the server may not read pods: {error}") from error
-        return str(document["metadata"]["uid"])
+        self._remember_node(namespace, document)
+        return Pod.of(document)
+
+    def _remember_node(self, namespace: str, document: Mapping[str, Any]) -> None:
+        pod = Pod.of(document)
+        for uid in pod.uids if pod.node else ():
+            self._nodes[namespace, uid] = pod.node
 
     async def pod_uids(self, namespace: str) -> Mapping[str, str] | None:
         """See `Cluster`."""
@@ -128,6 +170,7 @@ class KubeCluster:
         uids: set[str] = set()
         path = _pods_path(namespace)
         async for document in collection.every(self._kube, path, timeout_s=_LIST_TIMEOUT_S):
+            self._remember_node(namespace, document)
             uids |= pods.uids(document)
         return uids
 

@@ -15,7 +15,7 @@ from coredumpd.objects import engines
 from coredumpd.server import app, leading
 from coredumpd.server import cluster as clusters
 from coredumpd.server.dumps import in_use
-from coredumpd.server.uploads import intake
+from coredumpd.server.uploads import intake, origin, senders
 from coredumpd.settings import sections
 from coredumpd.store import engines as stores
 
@@ -40,7 +40,7 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
             ),
             cluster=cluster,
             checks={"trust": trust.check},
-            uploads=_uploads(store, server.uploadAccount),
+            uploads=_uploads(store, cluster, server),
         )
         options = life.Options(
             address=None,
@@ -64,6 +64,16 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
             )
 
 
-def _uploads(store: in_use.CountingStore, account: str | None) -> intake.Uploads | None:
+def _uploads(
+    store: in_use.CountingStore, cluster: clusters.KubeCluster, server: sections.ServerSettings
+) -> intake.Uploads | None:
     """Without an account, no agent may send dumps."""
-    return None if account is None else intake.Uploads(store, account)
+    account = server.uploadAccount
+    if account is None:
+        return None
+    return intake.Uploads(
+        store,
+        senders.Senders(cluster, account, unbound=server.uploadUnboundTokens),
+        origin.Origins(cluster, store),
+        intake.Limits(server.uploadsMax, server.uploadMinRate, server.uploadRateWindow),
+    )

@@ -101,6 +101,19 @@ class Retention:
         self._passed_s.set(time.time())
 
 
+class Uploads:
+    """The numbers of uploads. Only a server that agents may send to exposes them."""
+
+    def __init__(self, registry: prometheus_client.CollectorRegistry) -> None:
+        self._refusals = prometheus_client.Counter(
+            "coredumpd_server_refused_uploads", "Uploads refused.", ("reason",), registry=registry
+        )
+
+    def count_refusal(self, reason: str) -> None:
+        """One upload was refused."""
+        self._refusals.labels(reason).inc()
+
+
 class Scrape(handlers.Handler):
     """`/metrics`."""
 

@@ -139,6 +139,28 @@ class ServerSettings:
         values.ACCOUNT_RULE,
         "service account of the agents, which may upload dumps; not set: uploads are refused",
     )
+    uploadUnboundTokens: bool = values.setting(
+        False,
+        values.boolean,
+        "must be true or false",
+        "whether a token of uploadAccount that is bound to no pod (of a Secret) may upload: it"
+        " proves no node, so its holder may send dumps of every node; all such tokens together"
+        " have one node's share",
+    )
+    uploadsMax: int = values.setting(
+        8,
+        *values.integer(1, 256),
+        "most dumps received at a time; one node has at most a quarter of them, and never the last",
+    )
+    uploadMinRate: int = values.setting(
+        "64Ki",
+        *values.SIZE,
+        "bytes per second that a node must send on average over uploadRateWindow; a slower upload"
+        " is ended, and is tried again later",
+    )
+    uploadRateWindow: float = values.setting(
+        "30s", *values.POSITIVE_DURATION, "how long an upload may be slower than uploadMinRate"
+    )
     port: int = values.setting(8443, *values.integer(0, 65535), "HTTPS port")
     tlsCertFile: str = values.setting(
         "/etc/coredumpd/tls/tls.crt", *values.PATH, "PEM certificate chain"

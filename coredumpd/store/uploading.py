@@ -24,6 +24,7 @@ from coredumpd.settings import backends
 
 TIMEOUT_S = 60.0  # of one send or receive; the server reads back what it wrote before it answers
 ANSWER_BYTES_MAX = 1024 * 1024
+RETRY_AFTER_S_MAX = 600
 _CHUNK_BYTES = 256 * 1024
 # Errors that trying again cannot repair, by the reason in the answer; all others are tried again.
 _FINAL: dict[str, type[errors.CoredumpdError]] = {
@@ -63,7 +64,8 @@ class UploadTarget:
         """The server's answer; None when it has no such dump."""
         try:
             with contextlib.closing(self._connection()) as connection:
-                status, data = _exchange(connection, method, path, self._headers(), body)
+                response, data = _exchange(connection, method, path, self._headers(), body)
+                status = response.status
         except (OSError, http.client.HTTPException) as error:
             problem = str(error) or type(error).__name__
             raise errors.StorageError(f"{self.url}: {method} {path}: {problem}") from error
@@ -78,7 +80,9 @@ class UploadTarget:
         if status == 404 and document.get("reason") == "NotFound" and method == "GET":
             return None
         kind = _FINAL.get(str(document.get("reason")), errors.StorageError)
-        raise kind(f"{self.url}: {status}: {document.get('message')}")
+        refusal = kind(f"{self.url}: {status}: {document.get('message')}")
+        refusal.retry_after_s = _retry_after_s(response)
+        raise refusal
 
     def _connection(self) -> http.client.HTTPSConnection:
         """A new connection each time: the CA certificates may have been renewed."""
@@ -125,6 +129,13 @@ class _Body:
             raise errors.BadRecord(f"{self._record.id}: the core is of another length; {rule}")
 
 
+def _retry_after_s(response: http.client.HTTPResponse) -> int | None:
+    """Seconds that the server asks to wait (RFC 9110, 10.2.3), at most RETRY_AFTER_S_MAX."""
+    text = response.getheader("Retry-After", "")
+    is_number = text.isascii() and text.isdecimal() and len(text) < 10
+    return min(int(text), RETRY_AFTER_S_MAX) if is_number else None
+
+
 def _parsed(document: dict[str, Any], request: str) -> upload.Answer:
     try:
         return upload.parse_answer(document)
@@ -138,7 +149,7 @@ def _exchange(
     path: str,
     headers: dict[str, str],
     body: _Body | None,
-) -> tuple[int, bytes]:
+) -> tuple[http.client.HTTPResponse, bytes]:
     if body is not None:
         headers = headers | {
             "Content-Length": str(body.size),
@@ -151,4 +162,4 @@ def _exchange(
         if connection.sock is None:
             raise
     response = connection.getresponse()
-    return response.status, response.read(ANSWER_BYTES_MAX)
+    return response, response.read(ANSWER_BYTES_MAX)

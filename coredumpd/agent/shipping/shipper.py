@@ -12,6 +12,7 @@ import collections
 import contextlib
 import dataclasses
 import logging
+import random
 import time
 
 import asyncinotify
@@ -173,7 +174,9 @@ class Shipper:
                 await self._set_aside(waiting, error)
                 return delivery.Outcome.GONE
             except errors.CoredumpdError as error:
-                pause_s = waiting.backoff.next()
+                # What a server asks for, with jitter: its other agents were told the same.
+                asked_s = (error.retry_after_s or 0) * random.uniform(1.0, 1.5)  # noqa: S311
+                pause_s = max(waiting.backoff.next(), asked_s)
                 _log.warning("%s not shipped, again in %.1f s: %s", waiting.id, pause_s, error)
                 await self._failed(waiting, error)
                 await asyncio.sleep(pause_s)

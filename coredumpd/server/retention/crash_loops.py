@@ -66,13 +66,16 @@ class CrashLoops:
         return folds
 
     def _folds(self, keys: list[layout.DumpKey], in_use: Collection[layout.DumpKey]) -> list[Fold]:
-        loops: dict[crash_loop.SameCrash, _Loop] = collections.defaultdict(dict)
+        # By node, too: whoever writes as one node must not get dumps of another one removed.
+        loops: dict[tuple[str | None, crash_loop.SameCrash], _Loop]
+        loops = collections.defaultdict(dict)
         for key in keys:
             try:
                 record = self._store.read_record(key)
             except (errors.NotFound, errors.BadRecord):
                 continue  # gone, or for `store check`
-            loops[crash_loop.same_crash(record)][key.id] = key, record
+            if _is_at(record, key):
+                loops[record.node, crash_loop.same_crash(record)][key.id] = key, record
         folds = []
         for loop in loops.values():
             free = {id for id, (key, _) in loop.items() if key not in in_use}
@@ -81,6 +84,14 @@ class CrashLoops:
                 if (part := crash_loop.within(fold, free)) is not None:
                     folds.append(_fold(part, loop))
         return folds
+
+
+def _is_at(record: records.CrashRecord, key: layout.DumpKey) -> bool:
+    """Is it the record of the dump that lies there? One that lies may not move others."""
+    try:
+        return record.key() == key
+    except errors.Invalid:
+        return False
 
 
 def _fold(fold: crash_loop.Fold, loop: _Loop) -> Fold:

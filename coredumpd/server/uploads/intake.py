@@ -1,10 +1,11 @@
 """Receives dumps from agents, for a store that only this server can reach; formats/upload.py.
 
-Only the agent's service account may send: TokenReview authenticates it, RBAC allows it, and the
-settings name it. A body is never in memory as a whole: it flows, with back pressure, into the
-commit.
+Only the agent's service account may send: TokenReview authenticates it, RBAC allows it, the
+settings name it, and its token is bound to the node whose crashes it sends (`senders`, `origin`).
+Each node has a share of the places (`places`) and must keep a pace (`pace`). A body is never in
+memory as a whole: it flows, with back pressure, into the commit.
 
-Tested in: tests/integration/agent/test_upload.py
+Tested in: tests/integration/server/test_uploads.py
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Protocol, cast
 
 from coredumpd import errors
@@ -20,12 +23,15 @@ from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, handler
 from coredumpd.formats import layout, upload
 from coredumpd.formats import record as records
-from coredumpd.server.uploads import flow
+from coredumpd.server.uploads import flow, origin, pace, places, senders
 
-AT_ONCE_MAX = 8  # more are answered 503; each takes a thread and some MiB
 BODY_BYTES_MAX = 1 << 40
 BODY_S_MAX = 6 * 3600.0
 _PIECE_BYTES = 1024 * 1024
+_CHECKS_PER_WINDOW = 4
+SLOW_RETRY_AFTER_S = 30
+
+_log = logging.getLogger(__name__)
 
 
 class Store(Protocol):
@@ -37,17 +43,29 @@ class Store(Protocol):
     def read_record(self, key: layout.DumpKey) -> records.CrashRecord: ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Dumps at a time; bytes per second that each must bring over a window of seconds."""
+
+    at_once: int = 8
+    bytes_per_s: int = 64 * 1024
+    window_s: float = 30.0
+
+
 @dataclasses.dataclass
 class Uploads:
-    """The store that dumps are committed to, and the only account that may send them."""
+    """The store that dumps are committed to, who may send them, and how much at a time."""
 
     store: Store
-    account: str  # system:serviceaccount:NAMESPACE:NAME
+    senders: senders.Senders
+    origins: origin.Origins
+    limits: Limits = Limits()
+    count_refusal: Callable[[str], None] = lambda _: None  # by reason
 
     def __post_init__(self) -> None:
         """Commits have threads of their own: a slow agent must not delay downloads."""
-        self.threads = concurrent.futures.ThreadPoolExecutor(AT_ONCE_MAX, "intake")
-        self.busy = 0
+        self.threads = concurrent.futures.ThreadPoolExecutor(self.limits.at_once, "intake")
+        self.places = places.Places(self.limits.at_once)
 
     async def run(self, call: Any, *arguments: Any) -> Any:
         """`call(*arguments)` in one of the threads."""
@@ -68,46 +86,90 @@ class Intake(handler.Handler):
         self._flow: flow.Flow | None = None
         self._commit: asyncio.Task[Any] | None = None
         self._waiting = bytearray()
-        self._counted = False
+        self._place: str | None = None
+        self._watch: asyncio.Task[None] | None = None
+        limits = uploads.limits
+        self._pace = pace.Pace(limits.bytes_per_s, limits.window_s)
         super().initialize(rights)
 
     async def admit(self) -> None:
-        """As every handler; then refuse anyone but the agent, and more than AT_ONCE_MAX bodies."""
+        """As every handler; then refuse anyone but an agent, and more bodies than its share."""
         await super().admit()
-        if self.caller is None or self.caller.user != self.uploads.account:
-            user = self.caller.user if self.caller else "nobody"
-            raise errors.Forbidden(f"{user} may not send dumps: only {self.uploads.account} may")
+        with self._refusals("token"):
+            self.sender = await self.uploads.senders.of(self.caller)
         self.key = upload.parse_key(self.path_kwargs)
         if self.request.method != "PUT":
             return
-        if self.uploads.busy >= AT_ONCE_MAX:
-            raise errors.Unavailable(f"{AT_ONCE_MAX} dumps are being received already")
-        self.uploads.busy += 1
-        self._counted = True
+        with self._refusals("places"):
+            self.uploads.places.take(self.sender.place)
+        self._place = self.sender.place
         connection = cast(Any, self.request.connection)
         connection.set_max_body_size(self.body_bytes_max)
         connection.set_body_timeout(BODY_S_MAX)
+        self._pace.waits()
+        self._watch = asyncio.create_task(self._watch_pace(), name=f"pace of {self.key}")
 
     async def data_received(self, chunk: bytes) -> None:  # type: ignore[override]
         """Tornado's; it reads on only when this returns."""
+        self._pace.receives(len(chunk))
+        try:
+            await self._take(chunk)
+        except errors.CoredumpdError as error:
+            self._refusal = error
+        finally:
+            self._pace.waits()
+
+    async def _take(self, chunk: bytes) -> None:
+        """Raises why the dump cannot be kept."""
         if self._refusal is not None or (self._commit is not None and self._commit.done()):
             return  # discard the rest of the body; the answer follows it
         self._waiting += chunk
+        if self._flow is None:
+            await self._begin()
+        if self._flow is not None and len(self._waiting) >= _PIECE_BYTES:
+            await self._pass_on()
+
+    async def _watch_pace(self) -> None:
+        """End an upload that is too slow: its place is for others."""
+        limits = self.uploads.limits
+        while not self._pace.is_too_slow():
+            await asyncio.sleep(limits.window_s / _CHECKS_PER_WINDOW)
+        error = errors.TooManyRequests(
+            f"{self.key} came slower than {limits.bytes_per_s} bytes per second for"
+            f" {limits.window_s:.0f} s; others need the place"
+        )
+        error.retry_after_s = SLOW_RETRY_AFTER_S
+        self._watch = None  # it must not cancel itself
+        self._count("slow", error)
+        if not self._finished:
+            self.send_error(error.http_status, exc_info=(type(error), error, None))
+        self._end()
+
+    @contextlib.contextmanager
+    def _refusals(self, reason: str) -> Iterator[None]:
+        """Count what the block refuses, and log it by name."""
         try:
-            if self._flow is None:
-                self._begin()
-            if self._flow is not None and len(self._waiting) >= _PIECE_BYTES:
-                await self._pass_on()
-        except errors.CoredumpdError as error:
-            self._refusal = error
+            yield
+        except (errors.Forbidden, errors.TooManyRequests, errors.Unavailable) as error:
+            self._count(reason, error)
+            raise
+
+    def _count(self, reason: str, error: errors.CoredumpdError) -> None:
+        self.uploads.count_refusal(reason)
+        _log.warning("auditID %s: an upload is refused: %s", self.audit_id, error)
 
     async def get(self, **_: str) -> None:
-        """Answer the `core` of the record in the store. Raises NotFound."""
+        """Answer the `core` of the record in the store. Raises NotFound; Forbidden for a dump of
+        another node.
+        """
         record = await self.uploads.run(self.uploads.store.read_record, self.key)
+        if self.sender.node not in (None, record.node):
+            raise errors.Forbidden(f"{self.key} is not of node {self.sender.node!r}")
         self.answer(upload.answer(record))
 
     async def put(self, **_: str) -> None:
         """The body is complete: wait for the commit, then answer the `core` that was stored."""
+        self._stop_watch()
         try:
             await self._finish_commit()
         except errors.BadRecord as error:  # the agent's record, not one of our store
@@ -124,8 +186,8 @@ class Intake(handler.Handler):
         await self._flow.end()
         await self._commit
 
-    def _begin(self) -> None:
-        """Start the commit as soon as the record is whole. Raises BadRecord, Invalid."""
+    async def _begin(self) -> None:
+        """Start the commit as soon as the record is whole. Raises BadRecord, and as `Origins`."""
         parsed = upload.parse_head(self._waiting)
         if parsed is None:
             return
@@ -133,6 +195,8 @@ class Intake(handler.Handler):
         if record.key() != self.key:
             raise errors.BadRecord(f"the record is of {record.key()}, it was sent as {self.key}")
         del self._waiting[:length]
+        with self._refusals("origin"):
+            record = (await self.uploads.origins.check(self.sender, record)).record
         self._flow = flow.Flow(asyncio.get_running_loop())
         commit = self.uploads.run(
             self.uploads.store.commit, self.key, record, cast(BinaryIO, self._flow)
@@ -156,10 +220,16 @@ class Intake(handler.Handler):
             self._flow.cut()
         super().on_connection_close()
 
+    def _stop_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
     def _end(self) -> None:
-        if self._counted:
-            self._counted = False
-            self.uploads.busy -= 1
+        self._stop_watch()
+        if self._place is not None:
+            self.uploads.places.leave(self._place)
+            self._place = None
         if self._flow is not None:
             self._flow.cut()
         if self._commit is not None:

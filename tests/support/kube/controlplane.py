@@ -51,10 +51,12 @@ class ControlPlane(fakekube.FakeKube):
         path = f"/api/v1/namespaces/{name}"
         self.objects[path] = {"metadata": meta, "status": {"phase": "Active"}}
 
-    def pod(self, namespace: str, name: str, uid: str) -> None:
-        """A living pod."""
+    def pod(self, namespace: str, name: str, uid: str, node: str = "node1", **keys: str) -> None:
+        """A living pod on `node`; `keys` are annotations of ours."""
+        annotations = {f"coredump.fujitsu.com/{key}": value for key, value in keys.items()}
+        meta = {"name": name, "namespace": namespace, "uid": uid, "annotations": annotations}
         path = f"/api/v1/namespaces/{namespace}/pods/{name}"
-        self.objects[path] = {"metadata": {"name": name, "namespace": namespace, "uid": uid}}
+        self.objects[path] = {"metadata": meta, "spec": {"nodeName": node}}
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if request.method == "POST" and (request.method, request.path) not in self.answers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -16,14 +17,30 @@ from support.server import servers
 ACCOUNT = "system:serviceaccount:coredumpd:coredumpd-agent"
 
 
+def agent_of(node: str) -> dict[str, Any]:
+    """The agent's account, as a TokenReview of Kubernetes 1.30 shows a token bound to `node`."""
+    extra = {
+        "authentication.kubernetes.io/node-name": [node],
+        "authentication.kubernetes.io/pod-name": [f"coredumpd-agent-{node}"],
+        "authentication.kubernetes.io/pod-uid": [f"agent-{node}-uid"],
+    }
+    return {"username": ACCOUNT, "groups": ["system:serviceaccounts"], "extra": extra}
+
+
 class World:
     """A server that agents may send to, as `agent`, and nobody else."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, program: str = "source") -> None:
         self.directory = directory
+        self.program = program
+        self.more: dict[str, Any] = {}  # settings of the section `server`
         directory.mkdir()
         self.kube = controlplane.ControlPlane(directory)
-        self.kube.tokens["agent"] = {"username": ACCOUNT, "groups": ["system:serviceaccounts"]}
+        for node in ("node1", "node2"):
+            self.kube.tokens[f"agent-{node}"] = agent_of(node)
+        self.kube.tokens["agent"] = self.kube.tokens["agent-node1"]
+        self.kube.tokens["unbound"] = {"username": ACCOUNT, "groups": ["system:serviceaccounts"]}
+        self.kube.namespace("default", "default-uid")
         self.kube.tokens["admin"] = {"username": "admin", "groups": ["system:masters"]}
         self.kube.tokens["other"] = {"username": ACCOUNT + "x", "groups": []}
         self.path = directory / "served"
@@ -46,17 +63,23 @@ class World:
                 "tlsKeyFile": str(self.key),
                 "shutdownDelay": "0",
                 "uploadAccount": ACCOUNT,
+                **self.more,
             }
         }
         config = self.directory / "server.yaml"
         config.write_text(yaml.safe_dump(document))
         arguments = ["--config", str(config), "--kubeconfig", str(self.kube.kubeconfig())]
-        self.server = servers.Server("source", arguments, self.directory / "server.log")
+        self.server = servers.Server(self.program, arguments, self.directory / "server.log")
         self.port = self.server.port
         return self.server
 
     def settings(self) -> dict[str, str]:
         return {"caFile": str(self.authority.file), "tokenFile": str(self.token)}
+
+    def client(self, token: str) -> servers.Client:
+        """Requests with that token."""
+        headers = {"Authorization": f"Bearer {token}"}
+        return servers.Client(self.port, self.authority.file, headers=headers)
 
     def target(self) -> interface.Target:
         upload = file.check({"upload": self.settings()}).upload

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import probes
 from coredumpd.objects import engines
 from coredumpd.server import app, cluster, kinds, standalone
-from coredumpd.server.uploads import intake
+from coredumpd.server.uploads import intake, origin, senders
 from coredumpd.store import engines as stores
 
 GROUP = "/apis/coredump.fujitsu.com"
@@ -48,10 +50,18 @@ RIGHTS = {
 }
 
 
+class Kube:
+    async def request(self, *_: Any, **__: Any) -> tuple[int, Any]:
+        raise AssertionError("no test asks Kubernetes")
+
+
 @pytest.fixture
 def server(tmp_path):
     """A whole server, to which agents may send dumps."""
     store = stores.open_store(f"file://{tmp_path}")
+    account = "system:serviceaccount:coredumpd:agent"
+    kube = cluster.KubeCluster(Kube())
+    sent_by = senders.Senders(kube, account, unbound=False)
     whole = app.App(
         app.Outside(
             engine=engines.open_engine(f"sqlite:///{tmp_path}/objects.db"),
@@ -60,7 +70,7 @@ def server(tmp_path):
             authorizer=standalone.TokenHolderMay(),
             cluster=cluster.NoCluster(),
             checks={},
-            uploads=intake.Uploads(store, "system:serviceaccount:coredumpd:agent"),
+            uploads=intake.Uploads(store, sent_by, origin.Origins(kube, store)),
         )
     )
     yield whole

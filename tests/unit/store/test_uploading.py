@@ -37,6 +37,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
         self.refusal: tuple[int, Any] | None = None
+        self.retry_after: str | None = None
         self.stored_crc32: str | None = None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -75,6 +76,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         data = document if isinstance(document, bytes) else json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
+        if self.server.retry_after is not None:
+            self.send_header("Retry-After", self.server.retry_after)
         self.end_headers()
         self.wfile.write(data)
 
@@ -190,3 +193,16 @@ def test_a_server_that_is_away_is_an_error_that_trying_again_may_repair(target):
     away = uploading.UploadTarget("https://127.0.0.1:1", settings)
     with pytest.raises(errors.StorageError, match=r"GET /agent/v1/dumps/.*refused"):
         away.commit(*dumps.make())
+
+
+@pytest.mark.parametrize(
+    ("header", "retry_after_s"),
+    [("7", 7), ("999999", uploading.RETRY_AFTER_S_MAX), ("-1", None), ("soon", None), (None, None)],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_when_to_come_back_is_the_servers_word(server, target, status, header, retry_after_s):
+    server.refusal = (status, {"reason": "TooManyRequests", "message": "later"})
+    server.retry_after = header
+    with pytest.raises(errors.StorageError) as refusal:
+        target.commit(*dumps.make())
+    assert refusal.value.retry_after_s == retry_after_s

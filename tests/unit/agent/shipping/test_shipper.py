@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -50,11 +51,14 @@ class Node:
         self.reporter = Reporter()
         self.refuse: Callable[[layout.DumpKey], bool] = lambda key: False
         self.role: shipper.Shipper | None = None
+        self.retry_after_s: int | None = None
         self.scan_interval_s = 10.0
 
     def commit(self, key: layout.DumpKey, crash: records.CrashRecord, core: BinaryIO) -> None:
         if self.refuse(key):
-            raise errors.StorageError("the store is away")
+            refusal = errors.StorageError("the store is away")
+            refusal.retry_after_s = self.retry_after_s
+            raise refusal
         self.store.commit(key, crash, core)
 
     def run(
@@ -136,6 +140,15 @@ def test_a_store_that_is_away_loses_nothing_and_is_tried_again(node: Node) -> No
     node.refuse = lambda key: len(node.reporter.told) < 5
     node.run(lambda: node.shipped() == ["a-1"])
     assert node.reporter.told[:5] == [("failed", "a-1")] * 5
+
+
+def test_a_server_that_asks_to_wait_is_not_asked_before(node: Node) -> None:
+    node.put("a-1")
+    node.retry_after_s = 1
+    node.refuse = lambda key: not node.reporter.told
+    began = time.monotonic()
+    node.run(lambda: node.shipped() == ["a-1"])
+    assert time.monotonic() - began >= 1.0
 
 
 def test_an_entry_that_fails_is_known_to_fail_until_it_is_shipped(node: Node) -> None:

@@ -70,3 +70,23 @@ def test_a_dump_that_is_gone_meanwhile_is_not_counted() -> None:
     del store.records[stored[2].key]
     (fold,) = crash_loops.CrashLoops(store, RULES).folds("team-a", stored, ())
     assert fold.counted == (stored[1].key, stored[3].key)
+
+
+def test_a_count_by_another_node_removes_nothing() -> None:
+    store = Store()
+    honest = [store.put(number) for number in range(2)]
+    ids = [dump.key.id for dump in honest]
+    for node in ("node2", "node1"):
+        forged = {"count": 9, "firstTime": "a", "lastTime": "b", "folded": ids}
+        counting = store.put(7, node=node, crashLoop=forged)
+        folds = crash_loops.CrashLoops(store, RULES).folds("team-a", [*honest, counting], ())
+        removals = [key for fold in folds for key in fold.counted]
+        assert set(removals) >= {dump.key for dump in honest} if node == "node1" else not removals
+
+
+def test_a_record_that_lies_at_anothers_place_moves_nothing() -> None:
+    store = Store()
+    stored = [store.put(number) for number in range(5)]
+    for dump in stored:  # each says that it is of another pod
+        store.records[dump.key] = store.records[dump.key].with_(podUID="victim")
+    assert crash_loops.CrashLoops(store, RULES).folds("team-a", stored, ()) == []
