@@ -613,6 +613,7 @@ spec:
         checksum/config: "$(config | digest)"
     spec:
       serviceAccountName: coredumpd-agent
+      automountServiceAccountToken: false # the shipper mounts one, the guard has none
       priorityClassName: system-node-critical
       nodeSelector: {kubernetes.io/os: linux}
       tolerations:
@@ -620,20 +621,41 @@ spec:
       hostPID: true # which handlers still run, which have died; of whom the kernel's connector tells
       terminationGracePeriodSeconds: 30
       containers:
-        - name: agent
+        # The privileged half: no credentials, and it leaves the pod's network as it starts.
+        - name: guard
           image: $image
           imagePullPolicy: $pull_policy
-          args: [agent, --config, /etc/coredumpd/config/config.yaml]
+          args: [agent, guard, --config, /etc/coredumpd/config/config.yaml]
+          env:
+            - {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+          securityContext:
+            privileged: true # core_pattern; the listener starts in the host's namespaces
+            runAsUser: 0
+            readOnlyRootFilesystem: true
+          resources:
+            requests: {cpu: 5m, memory: 48Mi}
+            limits: {memory: 192Mi}
+          volumeMounts:
+            - {name: tmp-guard, mountPath: /tmp} # the executable unpacks itself here
+            - {name: config, mountPath: /etc/coredumpd/config, readOnly: true}
+            - {name: host, mountPath: $host_dir} # the same path as on the node
+        # The half with network and credentials: no capability.
+        - name: shipper
+          image: $image
+          imagePullPolicy: $pull_policy
+          args: [agent, ship, --config, /etc/coredumpd/config/config.yaml]
 $(store_environment)
           env:
             - {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
             - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
             - {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
           securityContext:
-            privileged: true # core_pattern
-            runAsUser: 0
+            runAsUser: 0 # the spool is root's; without a capability that is all it means
             runAsGroup: $NONROOT # what it stores, the server may read and delete by its group
+            allowPrivilegeEscalation: false
             readOnlyRootFilesystem: true
+            capabilities: {drop: [ALL]}
+            seccompProfile: {type: RuntimeDefault}
           ports:
             - {name: metrics, containerPort: 9090, protocol: TCP}
           readinessProbe:
@@ -644,14 +666,28 @@ $(store_environment)
             requests: {cpu: 10m, memory: 96Mi}
             limits: {memory: 256Mi}
           volumeMounts:
-            - {name: tmp, mountPath: /tmp} # the executable unpacks itself here
+            - {name: tmp, mountPath: /tmp}
             - {name: config, mountPath: /etc/coredumpd/config, readOnly: true}
-            - {name: host, mountPath: $host_dir} # the same path as on the node
+            - {name: token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
+            # Neither the handler that the kernel runs, nor the policy that it obeys.
+            - {name: spool, mountPath: $host_dir/spool}
+            - {name: shipper, mountPath: $host_dir/shipper}
+            - {name: guard, mountPath: $host_dir/guard, readOnly: true}
 $(mount store "$agent_store" "$STORE_DIR")
       volumes:
+        - {name: tmp-guard, emptyDir: {sizeLimit: 512Mi}}
         - {name: tmp, emptyDir: {sizeLimit: 512Mi}}
         - {name: config, configMap: {name: coredumpd}}
+        - name: token
+          projected:
+            sources:
+              - serviceAccountToken: {path: token, expirationSeconds: 3607}
+              - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+              - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
         - {name: host, hostPath: {path: $host_dir, type: DirectoryOrCreate}}
+        - {name: spool, hostPath: {path: $host_dir/spool, type: DirectoryOrCreate}}
+        - {name: shipper, hostPath: {path: $host_dir/shipper, type: DirectoryOrCreate}}
+        - {name: guard, hostPath: {path: $host_dir/guard, type: DirectoryOrCreate}}
 $(volume store "$agent_store" DirectoryOrCreate)
 END
 }

@@ -1,4 +1,6 @@
-"""`coredumpd agent run | install | uninstall`.
+"""`coredumpd agent run | guard | ship | install | uninstall`.
+
+The guard's arm imports nothing of the shipper: it needs neither TLS nor HTTP.
 
 Tested in: tests/integration/agent/test_core_pattern.py
 """
@@ -12,7 +14,6 @@ import socket
 from pathlib import Path
 
 from coredumpd import commandline, log
-from coredumpd.agent import daemon
 from coredumpd.agent.node import install, sysctls
 from coredumpd.agent.tenants import policy_file
 from coredumpd.formats import host_dir as host_dirs
@@ -32,6 +33,10 @@ def main(words: list[str]) -> int:
     match arguments.command:
         case "run":
             return _run(arguments, settings)
+        case "guard":
+            return _guard(arguments, settings)
+        case "ship":
+            return _ship(arguments, settings)
         case "install":
             return _install(arguments, settings, host_dir)
         case _:
@@ -39,15 +44,44 @@ def main(words: list[str]) -> int:
 
 
 def _run(arguments: argparse.Namespace, settings: sections.Settings) -> int:
+    from coredumpd.agent import daemon, guard, ship
+
     log.configure("agent", arguments.log)
-    options = daemon.Options(
-        node=arguments.node_name,
-        kubeconfig=arguments.kubeconfig,
-        kubernetes=not arguments.no_kubernetes,
-        restore=arguments.restore_on_exit,
-        own_kernel=not arguments.no_core_pattern,
+    guard_options = guard.Options(
+        arguments.node_name, arguments.restore_on_exit, not arguments.no_core_pattern
     )
-    asyncio.run(daemon.run(settings, options))
+    ship_options = ship.Options(
+        arguments.node_name, arguments.kubeconfig, not arguments.no_kubernetes
+    )
+    asyncio.run(daemon.run(settings, guard_options, ship_options))
+    return 0
+
+
+def _guard(arguments: argparse.Namespace, settings: sections.Settings) -> int:
+    from coredumpd.agent import guard, jobs
+    from coredumpd.agent.node import host_namespaces
+
+    log.configure("agent", arguments.log)
+    host_namespaces.leave_network()
+    options = guard.Options(arguments.node_name, arguments.restore_on_exit)
+
+    async def run() -> None:
+        await guard.run(settings, options, jobs.stop_event())
+
+    asyncio.run(run())
+    return 0
+
+
+def _ship(arguments: argparse.Namespace, settings: sections.Settings) -> int:
+    from coredumpd.agent import jobs, ship
+
+    log.configure("agent", arguments.log)
+    options = ship.Options(arguments.node_name, arguments.kubeconfig, not arguments.no_kubernetes)
+
+    async def run() -> None:
+        await ship.run(settings, options, jobs.stop_event())
+
+    asyncio.run(run())
     return 0
 
 
@@ -81,10 +115,16 @@ def _parser() -> commandline.Parser:
         epilog=_EPILOG,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="run until SIGTERM (the default)")
+    run = commands.add_parser("run", help="guard and ship in one, until SIGTERM (the default)")
+    guard = commands.add_parser(
+        "guard", help="install the handler and own core_pattern, until SIGTERM; uses no network"
+    )
+    ship = commands.add_parser(
+        "ship", help="ship what the handler captured, until SIGTERM; needs no privilege"
+    )
     put = commands.add_parser("install", help="install the handler and set core_pattern, then exit")
     undo = commands.add_parser("uninstall", help="put core_pattern back, remove what was installed")
-    for command in (run, put, undo):
+    for command in (run, guard, ship, put, undo):
         command.description = (command.prog.rpartition(" ")[2]).capitalize()
         command.add_argument(
             "--config", metavar="FILE", help="YAML configuration (docs/settings.md)"
@@ -93,13 +133,15 @@ def _parser() -> commandline.Parser:
         command.add_argument(
             "--host-dir", type=_directory, metavar="DIR", help="instead of agent.hostDir"
         )
-    run.set_defaults(host_dir=None)
+    for command in (run, guard, ship):
+        command.set_defaults(host_dir=None)
+        command.add_log()
     put.add_argument(
         "--print-pattern",
         action="store_true",
         help="leave the kernel alone, only print the core_pattern line",
     )
-    for command in (run, put):
+    for command in (run, guard, ship, put):
         command.add_argument(
             "--node-name",
             type=_node,
@@ -107,20 +149,25 @@ def _parser() -> commandline.Parser:
             metavar="NAME",
             help="this node's name in Kubernetes (default: $NODE_NAME, else the host name)",
         )
-    run.add_argument("--kubeconfig", metavar="FILE", help="default: the pod's service account")
-    run.add_argument("--no-kubernetes", action="store_true", help="ask no API server for anything")
-    run.add_argument(
-        "--restore-on-exit",
-        action="store_true",
-        help="on SIGTERM put core_pattern back and remove the handler (without it: only when the"
-        " agent's DaemonSet is deleted)",
-    )
+    for command in (run, ship):
+        command.add_argument(
+            "--kubeconfig", metavar="FILE", help="default: the pod's service account"
+        )
+        command.add_argument(
+            "--no-kubernetes", action="store_true", help="ask no API server for anything"
+        )
+    for command in (run, guard):
+        command.add_argument(
+            "--restore-on-exit",
+            action="store_true",
+            help="on SIGTERM put core_pattern back and remove the handler (without it: only when"
+            " the agent's DaemonSet is deleted)",
+        )
     run.add_argument(
         "--no-core-pattern",
         action="store_true",
         help="leave the kernel and the handler alone, only ship what is in the spool",
     )
-    run.add_log()
     return parser
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import prometheus_client
 
 from coredumpd import __version__
+from coredumpd.agent import tally
 
 
 class Metrics:
@@ -48,6 +49,13 @@ class Metrics:
         prometheus_client.Info(prefix + "build", "this program", registry=registry).info(
             {"version": __version__}
         )
+
+    def add(self, name: str, label: str, count: int) -> None:
+        """Add what the guard counted; a name that is none of its `tally.Tally` is ignored."""
+        if name not in tally.COUNTERS or count <= 0:
+            return
+        counter: prometheus_client.Counter = getattr(self, name)
+        (counter.labels(label) if label else counter).inc(count)
 
     def text(self) -> bytes:
         """The exposition format, version 0.0.4."""

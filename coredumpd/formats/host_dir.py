@@ -15,9 +15,15 @@ CURRENT_LAUNCHER = f"{CURRENT}/{LAUNCHER}"  # what core_pattern names
 POLICY = "policy.json"
 CAPTURE_SOCKET = "capture.sock"
 SPOOL = "spool"
-STATE = "state"  # the agent's own memory
+STATE = "state"  # the guard's own memory
 ORIGINAL_SYSCTLS = f"{STATE}/original.json"
-AGENT_LOCK = f"{STATE}/lock"
+GUARD_LOCK = f"{STATE}/lock"
+# Between the agent's two halves: the guard alone writes the first, the shipper alone the second.
+GUARD = "guard"
+GUARD_STATUS = "status.json"  # below GUARD
+SHIPPER = "shipper"
+SHIPPER_REPLY = "reply.json"  # below SHIPPER, as is the POLICY that the guard adopts
+SHIPPER_LOCK = f"{SHIPPER}/lock"
 
 
 def of_launcher(path: str) -> str | None:

@@ -105,7 +105,8 @@ def agents(admin: Kubectl) -> list[object]:
 def show_logs(admin: Kubectl) -> None:
     """What server and agent logged, to the test's captured output."""
     for what in ("deployment/coredumpd-server", "daemonset/coredumpd-agent"):
-        done = admin.run("logs", what, "-n", NAMESPACE, "--tail=100")
+        words = ("-n", NAMESPACE, "--all-containers", "--tail=100")
+        done = admin.run("logs", what, *words)
         print(f"--- {what}", done.stdout.decode(), done.stderr.decode(), sep="\n", file=sys.stderr)
     done = admin.run("get", "pods,events", "-n", NAMESPACE)
     print(done.stdout.decode(), file=sys.stderr)

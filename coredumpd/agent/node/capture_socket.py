@@ -19,7 +19,7 @@ import subprocess
 from pathlib import Path
 
 from coredumpd import aiokit, errors
-from coredumpd.agent import metrics
+from coredumpd.agent import tally
 from coredumpd.agent.node import host_namespaces, install, sysctls
 from coredumpd.formats import core_pattern
 from coredumpd.formats import host_dir as host_dirs
@@ -70,14 +70,14 @@ class CaptureSocket:
         host_dir: Path,
         core_sysctls: sysctls.CoreSysctls,
         workers: int,
-        counters: metrics.Metrics,
+        counters: tally.Tally,
     ) -> None:
         self._host_dir = host_dir
         self._path = host_dir / host_dirs.CAPTURE_SOCKET
         self._sysctls = core_sysctls
         self._pipe = core_sysctls.pattern
         self._workers = workers
-        self._metrics = counters
+        self._tally = counters
         self._socket = self._listen()
         self._listener: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -109,7 +109,7 @@ class CaptureSocket:
                 await self._attend(self._control or await self._begin())
             except errors.CoredumpdError as error:
                 _log.error("capture by socket: %s; the pipe handler stands in", error)
-                self._metrics.listener_failures.inc()
+                self._tally.listener_failures.inc()
                 self._end()
             if asyncio.get_running_loop().time() - began > RESTART_S_MAX:
                 backoff.reset()

@@ -38,6 +38,20 @@ def call_in_network(function: Callable[[], _T]) -> _T:
     return _call(("net",), function)
 
 
+def leave_network() -> None:
+    """Move this process into a new, empty network namespace. Call before any thread starts.
+
+    Raises Forbidden. From then on only `call_in_network` reaches a network.
+    """
+    try:
+        _check(_libc().unshare(_KINDS["net"]))
+    except OSError as error:
+        raise errors.Forbidden(
+            f"cannot leave the network: {error.strerror}; the guard must be root, in a privileged"
+            " container when it runs in one"
+        ) from error
+
+
 def _call(kinds: tuple[str, ...], function: Callable[[], _T]) -> _T:
     results: list[_T] = []
     problems: list[BaseException] = []

@@ -22,6 +22,13 @@ from coredumpd.formats import core_pattern
 from coredumpd.formats import host_dir as host_dirs
 
 _BUNDLE = "handler_bundle"  # build.spec puts it there
+_OURS = (
+    host_dirs.VERSIONS,
+    host_dirs.SPOOL,
+    host_dirs.STATE,
+    host_dirs.GUARD,
+    host_dirs.SHIPPER,
+)
 _PID_NS_INIT_INODE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 _SOURCE_SCRIPT = """\
 #!{python} -I
@@ -47,7 +54,7 @@ def prepare(host_dir: Path) -> None:
                 f"hostDir {host_dir}: must belong to uid {os.geteuid()} and be writable by nobody"
                 " else, because the kernel runs what is in it as root"
             )
-        for name in (host_dirs.VERSIONS, host_dirs.SPOOL, host_dirs.STATE):
+        for name in _OURS:
             (host_dir / name).mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise errors.StorageError(f"hostDir {host_dir}: {error.strerror}") from error
@@ -117,7 +124,7 @@ def remove_all(host_dir: Path) -> list[str]:
     """Undo `install`, but keep unshipped dumps; returns the names of their spool entries."""
     with contextlib.suppress(FileNotFoundError):
         (host_dir / host_dirs.CURRENT).unlink()
-    for name in (host_dirs.VERSIONS, host_dirs.STATE):
+    for name in set(_OURS) - {host_dirs.SPOOL}:
         shutil.rmtree(host_dir / name, ignore_errors=True)
     for name in (host_dirs.POLICY, host_dirs.CAPTURE_SOCKET):
         with contextlib.suppress(FileNotFoundError):

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from coredumpd.agent import events, metrics
-from coredumpd.agent.node import capture_socket, guard, install, sysctls
+from coredumpd.agent import tally
+from coredumpd.agent.node import capture_socket, drift, install, sysctls
 from coredumpd.formats import host_dir as host_dirs
 from coredumpd.settings import sections
 
@@ -66,14 +66,14 @@ class OwnNode:
         self,
         host_dir: Path,
         agent: sections.AgentSettings,
-        counters: metrics.Metrics,
-        event_writer: events.Events,
+        counters: tally.Tally,
+        event_writer: tally.NodeEvents,
     ) -> None:
         """Install the handler. Raises StorageError; SettingsError where sockets cannot capture."""
         self._host_dir = host_dir
         self._sysctls = sysctls.from_settings(host_dir, agent, install.install(host_dir))
-        self._guard = guard.Guard(self._sysctls, counters, event_writer)
-        self.jobs: dict[str, Job] = {"guard": self._guard.run, "clean": self._clean}
+        self._drift = drift.Monitor(self._sysctls, counters, event_writer)
+        self.jobs: dict[str, Job] = {"drift": self._drift.run, "clean": self._clean}
         self._sockets: list[capture_socket.CaptureSocket] = []
         if agent.capture == "socket":
             capture_socket.require(host_dir)
@@ -92,7 +92,7 @@ class OwnNode:
             await one.start()
 
     def problems(self) -> list[str]:
-        return [] if self._guard.ours else ["core_pattern is not ours"]
+        return [] if self._drift.ours else ["core_pattern is not ours"]
 
     async def stop(self) -> None:
         """Return to the pipe handler, which captures without an agent."""

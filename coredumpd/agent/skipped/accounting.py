@@ -14,7 +14,7 @@ import os
 import time
 
 from coredumpd import aiokit, errors
-from coredumpd.agent import events, metrics
+from coredumpd.agent import tally
 from coredumpd.agent.skipped import connector, kernel_lines, ledger
 from coredumpd.formats import event_reasons, kernel_log
 from coredumpd.spool import entries
@@ -29,12 +29,12 @@ class Accountant:
 
     def __init__(
         self,
-        counters: metrics.Metrics,
-        event_writer: events.Events,
+        counters: tally.Tally,
+        event_writer: tally.NodeEvents,
         spool: entries.Spool,
         path: str = kernel_log.KMSG,
     ) -> None:
-        self._metrics = counters
+        self._tally = counters
         self._events = event_writer
         self._spool = spool
         self._path = path
@@ -117,7 +117,7 @@ class Accountant:
 
     def _count(self, reason: str | None, count: int = 1) -> None:
         if reason is not None:
-            self._metrics.skipped.labels(reason).inc(count)
+            self._tally.skipped.inc(count, reason)
             self._unreported[reason] += count
             self._changed.set()
 

@@ -78,6 +78,46 @@ def test_the_server_has_no_rights_on_its_node(written):
     }
 
 
+def test_privilege_is_where_no_network_and_no_token_is(written):
+    pod = written["DaemonSet", "coredumpd-agent"]["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    guard, shipper = pod["containers"]
+    assert (guard["args"][:2], shipper["args"][:2]) == (["agent", "guard"], ["agent", "ship"])
+    assert guard["securityContext"]["privileged"] is True
+    assert guard["securityContext"]["readOnlyRootFilesystem"] is True
+    assert "ports" not in guard
+    assert "envFrom" not in guard
+    assert shipper["securityContext"] == {
+        "runAsUser": 0,
+        "runAsGroup": 65532,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    secrets = {name for name, volume in volumes.items() if "projected" in volume}
+    mounts = {
+        container["name"]: {
+            mount["mountPath"]: mount.get("readOnly", False)
+            for mount in container["volumeMounts"]
+            if mount["name"] in secrets or "hostPath" in volumes[mount["name"]]
+        }
+        for container in pod["containers"]
+    }
+    host_dir = "/var/lib/coredumpd"
+    assert mounts["guard"] == {host_dir: False}
+    assert mounts["shipper"] == {
+        "/var/run/secrets/kubernetes.io/serviceaccount": True,
+        f"{host_dir}/spool": False,
+        f"{host_dir}/shipper": False,
+        f"{host_dir}/guard": True,
+        "/var/lib/coredump-store": False,
+    }
+    for container in pod["containers"]:
+        assert "memory" in container["resources"]["limits"]
+
+
 def test_who_may_view_a_namespace_may_not_read_its_memory(written):
     label = "rbac.authorization.k8s.io/aggregate-to-view"
     granted = [
@@ -182,7 +222,7 @@ def test_a_bucket_needs_no_volume_and_takes_its_credentials_from_a_secret(tmp_pa
     for key in (("Deployment", "coredumpd-server"), ("DaemonSet", "coredumpd-agent")):
         pod = written[key]["spec"]["template"]["spec"]
         assert "store" not in {volume["name"] for volume in pod["volumes"]}
-        assert pod["containers"][0]["envFrom"] == [{"secretRef": {"name": "bucket"}}]
+        assert pod["containers"][-1]["envFrom"] == [{"secretRef": {"name": "bucket"}}]
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ class Agent:
         self.host_dir = host_dir
         self.spool = host_dir / "spool"
         self.store = directory / "store"
-        self.store.mkdir()
+        self.store.mkdir(parents=True)
         self.kind = kind
         self.policy: dict[str, Any] = {}
         self.extra: dict[str, Any] = {}  # more sections of the configuration
@@ -52,6 +52,7 @@ class Agent:
             "port": 0,
         }
         self.log = directory / "agent.log"
+        self.ready = "ready, metrics on port"
         self.process: subprocess.Popen[bytes] | None = None
 
     def config(self) -> Path:
@@ -70,9 +71,9 @@ class Agent:
             timeout=DEADLINE_S,
         )
 
-    def start(self, *words: str, before: Sequence[str] = ()) -> None:
+    def start(self, *words: str, before: Sequence[str] = (), command: str = "run") -> None:
         """Start it and wait until it is ready; `before`: a program that runs it."""
-        words = ("run", "--config", str(self.config()), "--node-name", "node1", *words)
+        words = (command, "--config", str(self.config()), "--node-name", "node1", *words)
         already = len(self.logged())
         with self.log.open("ab") as sink:
             self.process = subprocess.Popen(
@@ -83,7 +84,7 @@ class Agent:
     def _ready(self, already: int) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"the agent died:\n{self.logged()}"
-        return "ready, metrics on port" in self.logged()[already:]
+        return self.ready in self.logged()[already:]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signal it; its exit code."""

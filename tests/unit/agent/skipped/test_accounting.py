@@ -8,9 +8,16 @@ from typing import Any
 
 import pytest
 
-from coredumpd.agent import events, metrics
+from coredumpd.agent import tally
 from coredumpd.agent.skipped import accounting, kernel_lines, ledger
 from coredumpd.agent.skipped.connector import Event
+
+
+class Quiet:
+    """Events that nobody reports."""
+
+    async def node(self, reason: str, message: str) -> None:
+        pass
 
 
 class FakeSpool:
@@ -30,7 +37,7 @@ class FakeConnector:
 
 
 def made() -> Any:
-    return accounting.Accountant(metrics.Metrics(), events.Events(None, None), FakeSpool())  # type: ignore[arg-type]
+    return accounting.Accountant(tally.Tally(), Quiet(), FakeSpool())  # type: ignore[arg-type]
 
 
 def heard(told: list[Event], lost: bool = False) -> ledger.Ledger:

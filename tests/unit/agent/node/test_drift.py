@@ -5,28 +5,28 @@ from pathlib import Path
 
 import pytest
 
-from coredumpd.agent import events, metrics
-from coredumpd.agent.node import guard, sysctls
+from coredumpd.agent import tally
+from coredumpd.agent.node import drift, sysctls
 
 OURS = "|/h/current/coredumpd handle %P"
 
 
 def test_a_few_corrections_are_no_fight() -> None:
-    fight = guard.Fight()
-    for second in range(guard.FIGHT_CORRECTIONS_MAX):
+    fight = drift.Fight()
+    for second in range(drift.FIGHT_CORRECTIONS_MAX):
         assert fight.may_correct(second)
         assert fight.corrected(second) == 0.0
-    assert fight.may_correct(guard.FIGHT_CORRECTIONS_MAX)
+    assert fight.may_correct(drift.FIGHT_CORRECTIONS_MAX)
 
 
 def test_corrections_that_are_far_apart_are_never_a_fight() -> None:
-    fight = guard.Fight()
+    fight = drift.Fight()
     for number in range(100):
         assert fight.corrected(number * 13.0) == 0.0
 
 
 def test_a_fight_backs_off_for_a_minute_then_for_two_up_to_an_hour() -> None:
-    fight, now, waits = guard.Fight(), 1000.0, []
+    fight, now, waits = drift.Fight(), 1000.0, []
     while len(waits) < 8:
         assert fight.may_correct(now)
         wait = fight.corrected(now)
@@ -39,24 +39,31 @@ def test_a_fight_backs_off_for_a_minute_then_for_two_up_to_an_hour() -> None:
 
 
 def test_after_a_long_peace_a_fight_is_a_first_one_again() -> None:
-    fight = guard.Fight()
+    fight = drift.Fight()
     for second in range(6):
         fight.corrected(second)
     assert [fight.corrected(10_000 + second) for second in range(6)][-1] == 60
 
 
-async def look(keeper: guard.Guard) -> None:
+async def look(keeper: drift.Monitor) -> None:
     keeper.check()
 
 
+class Quiet:
+    """Events that nobody reports."""
+
+    async def node(self, reason: str, message: str) -> None:
+        pass
+
+
 @pytest.fixture
-def node(tmp_path: Path) -> tuple[guard.Guard, Path]:
+def node(tmp_path: Path) -> tuple[drift.Monitor, Path]:
     for name in (sysctls.PATTERN, sysctls.PIPE_LIMIT, sysctls.SUID_DUMPABLE):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("0\n")
     made = sysctls.CoreSysctls(tmp_path, OURS, 16, None, proc_sys=tmp_path)
-    return guard.Guard(made, metrics.Metrics(), events.Events(None, "node1")), tmp_path
+    return drift.Monitor(made, tally.Tally(), Quiet()), tmp_path
 
 
 def test_drift_is_put_back_and_the_value_found_is_logged(node, caplog) -> None:
@@ -88,26 +95,3 @@ def test_a_fight_is_told_and_left_alone(node, caplog) -> None:
     assert (proc_sys / sysctls.PATTERN).read_text() == "theirs\n"
     assert not keeper.ours
     assert caplog.text.count("something else keeps changing the core settings") == 1
-
-
-def test_an_api_that_hangs_does_not_delay_the_next_correction(node) -> None:
-    keeper, proc_sys = node
-
-    class Hanging:
-        async def request(self, *args: object, **named: object) -> tuple[int, object]:
-            await asyncio.sleep(3600)
-            return 200, None
-
-    writer = events.Events(Hanging(), "node1")
-    keeper = guard.Guard(keeper._sysctls, metrics.Metrics(), writer, check_every_s=0.01)
-
-    async def drift_twice() -> None:
-        task = asyncio.create_task(keeper.run())
-        async with asyncio.timeout(20):
-            for _ in range(2):
-                (proc_sys / sysctls.PATTERN).write_text("theirs\n")
-                while (proc_sys / sysctls.PATTERN).read_text() != OURS + "\n":
-                    await asyncio.sleep(0.01)
-        task.cancel()
-
-    asyncio.run(drift_twice())

@@ -8,7 +8,7 @@ import logging
 import time
 
 from coredumpd import aiokit, errors, log
-from coredumpd.agent import events, metrics
+from coredumpd.agent import tally
 from coredumpd.agent.node import sysctls
 from coredumpd.formats import event_reasons
 
@@ -53,19 +53,19 @@ class Fight:
         return backoff_s
 
 
-class Guard:
+class Monitor:
     """Checks periodically; `ours`: were the settings ours after the last check?"""
 
     def __init__(
         self,
         core_sysctls: sysctls.CoreSysctls,
-        counters: metrics.Metrics,
-        event_writer: events.Events,
+        counters: tally.Tally,
+        event_writer: tally.NodeEvents,
         check_every_s: float = 1.0,
     ) -> None:
         """`check_every_s`: the default corrects drift within 2 s."""
         self._sysctls = core_sysctls
-        self._metrics = counters
+        self._tally = counters
         self._events = event_writer
         self._check_every_s = check_every_s
         self._fight = Fight()
@@ -90,13 +90,13 @@ class Guard:
             _log.error("core settings: %s", error)  # and /healthz fails
             drift = {"error": str(error)}
         self.ours = not drift
-        self._metrics.pattern_ours.set(self.ours)
+        self._tally.pattern_ours = self.ours
 
     def _correct(self, drift: dict[str, str], now_s: float) -> None:
         self._sysctls.apply()
         changes = ", ".join(f"{name} was {value!r}" for name, value in sorted(drift.items()))
         _log.warning("core settings drifted, corrected: %s", changes)
-        self._metrics.corrections.inc()
+        self._tally.corrections.inc()
         text = f"core settings put back: {log.escape(changes)}"
         self._announce(event_reasons.PATTERN_DRIFT, text)
         backoff_s = self._fight.corrected(now_s)

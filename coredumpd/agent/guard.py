@@ -1,0 +1,96 @@
+"""`coredumpd agent guard`: the privileged half, without network and without credentials.
+
+It installs the handler, owns core_pattern, starts the listener of the capture socket, counts what
+was skipped, and gives the handler its policy. What has to be said, the shipper says for it.
+
+Tested in: tests/integration/agent/test_two_halves.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from pathlib import Path
+
+from coredumpd.agent import jobs, tally
+from coredumpd.agent.node import install, lock, ownership, publisher
+from coredumpd.agent.skipped import accounting
+from coredumpd.agent.tenants import adoption, policy_file
+from coredumpd.formats import host_dir as host_dirs
+from coredumpd.settings import sections
+from coredumpd.spool import entries
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The command line's part of the configuration; the rest is in the settings."""
+
+    node: str
+    restore: bool = False
+    own_kernel: bool = True
+
+
+async def run(
+    settings: sections.Settings,
+    options: Options,
+    stop: asyncio.Event,
+    ready: asyncio.Event | None = None,
+) -> None:
+    """Guard the node until `stop`; sets `ready` once core_pattern is ours.
+
+    Raises what prevents the start.
+    """
+    host_dir = Path(settings.agent.hostDir)
+    install.prepare(host_dir)
+    with await lock.acquire(host_dir / host_dirs.GUARD_LOCK, stop):
+        policy_file.write(host_dir, settings.policy, options.node)
+        guard = _Guard(settings, options, host_dir)
+        await guard.start()
+        if ready is not None:
+            ready.set()
+        await jobs.run(guard.jobs, stop, guard.leave)
+
+
+class _Guard:
+    def __init__(self, settings: sections.Settings, options: Options, host_dir: Path) -> None:
+        counters = tally.Tally()
+        self._options = options
+        self._publisher = publisher.Publisher(host_dir, counters, self._problems)
+        self._adoption = adoption.Adoption(host_dir, settings.policy, options.node)
+        self.jobs: dict[str, jobs.Job] = {
+            "publish": self._publisher.run,
+            "adopt": self._adoption.run,
+        }
+        self._node: ownership.Ownership = ownership.NoOwnership()
+        if options.own_kernel:
+            self._node = ownership.OwnNode(host_dir, settings.agent, counters, self._publisher)
+            spool = entries.Spool(str(host_dir / host_dirs.SPOOL))
+            accountant = accounting.Accountant(counters, self._publisher, spool)
+            self.jobs["skips"] = accountant.run
+        self.jobs |= self._node.jobs
+
+    def _problems(self) -> list[str]:
+        return self._node.problems() + self._adoption.problems()
+
+    async def start(self) -> None:
+        """Set core_pattern. Raises what the kernel refused."""
+        await self._node.start()
+        _log.info("the guard of node %s is ready", self._options.node)
+
+    async def leave(self) -> None:
+        """Undo everything if this is the end of the installation, else let capture go on."""
+        await self._node.stop()
+        await self._node.leave(self._is_end)
+
+    async def _is_end(self) -> bool:
+        if self._options.restore:
+            if self._publisher.is_heard:  # a shipper still works here
+                await self._publisher.verdict()
+            return True
+        verdict = await self._publisher.verdict()
+        if verdict is None:
+            _log.warning("no word of the shipper whether this is an uninstallation")
+        return verdict is True

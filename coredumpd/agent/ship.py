@@ -1,0 +1,169 @@
+"""`coredumpd agent ship`: the half with network and credentials, and without any privilege.
+
+It watches namespaces and pods, ships the spool to the store, writes Events, serves metrics, and
+says for the guard what the guard cannot say. It writes below `<hostDir>/spool` and
+`<hostDir>/shipper` alone, and reads `<hostDir>/guard`.
+
+Tested in: tests/integration/agent/test_ship.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+from pathlib import Path
+
+from coredumpd import aiokit, errors
+from coredumpd.agent import events, health, jobs, metrics
+from coredumpd.agent.node import lock, uninstall
+from coredumpd.agent.shipping import (
+    attribution,
+    delivery,
+    guard_status,
+    report,
+    sealer,
+    shipper,
+    stuck,
+)
+from coredumpd.agent.tenants import watcher
+from coredumpd.formats import host_dir as host_dirs
+from coredumpd.kube import client
+from coredumpd.settings import sections
+from coredumpd.spool import entries, recovery
+from coredumpd.store import engines
+from coredumpd.store import interface as stores
+
+SHIP_GRACE_S = 10.0
+RECOVER_EVERY_S = 60.0
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The command line's part of the configuration; the rest is in the settings."""
+
+    node: str
+    kubeconfig: str | None
+    kubernetes: bool
+
+
+async def run(settings: sections.Settings, options: Options, stop: asyncio.Event) -> None:
+    """Ship until `stop`. Raises what prevents the start."""
+    os.umask(0o007)  # the store is shared with the server through its group
+    host_dir = Path(settings.agent.hostDir)
+    prepare(host_dir)
+    with await lock.acquire(host_dir / host_dirs.SHIPPER_LOCK, stop):
+        target = engines.open_target(settings.agent.store, settings.bucket, settings.upload)
+        async with contextlib.AsyncExitStack() as stack:
+            kube = await _connect(options)
+            if kube is not None:
+                await stack.enter_async_context(kube)
+            await _Shipping(settings, options, host_dir, target, kube).run(stop)
+
+
+def prepare(host_dir: Path) -> None:
+    """Make the directories that the shipper writes. Raises StorageError."""
+    try:
+        for name in (host_dirs.SPOOL, host_dirs.SHIPPER):
+            (host_dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise errors.StorageError(f"hostDir {host_dir}: {error.strerror}") from error
+
+
+class _Shipping:
+    def __init__(
+        self,
+        settings: sections.Settings,
+        options: Options,
+        host_dir: Path,
+        target: stores.Target,
+        kube: client.Client | None,
+    ) -> None:
+        agent = settings.agent
+        self._node = options.node
+        self._port = agent.port
+        self._spool = entries.Spool(str(host_dir / host_dirs.SPOOL))
+        self._metrics = metrics.Metrics()
+        self._events = events.Events(kube, options.node)
+        self._installation = uninstall.Installation(kube)
+        self._jobs: dict[str, jobs.Job] = {}
+        preparation = delivery.Preparation(attribution.Attributor(kube, options.node))
+        if kube is not None:
+            preparation = self._follow_tenants(kube, settings.policy, host_dir, preparation)
+        reporter = report.Reporter(self._metrics, self._events)
+        self._shipper = shipper.Shipper(
+            self._spool,
+            delivery.Delivery(target, preparation, reporter),
+            reporter,
+            shipper.Options(agent.parallelShips, settings.crashLoop),
+        )
+        self._stuck = stuck.Monitor(self._shipper, self._events, agent.stuckAfter)
+        self._guard = guard_status.Follower(
+            host_dir, self._metrics, self._events, self._installation.ended
+        )
+        self._jobs |= {
+            "ship": self._shipper.run,
+            "stuck": self._stuck.run,
+            "events": self._events.run,
+            "guard": self._guard.run,
+            "recover": self._recover,
+        }
+
+    def _follow_tenants(
+        self,
+        kube: client.Client,
+        policy: sections.PolicySettings,
+        host_dir: Path,
+        preparation: delivery.Preparation,
+    ) -> delivery.Preparation:
+        """Add the steps that namespaces and pods can ask for by annotations."""
+        own_namespace = os.environ.get("POD_NAMESPACE") or client.own_namespace()
+        scope = watcher.Scope(self._node, host_dir / host_dirs.SHIPPER, own_namespace)
+        tenants = watcher.Watcher(kube, policy, scope, self._events)
+        self._jobs["tenants"] = tenants.run
+        seals = sealer.Sealer(kube, tenants, self._events, self._metrics)
+        return dataclasses.replace(preparation, refuses=tenants.refuses, sealer=seals)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        server, port = health.serve(self._port, self._measure, self._problems)
+        _log.info("agent of node %s ready, metrics on port %d", self._node, port)
+        self._installation.begin()
+        try:
+            await jobs.run(self._jobs, stop, self._leave)
+        finally:
+            self._installation.close()
+            server.stop()
+
+    async def _leave(self) -> None:
+        await self._shipper.stop(SHIP_GRACE_S)
+        await self._guard.end()
+
+    def _problems(self) -> list[str]:
+        """Why the agent is not well, for /healthz."""
+        self._guard.refresh()
+        problem = self._stuck.problem()
+        return self._guard.problems() + ([] if problem is None else [problem])
+
+    def _measure(self) -> bytes:
+        self._guard.refresh()
+        self._metrics.spool_entries.set(self._shipper.waiting)
+        self._metrics.stuck_s.set(self._shipper.failing_s)
+        self._metrics.silent_s.set(self._shipper.silent_s)
+        return self._metrics.text()
+
+    async def _recover(self) -> None:
+        """Turn captures whose handler was killed into dumps, now and periodically."""
+        while True:
+            for id, outcome in await aiokit.call(recovery.recover, self._spool.path):
+                _log.info("capture %s: %s", id, outcome)
+            await asyncio.sleep(RECOVER_EVERY_S)
+
+
+async def _connect(options: Options) -> client.Client | None:
+    if not options.kubernetes or not (options.kubeconfig or client.in_cluster()):
+        _log.info("without Kubernetes: only the runtime attributes crashes, and no Events")
+        return None
+    return await client.connect(options.kubeconfig)
