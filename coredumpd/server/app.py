@@ -7,7 +7,7 @@ import dataclasses
 from coredumpd import errors
 from coredumpd.apiserver.auth import interface
 from coredumpd.apiserver.http import application as applications
-from coredumpd.apiserver.http import handler, probes
+from coredumpd.apiserver.http import connections, fairness, handler, listener, probes
 from coredumpd.apiserver.rest import discovery, openapi, outgoing
 from coredumpd.apiserver.rest import resource as resources
 from coredumpd.objects import compaction
@@ -33,6 +33,8 @@ class Outside:
     checks: dict[str, probes.Check]
     uploads: intake.Uploads | None = None  # agents may send dumps
     sending_bytes_max: int = outgoing.BYTES_MAX
+    connections_max: int = handler.CONNECTIONS_MAX
+    limits: fairness.Limits = dataclasses.field(default_factory=fairness.Limits)
 
 
 class App:
@@ -50,7 +52,15 @@ class App:
         if self._uploads is not None:
             counters = metrics.Uploads(self.metrics.registry)
             self._uploads.count_refusal = counters.count_refusal
-        self._guard = handler.Guard(outside.authenticator, outside.authorizer, self.metrics)
+        self.connections = connections.Connections(listener.room_for(outside.connections_max))
+        self._guard = handler.Guard(
+            outside.authenticator,
+            outside.authorizer,
+            self.metrics,
+            fairness.Fairness(outside.limits.within(self.connections.most)),
+            self.connections,
+        )
+        self.metrics.follow(self._guard.fairness, self.connections)
         self._checks = {
             "store": self.inventory.check,
             "objects": self.endpoints.check,

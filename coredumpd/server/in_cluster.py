@@ -9,7 +9,7 @@ import logging
 
 from coredumpd.apiserver.auth import authentication, authorization
 from coredumpd.apiserver.auth import trust as trusts
-from coredumpd.apiserver.http import life
+from coredumpd.apiserver.http import fairness, life
 from coredumpd.kube import client
 from coredumpd.objects import engines
 from coredumpd.server import app, leading
@@ -41,13 +41,14 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
             cluster=cluster,
             checks={"trust": trust.check},
             uploads=_uploads(store, cluster, server),
+            connections_max=server.connectionsMax,
+            limits=fairness.Limits(server.watchesMax, server.downloadsMax, server.requestsMax),
         )
         options = life.Options(
             address=None,
             port=server.port,
             cert_file=server.tlsCertFile,
             key_file=server.tlsKeyFile,
-            connections_max=server.connectionsMax,
             send_timeout_s=server.sendTimeout,
             shutdown_delay_s=server.shutdownDelay,
             shutdown_grace_s=server.shutdownGrace,

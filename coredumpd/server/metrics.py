@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 
 import prometheus_client
-from prometheus_client import exposition
+from prometheus_client import exposition, metrics_core
 
 from coredumpd.apiserver.auth import rights
-from coredumpd.apiserver.http import application
+from coredumpd.apiserver.http import application, connections, fairness
 from coredumpd.apiserver.http import handler as handlers
 from coredumpd.server import kinds
 
@@ -47,6 +48,10 @@ class Metrics:
         )
         self.active: set[handlers.Handler] = set()
 
+    def follow(self, fair: fairness.Fairness, open_: connections.Connections) -> None:
+        """Expose the places that are held and refused, by kind, and the connections."""
+        self.registry.register(_Places(fair, open_))
+
     def began(self, handler: handlers.Handler) -> None:
         """See `handlers.Observer`."""
         self.active.add(handler)
@@ -69,6 +74,43 @@ class Metrics:
         while self.active and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
         return len(self.active)
+
+
+class _Places:
+    """Reads the counters of places and connections when Prometheus asks."""
+
+    def __init__(self, fair: fairness.Fairness, open_: connections.Connections) -> None:
+        self._fairness = fair
+        self._connections = open_
+
+    def collect(self) -> Iterator[metrics_core.Metric]:
+        """The registry's: the metrics with their present values."""
+        used = metrics_core.GaugeMetricFamily(
+            "coredumpd_server_places_used", "Places held by callers, by kind.", labels=["kind"]
+        )
+        refused = metrics_core.CounterMetricFamily(
+            "coredumpd_server_refused_requests",
+            "Requests answered 429, since the caller had its share of the places of a kind.",
+            labels=["kind"],
+        )
+        ended = metrics_core.CounterMetricFamily(
+            "coredumpd_server_ended_requests",
+            "Watches ended early, since a caller with fewer needed the place.",
+            labels=["kind"],
+        )
+        for kind, places in self._fairness.shares.items():
+            used.add_metric([kind], places.used)
+            refused.add_metric([kind], places.refusals)
+            ended.add_metric([kind], places.ended)
+        yield from (used, refused, ended)
+        yield metrics_core.GaugeMetricFamily(
+            "coredumpd_server_connections", "Open connections.", value=len(self._connections)
+        )
+        yield metrics_core.CounterMetricFamily(
+            "coredumpd_server_closed_connections",
+            "Connections closed to make room for others, or refused.",
+            value=self._connections.closed,
+        )
 
 
 def _labels(handler: handlers.Handler) -> tuple[str, str, str]:

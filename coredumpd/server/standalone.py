@@ -12,6 +12,7 @@ import hmac
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from coredumpd import durable, errors
@@ -22,7 +23,6 @@ from coredumpd.server import app, cluster
 from coredumpd.store import engines as stores
 
 ADDRESS = "127.0.0.1"
-_CONNECTIONS_MAX = 1024
 _SEND_TIMEOUT_S = 60.0
 _GRACE_S = 10.0
 
@@ -44,7 +44,6 @@ async def serve(data_dir: str, port: int, store_url: str | None) -> None:
         port=port,
         cert_file=paths["tls.crt"],
         key_file=paths["tls.key"],
-        connections_max=_CONNECTIONS_MAX,
         send_timeout_s=_SEND_TIMEOUT_S,
         shutdown_delay_s=0.0,
         shutdown_grace_s=_GRACE_S,
@@ -113,7 +112,7 @@ class TokenAuthenticator:
     async def authenticate(
         self,
         headers: interface.Headers,
-        certificate: bytes | None,  # noqa: ARG002
+        chain: Sequence[bytes],  # noqa: ARG002
     ) -> interface.Caller:
         """See `interface.Authenticator`."""
         token = authentication.bearer_token(headers)

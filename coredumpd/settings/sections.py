@@ -169,7 +169,24 @@ class ServerSettings:
     connectionsMax: int = values.setting(
         4096,
         *values.integer(16, 1_000_000),
-        "most connections at a time; one more closes the connection that has been silent longest",
+        "most connections at a time, and half of them from one address that is not"
+        " kube-apiserver's; one more closes one that waits, of the address with most",
+    )
+    watchesMax: int = values.setting(
+        2048,
+        *values.integer(2, 1_000_000),
+        "most watches at a time; one user, or the service accounts of one namespace, has at most"
+        " half of them, and is ended for those with fewer",
+    )
+    downloadsMax: int = values.setting(
+        512,
+        *values.integer(2, 1_000_000),
+        "most downloads at a time; nobody gets one more who has as many as are free",
+    )
+    requestsMax: int = values.setting(
+        256,
+        *values.integer(2, 1_000_000),
+        "most other requests at a time; nobody gets one more who has as many as are free",
     )
     sendTimeout: float = values.setting(
         "60s",

@@ -34,16 +34,28 @@ class Pair(NamedTuple):
 class Authority:
     """A certificate authority whose files live in `directory` as NAME.crt and NAME.key."""
 
-    def __init__(self, directory: Path, name: str = "test-ca", *, days: int = 1) -> None:
-        """`days`: how long the authority's certificate is valid, and those it issues."""
+    def __init__(
+        self,
+        directory: Path,
+        name: str = "test-ca",
+        *,
+        days: int = 1,
+        issuer: Authority | None = None,
+        path_length: int | None = None,
+    ) -> None:
+        """`days`: how long the authority's certificate is valid, and those it issues.
+
+        With an `issuer` it is an intermediate one. `path_length` bounds those below it.
+        """
         self.directory = directory
         self._validity = _DAY * days
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = self._builder(self._name, self._key).add_extension(
-            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        signer = issuer or self
+        builder = signer._builder(self._name, self._key).add_extension(
+            x509.BasicConstraints(ca=True, path_length=path_length), critical=True
         )
-        certificate = builder.sign(self._key, hashes.SHA256())
+        certificate = builder.sign(signer._key, hashes.SHA256())
         self.pair = _write(directory / name, certificate, self._key)
 
     @property
@@ -102,6 +114,18 @@ class Authority:
             .not_valid_before(min(now, end) - datetime.timedelta(hours=1))
             .not_valid_after(end)
         )
+
+
+def private_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The key in a file that this module wrote."""
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return key
+
+
+def subject(path: Path) -> x509.Name:
+    """The subject of the certificate in a file."""
+    return x509.load_pem_x509_certificate(path.read_bytes()).subject
 
 
 def signing_key(directory: Path, name: str) -> Pair:

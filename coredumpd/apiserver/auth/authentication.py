@@ -10,7 +10,7 @@ import datetime
 import hashlib
 import time
 import urllib.parse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from coredumpd import cache, errors
@@ -39,64 +39,84 @@ class ClusterAuthenticator:
         self._tokens = TokenReviews(kube, lifetime_s=token_lifetime_s)
 
     async def authenticate(
-        self, headers: interface.Headers, certificate: bytes | None
+        self, headers: interface.Headers, chain: Sequence[bytes]
     ) -> interface.Caller:
         """See `Authenticator`."""
-        if certificate is not None:
+        problem = "the request carries no credentials this server accepts"
+        if chain:
             trust = self._trust()
             if trust is None:
                 raise errors.Unavailable(
                     "cannot check client certificates yet: "
                     f"ConfigMap {trusts.NAMESPACE}/{trusts.NAME} has not been read"
                 )
-            caller = by_certificate(trust, headers, certificate)
-            if caller is not None:
-                return caller
+            try:
+                return by_certificate(trust, headers, chain)
+            except errors.Unauthorized as error:
+                problem = error.message
         token = bearer_token(headers)
         if token is None:
-            raise errors.Unauthorized("the request carries no credentials this server accepts")
+            raise errors.Unauthorized(problem)
         return await self._tokens.review(token)
 
 
 def by_certificate(
     trust: trusts.Trust,
     headers: interface.Headers,
-    certificate: bytes,
+    chain: Sequence[bytes],
     now: datetime.datetime | None = None,
-) -> interface.Caller | None:
-    """The caller behind a TLS client certificate (DER): the proxied user, or the subject itself."""
-    leaf = certificates.load_der(certificate)
-    if leaf is None:
-        return None
+) -> interface.Caller:
+    """The caller behind TLS client certificates: the proxied user, or the subject itself.
+
+    Raises Unauthorized, which says the check that failed: of the proxy's CA if that issued the
+    certificate, else of the clients' CA.
+    """
     now = now or datetime.datetime.now(datetime.UTC)
-    name = certificates.common_name(leaf)
-    if certificates.is_client_of(leaf, trust.proxy_cas, now) and (
-        not trust.allowed_names or name in trust.allowed_names
-    ):
+    try:
+        leaf, *intermediates = map(certificates.load_der, chain)
+        name, groups = certificates.common_name(leaf), certificates.organizations(leaf)
+    except ValueError as error:
+        raise errors.Unauthorized("the client certificate cannot be read") from error
+    of_proxy = certificates.problem(leaf, intermediates, trust.proxy_cas, now)
+    if of_proxy is None and (not trust.allowed_names or name in trust.allowed_names):
         proxied = by_proxy_headers(trust, headers)
         if proxied is not None:
             return proxied
-    if name and certificates.is_client_of(leaf, trust.client_cas, now):
-        return interface.Caller(name, groups=(*certificates.organizations(leaf), AUTHENTICATED))
-    return None
+        of_proxy = "the front proxy's request names no user in its headers"
+    elif of_proxy is None:
+        of_proxy = f"the client certificate's name {name!r} is no allowed name of the front proxy"
+    of_client = certificates.problem(leaf, intermediates, trust.client_cas, now)
+    if of_client is None and name:
+        return interface.Caller(name, groups=(*groups, AUTHENTICATED))
+    if of_client is None:
+        of_client = "the client certificate names no user: it has no common name"
+    raise errors.Unauthorized(of_client if of_proxy == certificates.UNKNOWN else of_proxy)
 
 
 def by_proxy_headers(trust: trusts.Trust, headers: interface.Headers) -> interface.Caller | None:
-    """The user that the front proxy names; None if it names none."""
-    user = _first(headers, trust.user_headers)
+    """The user that the front proxy names; None if it names none.
+
+    k8s.io/apiserver takes the first of several lines. kube-apiserver only ever writes one; so a
+    second line is somebody else's. Raises Unauthorized for that, and for what is not UTF-8.
+    """
+    user = _only(headers, trust.user_headers)
     if not user:
         return None
     groups = tuple(
-        value for name in trust.group_headers for value in headers.get_list(name) if value
+        _utf8(name, value)
+        for name in trust.group_headers
+        for value in headers.get_list(name)
+        if value
     )
     extra: dict[str, list[str]] = {}
     for name, value in headers.get_all():
         for prefix in trust.extra_prefixes:
             if name.lower().startswith(prefix):
-                key = urllib.parse.unquote(name[len(prefix) :].lower())
-                extra.setdefault(key, []).append(value)
+                key = _unquoted(name[len(prefix) :].lower())
+                extra.setdefault(key, []).append(_utf8(name, value))
+    uid = _only(headers, trust.uid_headers)
     return interface.Caller(
-        user, _first(headers, trust.uid_headers), _with_authenticated(user, groups), _frozen(extra)
+        user, uid, _with_authenticated(user, groups), _frozen(extra), proxied=True
     )
 
 
@@ -175,12 +195,30 @@ def _reviewed(user: Mapping[str, Any]) -> interface.Caller:
     )
 
 
-def _first(headers: interface.Headers, names: tuple[str, ...]) -> str:
+def _only(headers: interface.Headers, names: tuple[str, ...]) -> str:
+    """The value of the first of the headers `names` that is there."""
     for name in names:
-        for value in headers.get_list(name):
-            if value:
-                return value
+        values = headers.get_list(name)
+        if len(values) > 1:
+            raise errors.Unauthorized(f"the header {name} stands there {len(values)} times")
+        if values and values[0]:
+            return _utf8(name, values[0])
     return ""
+
+
+def _utf8(name: str, value: str) -> str:
+    """Go sends text as UTF-8, and HTTP libraries of Python read every byte as a character."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError as error:
+        raise errors.Unauthorized(f"the header {name} is not UTF-8") from error
+
+
+def _unquoted(key: str) -> str:
+    try:
+        return urllib.parse.unquote(key, errors="strict")
+    except UnicodeError as error:
+        raise errors.Unauthorized("the name of an extra header is not UTF-8") from error
 
 
 def _frozen(extra: Mapping[str, Iterable[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -12,13 +12,17 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from collections.abc import Sequence
+from typing import TypeVar
 
 from cryptography import exceptions, x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import oid
 
+UNKNOWN = "the client certificate was issued by no authority that is trusted here"
 _SELF_SIGNED_DAYS = 365
+_INTERMEDIATES_MAX = 4  # each path is tried
+_E = TypeVar("_E", bound=x509.ExtensionType)
 
 
 def load_bundle(pem: str) -> tuple[x509.Certificate, ...]:
@@ -28,27 +32,31 @@ def load_bundle(pem: str) -> tuple[x509.Certificate, ...]:
     return tuple(x509.load_pem_x509_certificates(pem.encode()))
 
 
-def load_der(der: bytes) -> x509.Certificate | None:
-    """A peer's certificate; None if `cryptography` refuses to read it."""
-    try:
-        return x509.load_der_x509_certificate(der)
-    except ValueError:
-        return None
+def load_der(der: bytes) -> x509.Certificate:
+    """A certificate of a peer. Raises ValueError if it cannot be read."""
+    return x509.load_der_x509_certificate(der)
 
 
-def is_client_of(
-    leaf: x509.Certificate, authorities: Sequence[x509.Certificate], now: datetime.datetime
-) -> bool:
-    """Did one of `authorities` issue this certificate, is it valid now, and for clients?
+def problem(
+    leaf: x509.Certificate,
+    intermediates: Sequence[x509.Certificate],
+    authorities: Sequence[x509.Certificate],
+    now: datetime.datetime,
+) -> str | None:
+    """The reason for which `leaf` is no client's certificate of `authorities`; None if it is one.
 
-    Directly issued only: Kubernetes' CAs issue client certificates themselves, and an intermediate
-    can be listed in the bundle.
+    Authorities issue it themselves, or by `intermediates`, which the peer sent. UNKNOWN if they
+    have nothing to do with it, valid or not.
     """
-    if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
-        return False
+    if not _is_issued(leaf, tuple(intermediates)[:_INTERMEDIATES_MAX], authorities, now):
+        return UNKNOWN
+    if now < leaf.not_valid_before_utc:
+        return "the client certificate is not valid yet"
+    if now > leaf.not_valid_after_utc:
+        return "the client certificate has expired"
     if not _is_for_clients(leaf):
-        return False
-    return any(_issued(leaf, authority, now) for authority in authorities)
+        return "the client certificate is not for clients"
+    return None
 
 
 def common_name(leaf: x509.Certificate) -> str:
@@ -63,17 +71,65 @@ def organizations(leaf: x509.Certificate) -> tuple[str, ...]:
     return tuple(str(name.value) for name in names)
 
 
-def _issued(leaf: x509.Certificate, authority: x509.Certificate, now: datetime.datetime) -> bool:
-    if not authority.not_valid_before_utc <= now <= authority.not_valid_after_utc:
+def _is_issued(
+    certificate: x509.Certificate,
+    intermediates: tuple[x509.Certificate, ...],
+    authorities: Sequence[x509.Certificate],
+    now: datetime.datetime,
+    depth: int = 0,
+) -> bool:
+    """Is there a path from an authority, over `depth` intermediates so far?"""
+    if any(_signs(authority, certificate, now, depth, is_anchor=True) for authority in authorities):
+        return True
+    return any(
+        _signs(between, certificate, now, depth, is_anchor=False)
+        and _is_issued(
+            between, (*intermediates[:n], *intermediates[n + 1 :]), authorities, now, depth + 1
+        )
+        for n, between in enumerate(intermediates)
+    )
+
+
+def _signs(
+    issuer: x509.Certificate,
+    certificate: x509.Certificate,
+    now: datetime.datetime,
+    depth: int,
+    *,
+    is_anchor: bool,
+) -> bool:
+    """Did `issuer`, being valid, issue `certificate`? By the rules of Go's crypto/x509.
+
+    A CA of X.509 version 1 has no extensions, and may be an anchor; one of version 3 says that it
+    is a CA. Key usage and extended key usage, where they are there, must allow this.
+    """
+    if not issuer.not_valid_before_utc <= now <= issuer.not_valid_after_utc:
         return False
     try:
-        constraints = authority.extensions.get_extension_for_class(x509.BasicConstraints).value
-        if not constraints.ca:
+        constraints = _extension(issuer, x509.BasicConstraints)
+        usage = _extension(issuer, x509.KeyUsage)
+        if constraints is None:
+            if not is_anchor or issuer.version is not x509.Version.v1:
+                return False
+        elif not constraints.ca or _is_longer(depth, constraints.path_length):
             return False
-        leaf.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, exceptions.InvalidSignature, x509.ExtensionNotFound):
+        if (usage is not None and not usage.key_cert_sign) or not _is_for_clients(issuer):
+            return False
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, exceptions.InvalidSignature, exceptions.UnsupportedAlgorithm):
         return False
     return True
+
+
+def _is_longer(depth: int, length_max: int | None) -> bool:
+    return length_max is not None and depth > length_max
+
+
+def _extension(certificate: x509.Certificate, kind: type[_E]) -> _E | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _is_for_clients(leaf: x509.Certificate) -> bool:

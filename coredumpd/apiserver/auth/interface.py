@@ -6,18 +6,22 @@ Tested in: tests/unit/apiserver/auth/test_authorization.py
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 
 @dataclasses.dataclass(frozen=True)
 class Caller:
-    """An authenticated user. `extra` is sorted, so that equal callers are equal."""
+    """An authenticated user. `extra` is sorted, so that equal callers are equal.
+
+    `proxied`: named by the front proxy, on a connection that others share.
+    """
 
     user: str
     uid: str = ""
     groups: tuple[str, ...] = ()
     extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    proxied: bool = dataclasses.field(default=False, compare=False)
 
 
 class Headers(Protocol):
@@ -36,12 +40,13 @@ class Kube(Protocol):
 
 
 class Authenticator(Protocol):
-    """Finds out which user sends a request, by its headers and TLS client certificate (DER).
+    """Finds out which user sends a request, by its headers and TLS client certificates.
 
+    `chain` is DER as the peer sent it: its own certificate, then intermediates; () without any.
     Raises Unauthorized if the request proves no user, Unavailable if that cannot be checked now.
     """
 
-    async def authenticate(self, headers: Headers, certificate: bytes | None) -> Caller: ...
+    async def authenticate(self, headers: Headers, chain: Sequence[bytes]) -> Caller: ...
 
 
 @dataclasses.dataclass(frozen=True)

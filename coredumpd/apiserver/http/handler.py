@@ -12,19 +12,22 @@ import asyncio
 import dataclasses
 import json
 import logging
+import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar, TypeVarTuple
+from typing import Any, Protocol, TypeVar, TypeVarTuple, cast
 
 from tornado import iostream, web
 
 from coredumpd import errors
-from coredumpd.apiserver.auth import interface, rights
-from coredumpd.apiserver.http import audit, workers
+from coredumpd.apiserver.auth import interface, rights, tenants
+from coredumpd.apiserver.http import audit, connections, fairness, places, tls, workers
 from coredumpd.apiserver.machinery import bodies, negotiation, status
 
 AUDIT_ID_CHARS_MAX = 64
+CONNECTIONS_MAX = 1024
+END_S_MAX = 5.0  # until an answer that shall end is cut
 ON_LOOP_BYTES_MAX = 16 * 1024  # of JSON, which takes less than a millisecond
 ClientGone = iostream.StreamClosedError  # raised by `flush` once the client has left
 _log = logging.getLogger(__name__)
@@ -41,20 +44,28 @@ class Observer(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Guard:
-    """The checks of callers, the observer of requests and the threads, which all handlers share."""
+    """The checks of callers, the observer, the shares and the threads, which all handlers use."""
 
     authenticator: interface.Authenticator
     authorizer: interface.Authorizer
     observer: Observer
+    fairness: fairness.Fairness = dataclasses.field(default_factory=fairness.Fairness)
+    connections: connections.Connections = dataclasses.field(
+        default_factory=lambda: connections.Connections(CONNECTIONS_MAX)
+    )
     workers: workers.Workers = dataclasses.field(default_factory=workers.Workers)
 
 
 @web.stream_request_body
 class Handler(web.RequestHandler):
-    """Base of all. Subclasses set `audited` if they serve memory."""
+    """Base of all. Subclasses set `audited` if they serve memory, and `share` to what they use.
+
+    `share` None: the handler has limits of its own.
+    """
 
     audited = False  # mutating methods are in any case
     body_bytes_max = bodies.BODY_BYTES_MAX
+    share: fairness.Kind | None = "request"
 
     caller: interface.Caller | None = None
     attributes: interface.Attributes | None = None  # of the action that the caller asks for
@@ -73,6 +84,10 @@ class Handler(web.RequestHandler):
         self._refusal: errors.CoredumpdError | None = None
         self.client_left = False
         self.wake: asyncio.Event | None = None  # set by us when the client leaves
+        self.ended = False  # the answer shall end now, so that another caller can have its place
+        self.places = places.Places(
+            self.guard.fairness, self.guard.connections, self._stream(), self._end_early
+        )
         self.guard.observer.began(self)
 
     async def prepare(self) -> None:
@@ -84,6 +99,7 @@ class Handler(web.RequestHandler):
         try:
             await self.admit()
         except errors.CoredumpdError as error:
+            self.places.refuse()
             if not bodies.is_soon_over(self.request.headers):
                 raise
             self._refusal = error
@@ -106,14 +122,58 @@ class Handler(web.RequestHandler):
             self.request.method or "", self.request.path, self.path_kwargs, self.query
         )
         if self.attributes is not None:
-            certificate = self.request.get_ssl_certificate(binary_form=True)
-            assert certificate is None or isinstance(certificate, bytes)  # noqa: S101 (for mypy)
-            headers = self.request.headers
-            self.caller = await self.guard.authenticator.authenticate(headers, certificate)
-            await self.guard.authorizer.check(self.caller, self.attributes)
+            await self._admit_caller(self.attributes)
         length = self.request.headers.get("Content-Length", "0")
         if length.isdecimal() and int(length[:20]) > self.body_bytes_max:
             raise errors.TooLarge(f"the body is longer than {self.body_bytes_max} bytes")
+
+    async def _admit_caller(self, attributes: interface.Attributes) -> None:
+        """Authenticate and authorize. From the moment that it has a name, a request has a place."""
+        self.caller = await self._authenticated()
+        if self.caller.proxied:
+            self.guard.connections.trust(self._stream())
+            self.set_default_headers()
+        self.hold("request")
+        await self.guard.authorizer.check(self.caller, attributes)
+        self.places.keep_connection()
+        if self.share is not None:
+            self.hold(self.share)
+        if self.share != "request":
+            self.places.release("request")
+
+    async def _authenticated(self) -> interface.Caller:
+        headers, authenticator = self.request.headers, self.guard.authenticator
+        chain = tls.peer_chain(self.request.connection)
+        if "Authorization" not in headers:
+            return await authenticator.authenticate(headers, chain)
+        with self.guard.fairness.take_review(self.request.remote_ip or ""):
+            return await authenticator.authenticate(headers, chain)
+
+    def hold(self, kind: fairness.Kind) -> None:
+        """Take a place of `kind` until the answer is sent. Raises TooManyRequests."""
+        if self.caller is not None:
+            self.places.hold(kind, self.caller)
+
+    def _end_early(self) -> None:
+        """Another caller needs the place: end soon, or be cut."""
+        self.ended = True
+        if self.wake is not None:
+            self.wake.set()
+        asyncio.get_running_loop().call_later(END_S_MAX, self._cut)
+
+    def _cut(self) -> None:
+        if not self._finished:
+            self.abort()
+
+    async def _execute(self, transforms: Any, *args: bytes, **kwargs: bytes) -> None:
+        """Tornado's: the whole of the request."""
+        try:
+            await super()._execute(transforms, *args, **kwargs)
+        finally:
+            self.places.done()
+
+    def _stream(self) -> Any:
+        return getattr(self.request.connection, "stream", None)
 
     def data_received(self, chunk: bytes) -> None:
         """Tornado's: part of the body. Beyond the limit it is dropped, and `body` then refuses."""
@@ -138,7 +198,7 @@ class Handler(web.RequestHandler):
 
     async def computed(self, call: Callable[[*_A], _T], *arguments: *_A) -> _T:
         """`call(*arguments)` in a thread, after the caller's other ones. Raises TooManyRequests."""
-        holder = self.caller.user if self.caller else self.request.remote_ip
+        holder = tenants.tenant(self.caller) if self.caller else self.request.remote_ip
         return await self.guard.workers.run(holder, call, *arguments)
 
     def answer(
@@ -184,9 +244,17 @@ class Handler(web.RequestHandler):
     def set_default_headers(self) -> None:
         """Tornado's: headers of every reply."""
         self.set_header("Server", "coredumpd")
-        self.set_header("Cache-Control", "no-cache, private")
         self.set_header("X-Content-Type-Options", "nosniff")
+        # kube-apiserver adds these to what it passes on, beside those that are there: the second
+        # one if it has named the request.
+        proxied = self.caller is not None and self.caller.proxied
+        named = getattr(self, "audit_id", "") == self.request.headers.get("Audit-Id")
+        self.set_header("Cache-Control", "no-cache, private")
         self.set_header("Audit-Id", getattr(self, "audit_id", ""))
+        if proxied:
+            self.clear_header("Cache-Control")
+        if proxied and named:
+            self.clear_header("Audit-Id")
 
     def check_etag_header(self) -> bool:
         """Tornado hashes bodies to answer If-None-Match; we only do where we set an ETag."""
@@ -203,6 +271,8 @@ class Handler(web.RequestHandler):
         # client that does not know this may send its next request on a closed connection.
         if not self.request._body_future.done():
             self.set_header("Connection", "close")
+            # Nor may it answer a second time, because of a body that is too long to be dropped.
+            cast(Any, self.request.connection).set_max_body_size(sys.maxsize)
         if isinstance(error, errors.CoredumpdError):
             self.set_status(error.http_status)
             document = status.of(error, self.details(error))
@@ -244,7 +314,7 @@ class Handler(web.RequestHandler):
     def cut(self) -> None:
         """Close the connection: `flush` raises ClientGone, where it waits and later on."""
         self.outcome = "aborted"
-        stream = getattr(self.request.connection, "stream", None)
+        stream = self._stream()
         if isinstance(stream, iostream.IOStream):
             stream.close()
 

@@ -16,7 +16,7 @@ from typing import Protocol
 from tornado import netutil, web
 
 from coredumpd import errors
-from coredumpd.apiserver.http import listener, tls
+from coredumpd.apiserver.http import connections, listener, tls
 
 REFRESH_S = 10.0
 _BACKLOG = 1024
@@ -41,6 +41,10 @@ class App(Protocol):
     def close(self) -> None:
         """Called once, after the last request."""
 
+    @property
+    def connections(self) -> connections.Connections:
+        """The connections that the listener shall keep, and their limit."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -53,7 +57,6 @@ class Options:
     port: int
     cert_file: str
     key_file: str
-    connections_max: int
     send_timeout_s: float
     shutdown_delay_s: float
     shutdown_grace_s: float
@@ -80,8 +83,7 @@ async def serve(
     if context is None:
         raise errors.SettingsError("no TLS key pair")
     timeouts = listener.Timeouts(send_s=options.send_timeout_s)
-    connections = listener.room_for(options.connections_max)
-    server = listener.Listener(app.application(), context, connections, timeouts)
+    server = listener.Listener(app.application(), context, app.connections, timeouts)
     try:
         sockets = netutil.bind_sockets(options.port, options.address, backlog=_BACKLOG)
     except OSError as error:

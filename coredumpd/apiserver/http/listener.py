@@ -13,6 +13,7 @@ from typing import Any
 
 from tornado import httpserver, httputil, iostream, web
 
+from coredumpd.apiserver.http import connections, framing
 from coredumpd.apiserver.machinery import bodies
 
 CHUNK_BYTES = 64 * 1024
@@ -33,26 +34,19 @@ class Timeouts:
 
 
 class Listener(httpserver.HTTPServer):
-    """An HTTPServer of at most `connections_max` connections.
-
-    When it is full, a new connection takes the place of the one that has been waiting longest: that
-    has sent nothing, has not sent a whole request head, or idles between requests. A connection
-    that is being answered is never cut; if all are, the new one is closed.
-    """
+    """An HTTPServer of bounded connections; `connections` says which one has to make room."""
 
     def initialize(  # type: ignore[override]
         self,
         application: web.Application,
         context: ssl.SSLContext,
-        connections_max: int,
+        connections: connections.Connections,
         timeouts: Timeouts = Timeouts(),
     ) -> None:
         """Tornado's constructor."""
-        self._connections_max = connections_max
+        self.connections = connections
         self._timeouts = timeouts
-        self._streams: set[iostream.IOStream] = set()
         self._silent: set[iostream.IOStream] = set()  # have not sent a request head yet
-        self._waiting: dict[iostream.IOStream, None] = {}  # are not being answered; oldest first
         self._full = False  # and that was logged
         # Heads and bodies may be a little longer than handlers take, so that these answer 431, 413.
         super().initialize(
@@ -66,27 +60,22 @@ class Listener(httpserver.HTTPServer):
             chunk_size=CHUNK_BYTES,
         )
 
-    @property
-    def connections(self) -> int:
-        """The number of open connections."""
-        return len(self._streams)
-
     def use(self, context: ssl.SSLContext) -> None:
         """Serve new connections with `context`."""
         self.ssl_options = context
 
     def handle_stream(self, stream: iostream.IOStream, address: tuple[Any, ...]) -> None:
         """Admit a connection, in the place of another if necessary, or close it."""
-        if not self._has_room():
+        peer = connections.peer_of(address)
+        if not self._make_room(peer):
             stream.close()
             return
         # tcp(7): the connection ends if the client acknowledges nothing, or its window is closed,
         # for this long. Each byte that a slow client takes starts the time anew.
         timeout_ms = int(self._timeouts.send_s * 1000)
         stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
-        self._streams.add(stream)
+        self.connections.add(stream, peer)
         self._silent.add(stream)
-        self._waiting[stream] = None
         stream.io_loop.call_later(self._timeouts.first_request_s, self._close_if_silent, stream)
         if isinstance(stream, iostream.SSLIOStream):
             stream.write_to_fd = functools.partial(write_records, stream)  # type: ignore[method-assign]
@@ -95,54 +84,60 @@ class Listener(httpserver.HTTPServer):
     def start_request(
         self, server_conn: object, request_conn: httputil.HTTPConnection
     ) -> httputil.HTTPMessageDelegate:
-        """Tornado's: a connection is about to be read from."""
+        """Tornado's: a connection is about to be read from, after its last answer was sent."""
         delegate = super().start_request(server_conn, request_conn)
         stream = server_conn.stream  # type: ignore[attr-defined]
-        if stream in self._streams:
-            self._waiting.pop(stream, None)
-            self._waiting[stream] = None  # the youngest of all
-        return _Request(delegate, lambda: self._head_complete(stream))
+        self.connections.wait(stream)
+        return _Request(delegate, request_conn, lambda: self._silent.discard(stream))
 
     def on_close(self, server_conn: object) -> None:
         """Tornado's: a connection is over."""
         super().on_close(server_conn)
         self._forget(server_conn.stream)  # type: ignore[attr-defined]
 
-    def _has_room(self) -> bool:
-        """Is there room for one more? Closes another connection if that makes room."""
-        if len(self._streams) < self._connections_max:
+    def _make_room(self, peer: str) -> bool:
+        """Is there room for one more of `peer`? Closes another connection if that makes room."""
+        is_let_in, victim = self.connections.room(peer)
+        if is_let_in and victim is None:
             self._full = False
             return True
         if not self._full:
-            _log.warning("%d connections are open: no more are kept", self._connections_max)
+            _log.warning(
+                "%d connections are open, the limit is %d, half of it for one peer: no more are "
+                "kept (peer %s)",
+                len(self.connections),
+                self.connections.most,
+                peer,
+            )
         self._full = True
-        oldest = next(iter(self._waiting), None)
-        if oldest is None:
-            return False
-        self._forget(oldest)
-        oldest.close()
-        return True
-
-    def _head_complete(self, stream: iostream.IOStream) -> None:
-        self._silent.discard(stream)
-        self._waiting.pop(stream, None)
+        if victim is not None:
+            self._forget(victim)
+            victim.close()
+        return is_let_in
 
     def _close_if_silent(self, stream: iostream.IOStream) -> None:
         if stream in self._silent:
             stream.close()
 
     def _forget(self, stream: iostream.IOStream) -> None:
-        self._streams.discard(stream)
+        self.connections.remove(stream)
         self._silent.discard(stream)
-        self._waiting.pop(stream, None)
 
 
 class _Request(httputil.HTTPMessageDelegate):
-    """Passes everything on; `head_complete` is called once the request's head has come."""
+    """Passes everything on; `head_complete` is called once the request's head has come.
+
+    Tornado looks at the length of a body only after the handler has begun, and answers a wrong one
+    by itself: so there were two answers. Here such a request is answered before there is a handler.
+    """
 
     def __init__(
-        self, delegate: httputil.HTTPMessageDelegate, head_complete: Callable[[], None]
+        self,
+        delegate: httputil.HTTPMessageDelegate,
+        connection: httputil.HTTPConnection,
+        head_complete: Callable[[], None],
     ) -> None:
+        self._connection = connection
         self._head_complete = head_complete
         self._delegate = delegate
         self.data_received = delegate.data_received  # type: ignore[method-assign]
@@ -156,7 +151,22 @@ class _Request(httputil.HTTPMessageDelegate):
     ) -> Awaitable[None] | None:
         """Tornado's."""
         self._head_complete()
-        return self._delegate.headers_received(start_line, headers)
+        problem = framing.problem(headers)
+        if problem is None:
+            return self._delegate.headers_received(start_line, headers)
+        self.data_received = _ignore  # type: ignore[assignment]
+        self.finish = self.on_connection_close = _nothing  # type: ignore[method-assign]
+        method = getattr(start_line, "method", "")
+        framing.refuse(self._connection, method, headers, problem)
+        return None
+
+
+def _ignore(_: bytes) -> None:
+    """Takes the bytes of a body that nobody reads."""
+
+
+def _nothing() -> None:
+    """Nobody is told."""
 
 
 def write_records(stream: iostream.SSLIOStream, data: memoryview) -> int:

@@ -9,12 +9,14 @@ Tested in: tests/integration/server/test_callers.py
 
 from __future__ import annotations
 
+import _ssl
 import ssl
+from typing import Any
 
 from coredumpd import errors
 
 # openssl/x509_vfy.h. An expired certificate gets a 401 that says so, as from Go's servers, not an
-# alert. `certificates.is_client_of` looks at the time in any case: connections outlive it.
+# alert. `certificates.problem` looks at the time in any case: connections outlive it.
 _X509_V_FLAG_NO_CHECK_TIME = 0x200000
 
 
@@ -40,6 +42,22 @@ def context(cert_file: str, key_file: str, client_bundle: str) -> ssl.SSLContext
         tls_context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
         tls_context.verify_flags |= ssl.VerifyFlags(_X509_V_FLAG_NO_CHECK_TIME)
     return tls_context
+
+
+def peer_chain(connection: Any) -> tuple[bytes, ...]:
+    """The certificates (DER) that the peer of a Tornado connection sent, its own first.
+
+    The handshake has verified that one of them leads to a trusted CA, not that all do. Python 3.13
+    has a public method for this.
+    """
+    stream = getattr(connection, "stream", None)
+    tls_object = getattr(getattr(stream, "socket", None), "_sslobj", None)
+    if tls_object is None:
+        return ()
+    chain = tls_object.get_unverified_chain() or ()
+    if None in chain:  # Python 3.11 puts the peer's own first, even if there is none
+        return ()
+    return tuple(certificate.public_bytes(_ssl.ENCODING_DER) for certificate in chain)
 
 
 class Reloader:

@@ -135,12 +135,13 @@ class _ResourceHandler(handler.Handler):
 
 
 class Collection(_ResourceHandler):
-    """`…/<plural>` of one namespace or of all."""
+    """`…/<plural>` of one namespace or of all. A watch has a place of each kind while it begins."""
 
     async def get(self, namespace: str | None = None) -> None:
         """List the objects, or watch them."""
         if options.flag(self.query, "watch"):
             self.require("watch")
+            self.hold("watch")
             stream = watch.Stream(
                 self, self.resource, self.group.group_version, namespace, self.room
             )

@@ -88,6 +88,8 @@ class Stream:
             await self._handler.flush()  # the client learns at once that it is watching
             if self._options.initial:
                 revision = await self._initial()
+            # From now on it costs no more than other watches.
+            self._handler.places.release("request")
             await self._follow(revision, wake)
             self._handler.finish()
         except errors.CoredumpdError as error:
@@ -136,7 +138,7 @@ class Stream:
             wake.clear()
             revision = await self._catch_up(revision)
             now = time.monotonic()
-            if changes.closed or now >= end:
+            if changes.closed or self._handler.ended or now >= end:
                 if self._options.bookmarks:
                     self._bookmark(revision)
                 return

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from coredumpd import errors
 from coredumpd.apiserver.auth import rights
-from coredumpd.apiserver.http import application, handler
+from coredumpd.apiserver.http import application, fairness, handler
 from coredumpd.apiserver.machinery import kind as machinery_kind
 from coredumpd.apiserver.machinery import options
 from coredumpd.archive import stream
@@ -43,6 +43,7 @@ class Download(handler.Handler):
     """GET and HEAD of an archive."""
 
     audited = True
+    share: fairness.Kind | None = "download"
 
     def initialize(  # type: ignore[override]
         self, rights: rights.Rights, resource: Dumps, inventory: inventory.Inventory

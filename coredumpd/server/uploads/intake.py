@@ -76,6 +76,7 @@ class Intake(handler.Handler):
     """GET answers the core that the store has under a key, PUT commits a new dump."""
 
     audited = True
+    share = None
     body_bytes_max = BODY_BYTES_MAX
 
     def initialize(  # type: ignore[override]

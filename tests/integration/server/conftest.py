@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,11 +53,25 @@ def program(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def world(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    directory = tmp_path_factory.mktemp("world")
+    with serving(program, tmp_path_factory.mktemp("world")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def make_world(
+    program: str, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., contextlib.AbstractContextManager[World]]:
+    """Makes a World of its own, with settings of the server as arguments."""
+    return lambda **limits: serving(program, tmp_path_factory.mktemp("world"), **limits)
+
+
+@contextlib.contextmanager
+def serving(program: str, directory: Path, **limits: object) -> Iterator[World]:
+    """A server, `source` or `frozen`, with `limits` among the settings of its section."""
     (directory / "store").mkdir()
     with controlplane.ControlPlane(directory) as kube:
-        serving = pki.Authority(directory, "serving-ca")
-        certificate, key = serving.issue("coredumpd")
+        authority = pki.Authority(directory, "serving-ca")
+        certificate, key = authority.issue("coredumpd")
         settings = {
             "server": {
                 "store": f"file://{directory}/store",
@@ -68,6 +83,7 @@ def world(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
                 "shutdownGrace": "20s",
                 "reloadInterval": "1s",
                 "tokenCacheTTL": "1s",
+                **limits,
             }
         }
         (directory / "config.yaml").write_text(yaml.safe_dump(settings))
@@ -75,7 +91,7 @@ def world(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
         arguments += ["--kubeconfig", str(kube.kubeconfig())]
         with servers.running(program, arguments, directory / "server.log") as server:
             opened = stores.open_store(f"file://{directory}/store")
-            yield World(server, kube, serving.file, opened, directory)
+            yield World(server, kube, authority.file, opened, directory)
 
 
 @pytest.fixture

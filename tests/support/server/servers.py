@@ -49,6 +49,7 @@ class Client:
         certificate: tuple[Path, Path] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        self.address: str | None = None  # of ours, in 127.0.0.0/8
         self.port = port
         self.ca_file = ca_file
         self.certificate = certificate
@@ -59,7 +60,10 @@ class Client:
 
     def connect(self) -> http.client.HTTPSConnection:
         """A connection of its own; the caller closes it."""
-        return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context, timeout=30)
+        source = None if self.address is None else (self.address, 0)
+        return http.client.HTTPSConnection(
+            "127.0.0.1", self.port, context=self.context, timeout=30, source_address=source
+        )
 
     def ask(
         self,

@@ -85,13 +85,61 @@ def test_a_review_that_fails_is_503_and_is_not_remembered(answer):
 def test_a_certificate_cannot_be_checked_before_the_cas_are_known():
     authenticator = authentication.ClusterAuthenticator(Kube(), lambda: None)
     with pytest.raises(errors.Unavailable, match="extension-apiserver-authentication"):
-        asyncio.run(authenticator.authenticate(headers(), b"certificate"))
+        asyncio.run(authenticator.authenticate(headers(), [b"certificate"]))
 
 
-def test_a_request_without_credentials_is_unauthorized():
+@pytest.mark.parametrize(
+    ("chain", "why"),
+    [((), "no credentials this server accepts"), ([b"nonsense"], "certificate cannot be read")],
+)
+def test_a_request_without_credentials_is_unauthorized(chain, why):
     authenticator = authentication.ClusterAuthenticator(Kube(), lambda: TRUST)
-    with pytest.raises(errors.Unauthorized, match="no credentials this server accepts"):
-        asyncio.run(authenticator.authenticate(headers(("X-Remote-User", "root")), b"nonsense"))
+    with pytest.raises(errors.Unauthorized, match=why):
+        asyncio.run(authenticator.authenticate(headers(("X-Remote-User", "root")), chain))
+
+
+@pytest.mark.parametrize("name", ["jürgen", "日本", "😀"])
+def test_names_from_the_front_proxy_are_utf_8(name):
+    sent = name.encode().decode("latin-1")  # as Tornado hands over what Go sends
+    caller = authentication.by_proxy_headers(
+        TRUST,
+        headers(
+            ("X-Remote-User", sent),
+            ("X-Remote-Uid", sent),
+            ("X-Remote-Group", sent),
+            ("X-Remote-Extra-K%C3%BChl", sent),
+        ),
+    )
+    assert caller == interface.Caller(
+        name, name, (name, "system:authenticated"), (("kühl", (name,)),)
+    )
+    assert caller.proxied
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("X-Remote-User", "j\xfcrgen"),
+        ("X-Remote-Uid", "\xff"),
+        ("X-Remote-Group", "\xc3"),
+        ("X-Remote-Extra-A", "\xc3\x28"),
+        ("X-Remote-Extra-A%FF", "x"),
+    ],
+)
+def test_a_name_that_is_not_utf_8_is_refused(line):
+    lines = [line] if line[0] == "X-Remote-User" else [("X-Remote-User", "alice"), line]
+    with pytest.raises(errors.Unauthorized, match="not UTF-8"):
+        authentication.by_proxy_headers(TRUST, headers(*lines))
+
+
+@pytest.mark.parametrize("name", ["X-Remote-User", "X-Remote-Uid"])
+@pytest.mark.parametrize("values", [("alice", "root"), ("", "root"), ("alice", "alice")])
+def test_a_second_line_that_names_the_user_is_refused(name, values):
+    lines = [(name, value) for value in values]
+    if name != "X-Remote-User":
+        lines.append(("X-Remote-User", "alice"))
+    with pytest.raises(errors.Unauthorized, match="2 times"):
+        authentication.by_proxy_headers(TRUST, headers(*lines))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from tornado import web
 
 from coredumpd.apiserver.auth import certificates
-from coredumpd.apiserver.http import listener, tls
+from coredumpd.apiserver.http import connections, listener, tls
 
 
 class Hello(web.RequestHandler):
@@ -19,19 +19,21 @@ class Hello(web.RequestHandler):
 
 
 class Slow(web.RequestHandler):
-    """Answers once it is told to."""
+    """Answers once it is told to; until then its connection is occupied."""
 
     begun: asyncio.Semaphore
     go: asyncio.Event
+    connections: connections.Connections
 
     async def get(self) -> None:
+        self.connections.occupy(self.request.connection.stream, lambda: None)
         self.begun.release()
         await self.go.wait()
 
 
 @pytest.fixture
 def serving(tmp_path):
-    """Runs a scenario(port, client's TLS context) beside a listener of two connections."""
+    """Runs a scenario(port, client's TLS context) beside a listener of two connections a peer."""
     certificate, key = certificates.self_signed(datetime.datetime.now(datetime.UTC))
     (tmp_path / "crt").write_bytes(certificate)
     (tmp_path / "key").write_bytes(key)
@@ -42,8 +44,12 @@ def serving(tmp_path):
             context = tls.context(str(tmp_path / "crt"), str(tmp_path / "key"), "")
             Slow.begun, Slow.go = asyncio.Semaphore(0), asyncio.Event()
             routes = web.Application([("/", Hello), ("/slow", Slow)])
+            Slow.connections = connections.Connections(4)
             server = listener.Listener(
-                routes, context, 2, listener.Timeouts(first_request_s=0.3, **timeouts)
+                routes,
+                context,
+                Slow.connections,
+                listener.Timeouts(first_request_s=0.3, **timeouts),
             )
             server.listen(0, "127.0.0.1")
             (socket,) = server._sockets.values()
@@ -74,7 +80,7 @@ def test_silence_is_closed_with_and_without_a_handshake(serving):
         handshaken, writer = await opened(port, context)
         assert await closed(raw) == b""
         assert await closed(handshaken) == b""
-        assert server.connections == 0
+        assert len(server.connections) == 0
         raw_writer.close()
         writer.close()
 
@@ -114,7 +120,7 @@ def test_when_full_a_newcomer_takes_the_place_of_the_longest_silent(serving):
         assert await closed(second[0]) == b""
         for reader, writer in (third, fourth):
             assert await asked(reader, writer) == b"HTTP/1.1 200 OK"
-        assert server.connections == 2
+        assert len(server.connections) == 2
         for _, writer in (first, second, third, fourth):
             writer.close()
 
@@ -148,7 +154,7 @@ def test_a_head_that_trickles_in_is_silence(serving):
             if ended in (await asyncio.wait({ended}, timeout=0.02))[0]:
                 break
         assert ended.result() == b""
-        assert server.connections == 0
+        assert len(server.connections) == 0
         writer.close()
 
     serving(scenario)

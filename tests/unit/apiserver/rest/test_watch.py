@@ -16,10 +16,11 @@ class Handler:
         self.request = types.SimpleNamespace(headers={})
         self.lines: list[dict[str, object]] = []
         self.sent_bytes = 0
-        self.client_left = False
+        self.client_left = self.ended = False
         self.caller = None
         self.wake: asyncio.Event | None = None
         self._wanted = wanted
+        self.places = types.SimpleNamespace(release=lambda kind: None)
 
     def write(self, line: str) -> None:
         self.lines.append(json.loads(line))
