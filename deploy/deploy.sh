@@ -658,8 +658,14 @@ $(store_environment)
             seccompProfile: {type: RuntimeDefault}
           ports:
             - {name: metrics, containerPort: 9090, protocol: TCP}
+            - {name: probes, containerPort: 9091, protocol: TCP}
+          livenessProbe:
+            httpGet: {path: /livez, port: probes}
+            initialDelaySeconds: 60 # the executable unpacks itself, another shipper may still leave
+            timeoutSeconds: 10
+            failureThreshold: 6
           readinessProbe:
-            httpGet: {path: /healthz, port: metrics}
+            httpGet: {path: /healthz, port: probes}
             timeoutSeconds: 5
             periodSeconds: 5
           resources:

@@ -1,16 +1,17 @@
-"""Serves `/metrics` for Prometheus and `/healthz` for the kubelet; neither is secret."""
+"""Serves `/metrics` for Prometheus, and `/healthz` and `/livez` for the kubelet; none is secret.
+
+The kubelet has a port of its own, so that whatever happens at the other one fails no probe.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
-import tornado.httpserver
-import tornado.netutil
 import tornado.web
 
-from coredumpd import errors
-
-HEADER_BYTES_MAX = 16 * 1024
+from coredumpd.agent import face
 
 
 class _Metrics(tornado.web.RequestHandler):
@@ -33,22 +34,38 @@ class _Health(tornado.web.RequestHandler):
         self.finish("\n".join(problems or ["ok"]) + "\n")
 
 
+@dataclasses.dataclass(frozen=True)
+class Faces:
+    """The two open ports."""
+
+    metrics: face.Face
+    probes: face.Face
+    port: int
+    probe_port: int
+
+    def close(self) -> None:
+        """Accept no more."""
+        self.metrics.stop()
+        self.probes.stop()
+
+
 def serve(
-    port: int, measure: Callable[[], bytes], problems: Callable[[], list[str]]
-) -> tuple[tornado.httpserver.HTTPServer, int]:
-    """Listen on `port` (0: any); return server and port. Raises SettingsError if it is taken."""
-    application = tornado.web.Application(
-        [
-            ("/metrics", _Metrics, {"measure": measure}),
-            ("/healthz", _Health, {"problems": problems}),
-        ],
-        log_function=lambda _: None,  # a probe every 5 s is no news
-    )
-    server = tornado.httpserver.HTTPServer(application, max_header_size=HEADER_BYTES_MAX)
+    port: int, probe_port: int, measure: Callable[[], bytes], problems: Callable[[], list[str]]
+) -> Faces:
+    """Listen on both ports (0: any). Raises SettingsError if one is taken."""
+    probes: list[Any] = [
+        ("/healthz", _Health, {"problems": problems}),
+        ("/livez", _Health, {"problems": list[str]}),  # the event loop turns: nothing else
+    ]
+    metrics: list[Any] = [("/metrics", _Metrics, {"measure": measure})]
+    one, port = face.listen("agent.port", port, _application(metrics + probes))
     try:
-        sockets = tornado.netutil.bind_sockets(port)
-    except OSError as error:
-        cause = errors.Cause("agent.port", port, f"cannot be listened on: {error.strerror}")
-        raise errors.SettingsError("the configuration is wrong:", (cause,)) from error
-    server.add_sockets(sockets)
-    return server, sockets[0].getsockname()[1]
+        other, probe_port = face.listen("agent.probePort", probe_port, _application(probes))
+    except BaseException:
+        one.stop()
+        raise
+    return Faces(one, other, port, probe_port)
+
+
+def _application(routes: list[Any]) -> tornado.web.Application:
+    return tornado.web.Application(routes, log_function=lambda _: None)  # a probe is no news

@@ -84,11 +84,12 @@ class _Shipping:
     ) -> None:
         agent = settings.agent
         self._node = options.node
-        self._port = agent.port
+        self._ports = (agent.port, agent.probePort)
         self._spool = entries.Spool(str(host_dir / host_dirs.SPOOL))
         self._metrics = metrics.Metrics()
         self._events = events.Events(kube, options.node)
         self._installation = uninstall.Installation(kube)
+        self._recovery_problem: str | None = None
         self._jobs: dict[str, jobs.Job] = {}
         preparation = delivery.Preparation(attribution.Attributor(kube, options.node))
         if kube is not None:
@@ -128,14 +129,17 @@ class _Shipping:
         return dataclasses.replace(preparation, refuses=tenants.refuses, sealer=seals)
 
     async def run(self, stop: asyncio.Event) -> None:
-        server, port = health.serve(self._port, self._measure, self._problems)
-        _log.info("agent of node %s ready, metrics on port %d", self._node, port)
+        faces = health.serve(*self._ports, self._measure, self._problems)
+        _log.info(
+            "agent of node %s ready, metrics on port %d, probes on port %d",
+            *(self._node, faces.port, faces.probe_port),
+        )
         self._installation.begin()
         try:
             await jobs.run(self._jobs, stop, self._leave)
         finally:
             self._installation.close()
-            server.stop()
+            faces.close()
 
     async def _leave(self) -> None:
         await self._shipper.stop(SHIP_GRACE_S)
@@ -144,8 +148,8 @@ class _Shipping:
     def _problems(self) -> list[str]:
         """Why the agent is not well, for /healthz."""
         self._guard.refresh()
-        problem = self._stuck.problem()
-        return self._guard.problems() + ([] if problem is None else [problem])
+        own = (self._stuck.problem(), self._shipper.scan_problem, self._recovery_problem)
+        return self._guard.problems() + [problem for problem in own if problem is not None]
 
     def _measure(self) -> bytes:
         self._guard.refresh()
@@ -157,8 +161,15 @@ class _Shipping:
     async def _recover(self) -> None:
         """Turn captures whose handler was killed into dumps, now and periodically."""
         while True:
-            for id, outcome in await aiokit.call(recovery.recover, self._spool.path):
-                _log.info("capture %s: %s", id, outcome)
+            try:
+                for id, outcome in await aiokit.call(recovery.recover, self._spool.path):
+                    _log.info("capture %s: %s", id, outcome)
+                self._recovery_problem = None
+            except (errors.CoredumpdError, OSError) as error:
+                problem = f"captures of killed handlers cannot be recovered: {error}"
+                if problem != self._recovery_problem:
+                    _log.error("%s", problem)
+                self._recovery_problem = problem
             await asyncio.sleep(RECOVER_EVERY_S)
 
 

@@ -95,7 +95,12 @@ def write_config(work: Path, via_kernel: bool) -> Path:
     (work / "store").mkdir()
     document: dict[str, Any] = {
         "policy": {"runtimeStateDirs": [str(work / "runtime")]},
-        "agent": {"hostDir": str(work / "host"), "store": f"file://{work}/store", "port": 0},
+        "agent": {
+            "hostDir": str(work / "host"),
+            "store": f"file://{work}/store",
+            "port": 0,
+            "probePort": 0,
+        },
     }
     if not via_kernel:
         document["policy"]["procDir"] = str(work / "proc")

@@ -118,6 +118,11 @@ class AgentSettings:
     port: int = values.setting(
         9090, *values.integer(0, 65535), "port of /metrics and /healthz; 0: any free port"
     )
+    probePort: int = values.setting(
+        9091,
+        *values.integer(0, 65535),
+        "port of /healthz and /livez for the kubelet alone; 0: any free port",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -66,6 +66,7 @@ class Shipper:
         self._waiting: dict[str, entries.Waiting] = {}
         self._lanes: dict[str, _Lane] = {}
         self.last_error = ""  # of the latest try that failed
+        self.scan_problem: str | None = None  # why the latest scan failed
 
     @property
     def waiting(self) -> int:
@@ -90,19 +91,40 @@ class Shipper:
 
     async def run(self) -> None:
         """Ship until cancelled; a cancelled commit leaves its entry in the spool."""
+        backoff = aiokit.Backoff(self._options.backoff_s_min, self._options.backoff_s_max)
         try:
-            with asyncinotify.Inotify() as inotify:
-                inotify.add_watch(self._spool.path, asyncinotify.Mask.MOVED_TO)
-                while True:
-                    await self.scan()
-                    with contextlib.suppress(TimeoutError):  # then it is time for a scan
-                        async with asyncio.timeout(self._options.scan_interval_s):
-                            await inotify.get()
+            while True:
+                try:
+                    await self._follow(backoff)
+                except (errors.CoredumpdError, OSError) as error:
+                    self._scan_failed(error)
+                    await asyncio.sleep(backoff.next())
         finally:
             tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self, backoff: aiokit.Backoff) -> None:
+        """Scan at each change of the spool. Raises what the spool's disk or the kernel refused."""
+        with asyncinotify.Inotify() as inotify:
+            inotify.add_watch(self._spool.path, asyncinotify.Mask.MOVED_TO)
+            while True:
+                await self.scan()
+                if self.scan_problem is not None:
+                    _log.info("the spool is read again")
+                self.scan_problem = None
+                backoff.reset()
+                with contextlib.suppress(TimeoutError):  # then it is time for a scan
+                    async with asyncio.timeout(self._options.scan_interval_s):
+                        await inotify.get()
+
+    def _scan_failed(self, error: Exception) -> None:
+        """Log it once, until it changes; the dumps wait."""
+        problem = f"the spool cannot be read, its dumps wait: {log.escape(str(error))}"
+        if problem != self.scan_problem:
+            _log.error("%s", problem)
+        self.scan_problem = problem
 
     async def stop(self, grace_s: float) -> None:
         """Begin no more commits; give the running ones `grace_s` to finish."""
@@ -168,6 +190,9 @@ class Shipper:
                     waiting.busy = True
                     try:
                         return await self._delivery.attempt(waiting)
+                    except OSError as error:  # of the process or the disk, as EMFILE or EIO
+                        text = f"{waiting.id}: {error.strerror or error}"
+                        raise errors.StorageError(text) from error
                     finally:
                         waiting.busy = False
             except (errors.BadRecord, errors.Invalid, errors.AlreadyExists) as error:

@@ -41,6 +41,7 @@ class Accountant:
         self._ledger: ledger.Ledger | None = None
         self._unreported: collections.Counter[str] = collections.Counter()
         self._changed = asyncio.Event()
+        self._problem: str | None = None
 
     async def run(self) -> None:
         """Account for ever. If the kernel's log is not readable, log that and count nothing."""
@@ -110,10 +111,21 @@ class Accountant:
 
     def _settle(self, crashes: ledger.Ledger) -> None:
         if crashes.ended:
-            for pid in self._spool.pids().intersection(crashes.ended):
+            try:
+                in_spool = self._spool.pids()
+            except OSError as error:
+                self._log_once(f"skipped crashes are counted later: the spool: {error.strerror}")
+                return
+            self._log_once(None)
+            for pid in in_spool.intersection(crashes.ended):
                 crashes.kept(pid)
         for reason in crashes.settle(time.monotonic()):
             self._count(reason)
+
+    def _log_once(self, problem: str | None) -> None:
+        if problem is not None and problem != self._problem:
+            _log.error("%s", problem)
+        self._problem = problem
 
     def _count(self, reason: str | None, count: int = 1) -> None:
         if reason is not None:

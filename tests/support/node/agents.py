@@ -50,6 +50,7 @@ class Agent:
             "hostDir": str(host_dir),
             "store": self.store.as_uri(),
             "port": 0,
+            "probePort": 0,
         }
         self.log = directory / "agent.log"
         self.ready = "ready, metrics on port"

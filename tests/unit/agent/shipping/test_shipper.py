@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import threading
 import time
@@ -325,3 +326,44 @@ def test_a_fold_that_fails_loses_nothing(node: Node, monkeypatch: pytest.MonkeyP
     for number in range(20):
         node.put(crash_id(number))
     node.run(lambda: sum(loop_of(node)) == 20 and not node.spool.entries())
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO])
+def test_a_spool_that_cannot_be_read_is_tried_again_and_told_once(
+    node: Node, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    node.put("a-1")
+    reading, failures = node.spool.entries, []
+
+    def fail() -> object:
+        failures.append(number)
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr(node.spool, "entries", fail)
+
+    async def recover() -> None:
+        while len(failures) < 3:
+            await asyncio.sleep(0.01)
+        assert node.role is not None
+        assert "its dumps wait" in (node.role.scan_problem or "")
+        monkeypatch.setattr(node.spool, "entries", reading)
+
+    node.run(lambda: node.shipped() == ["a-1"], recover)
+    assert caplog.text.count("the spool cannot be read") == 1
+    assert node.role is not None
+    assert node.role.scan_problem is None
+
+
+def test_a_file_that_cannot_be_opened_for_want_of_descriptors_holds_up_one_try(node: Node) -> None:
+    node.put("a-1")
+    tries = []
+
+    def refuse(key: layout.DumpKey) -> bool:
+        tries.append(key)
+        if len(tries) < 3:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return False
+
+    node.refuse = refuse
+    node.run(lambda: node.shipped() == ["a-1"])
+    assert [what for what, _ in node.reporter.told] == ["failed", "failed", "shipped"]
