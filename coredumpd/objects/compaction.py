@@ -40,6 +40,27 @@ def tick(engine: interface.Engine, last_revision: int) -> int:
     return revision
 
 
+class History:
+    """Finds when the history has grown too large before the next tick. Pure.
+
+    Values of earlier states are kept until they are compacted; a tenant who writes large objects
+    again and again would fill the disk in between. `bytes_max` is of all that is kept.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._half = bytes_max // 2
+        self._size = 0
+        self._mark = 0
+
+    def add(self, size: int, revision: int) -> int:
+        """A write of `size` bytes; returns the revision to compact to, or 0."""
+        self._size += size
+        if self._size < self._half:
+            return 0
+        mark, self._mark, self._size = self._mark, revision, 0
+        return mark
+
+
 class Compactor:
     """Ticks until it is closed. If the engine does not answer, the next tick tries again."""
 

@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS gaps (  -- revisions above `last` and below `next`
 _SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_S = 5.0
 _POLL_S = 1.0  # another process may write too (a rolling update), and does not wake us
+_WAL_BYTES_MAX = 16 * 1024 * 1024  # of the file's length after a checkpoint
 _EVENTS_MAX = 500
 _EVENT_BYTES_MAX = 4 * 1024 * 1024  # of one answer to a watch, unless one event has more
 # `max(revision)` makes SQLite take the other columns from the row that has it
@@ -64,6 +65,7 @@ class SqliteEngine:
             os.chmod(path, 0o600)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
+            self._database.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_MAX}")
             version = self._database.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, _SCHEMA_VERSION):
                 raise errors.StorageError(

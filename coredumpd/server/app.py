@@ -19,6 +19,7 @@ from coredumpd.server.downloads import archive, backtrace
 from coredumpd.server.dumps import inventory, own_namespace
 from coredumpd.server.endpoints import resource as endpoints
 from coredumpd.server.uploads import intake
+from coredumpd.settings import limits as bounds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Outside:
     sending_bytes_max: int = outgoing.BYTES_MAX
     connections_max: int = handler.CONNECTIONS_MAX
     limits: fairness.Limits = dataclasses.field(default_factory=fairness.Limits)
+    object_limits: bounds.ObjectLimitsSettings = dataclasses.field(
+        default_factory=bounds.ObjectLimitsSettings
+    )
 
 
 class App:
@@ -43,9 +47,15 @@ class App:
     def __init__(self, outside: Outside) -> None:
         self._compactor = compaction.Compactor(outside.engine)
         self.inventory = inventory.Inventory(own_namespace.Guard(outside.store, outside.cluster))
-        self.endpoints = endpoints.Endpoints(outside.engine, self.inventory, outside.cluster)
-        self.coredumps = resource.Coredumps(self.inventory)
         self.metrics = metrics.Metrics()
+        self.endpoints = endpoints.Endpoints(
+            outside.engine,
+            self.inventory,
+            outside.cluster,
+            outside.object_limits,
+            self.metrics.object_refused,
+        )
+        self.coredumps = resource.Coredumps(self.inventory)
         self.stopping = False
         self._room = outgoing.Outgoing(outside.sending_bytes_max)
         self._uploads = outside.uploads

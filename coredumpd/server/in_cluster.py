@@ -43,6 +43,8 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
             uploads=_uploads(store, cluster, server),
             connections_max=server.connectionsMax,
             limits=fairness.Limits(server.watchesMax, server.downloadsMax, server.requestsMax),
+            sending_bytes_max=server.sendMax,
+            object_limits=settings.objectLimits,
         )
         options = life.Options(
             address=None,

@@ -46,11 +46,21 @@ class Metrics:
         self._active = prometheus_client.Gauge(
             "coredumpd_server_active_requests", "Requests in progress.", registry=self.registry
         )
+        self._refused_objects = prometheus_client.Counter(
+            "coredumpd_server_refused_objects",
+            "Writes of objects that were refused, by the limit: object, count, size.",
+            ("limit",),
+            registry=self.registry,
+        )
         self.active: set[handlers.Handler] = set()
 
     def follow(self, fair: fairness.Fairness, open_: connections.Connections) -> None:
         """Expose the places that are held and refused, by kind, and the connections."""
         self.registry.register(_Places(fair, open_))
+
+    def object_refused(self, limit: str) -> None:
+        """An object was not written: `limit` is object, count or size."""
+        self._refused_objects.labels(limit).inc()
 
     def began(self, handler: handlers.Handler) -> None:
         """See `handlers.Observer`."""

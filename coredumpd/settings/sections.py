@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from coredumpd import errors
-from coredumpd.settings import backends, values
+from coredumpd.settings import backends, limits, values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,6 +198,12 @@ class ServerSettings:
         *values.DURATION,
         "a client that receives nothing for this long while data waits for it is disconnected",
     )
+    sendMax: int = values.setting(
+        "48Mi",
+        *values.SIZE,
+        "most bytes of lists and watches that are on their way to clients; nobody gets more of it"
+        " than is free, and who reads slowly is disconnected when others wait",
+    )
     shutdownDelay: float = values.setting(
         "5s",
         *values.DURATION,
@@ -287,10 +293,14 @@ class Settings:
     upload: backends.UploadSettings = dataclasses.field(default_factory=backends.UploadSettings)
     bucket: backends.BucketSettings = dataclasses.field(default_factory=backends.BucketSettings)
     etcd: backends.EtcdSettings = dataclasses.field(default_factory=backends.EtcdSettings)
+    objectLimits: limits.ObjectLimitsSettings = dataclasses.field(
+        default_factory=limits.ObjectLimitsSettings
+    )
 
     def conflicts(self) -> Iterator[errors.Cause]:
         """Every field that contradicts another one, in its own section or in another."""
         yield from self.etcd.conflicts()
+        yield from self.objectLimits.conflicts()
         yield from self.bucket.conflicts()
         schemes = {url.partition("://")[0] for url in (self.agent.store, self.server.store)}
         for scheme in sorted(schemes & set(backends.BUCKET_SCHEMES)):
@@ -306,4 +316,5 @@ SECTIONS: dict[str, type[Any]] = {
     "upload": backends.UploadSettings,
     "bucket": backends.BucketSettings,
     "etcd": backends.EtcdSettings,
+    "objectLimits": limits.ObjectLimitsSettings,
 }

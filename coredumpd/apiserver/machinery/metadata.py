@@ -9,7 +9,11 @@ from typing import Any
 from coredumpd import errors
 from coredumpd.formats import names
 
-_ANNOTATION_BYTES_MAX = 256 * 1024
+_ANNOTATION_BYTES_MAX = 256 * 1024  # as natively
+# Not bounded natively: a hundred times what anybody needs, and nothing that weighs.
+_LABEL_BYTES_MAX = 32 * 1024
+_ENTRIES_MAX = 100  # finalizers, and owners
+_TEXT_CHARS_MAX = 317  # a prefix of 253, a slash, a name of 63
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 FIELDS = (
     "name",
@@ -39,8 +43,11 @@ def problems(metadata: Mapping[str, Any]) -> list[errors.Cause]:
         value = metadata.get(name)
         if value is not None and not isinstance(value, str):
             causes.append(errors.Cause(f"metadata.{name}", value, "must be a string"))
-    causes += _string_map(metadata, "labels", _label_rule)
-    causes += _string_map(metadata, "annotations", lambda _: None)
+        if isinstance(value, str) and len(value) > _TEXT_CHARS_MAX:
+            rule = f"must have at most {_TEXT_CHARS_MAX} characters"
+            causes.append(errors.Cause(f"metadata.{name}", value, rule))
+    causes += _string_map(metadata, "labels", _LABEL_BYTES_MAX, _label_rule)
+    causes += _string_map(metadata, "annotations", _ANNOTATION_BYTES_MAX, lambda _: None)
     causes += _finalizers(metadata.get("finalizers"))
     causes += _owners(metadata.get("ownerReferences"))
     return causes
@@ -65,7 +72,9 @@ def is_qualified_name(key: str) -> bool:
     return _NAME.fullmatch(name) is not None and (not slash or names.is_dns_subdomain(prefix))
 
 
-def _string_map(metadata: Mapping[str, Any], field: str, rule_of: Any) -> list[errors.Cause]:
+def _string_map(
+    metadata: Mapping[str, Any], field: str, size_max: int, rule_of: Any
+) -> list[errors.Cause]:
     value = metadata.get(field)
     if value is None:
         return []
@@ -82,8 +91,8 @@ def _string_map(metadata: Mapping[str, Any], field: str, rule_of: Any) -> list[e
         size += len(key) + len(text.encode("utf-8", "surrogatepass"))
         if broken := rule_of(text):
             causes.append(errors.Cause(f"{path}[{key}]", text, broken))
-    if size > _ANNOTATION_BYTES_MAX:
-        causes.append(errors.Cause(path, None, f"must not exceed {_ANNOTATION_BYTES_MAX} bytes"))
+    if size > size_max:
+        causes.append(errors.Cause(path, None, f"Too long: must have at most {size_max} bytes"))
     return causes
 
 
@@ -98,6 +107,8 @@ def _finalizers(value: Any) -> list[errors.Cause]:
         return []
     if not isinstance(value, list):
         return [errors.Cause("metadata.finalizers", value, "must be a list")]
+    if len(value) > _ENTRIES_MAX:
+        return [errors.Cause("metadata.finalizers", None, _entries_rule(value))]
     rule = "must be a qualified name: [prefix/]name"
     return [
         errors.Cause(f"metadata.finalizers[{number}]", name, rule)
@@ -106,21 +117,39 @@ def _finalizers(value: Any) -> list[errors.Cause]:
     ]
 
 
+def _entries_rule(value: list[Any]) -> str:
+    return f"Too many: {len(value)}: must have at most {_ENTRIES_MAX} items"
+
+
 def _owners(value: Any) -> list[errors.Cause]:
     if value is None:
         return []
     if not isinstance(value, list):
         return [errors.Cause("metadata.ownerReferences", value, "must be a list")]
+    if len(value) > _ENTRIES_MAX:
+        return [errors.Cause("metadata.ownerReferences", None, _entries_rule(value))]
     causes = []
     for number, owner in enumerate(value):
         path = f"metadata.ownerReferences[{number}]"
-        if not isinstance(owner, Mapping):
+        if isinstance(owner, Mapping):
+            causes += _owner(path, owner)
+        else:
             causes.append(errors.Cause(path, owner, "must be a mapping"))
-            continue
-        for field in _OWNER_REQUIRED:
-            if not isinstance(owner.get(field), str) or not owner[field]:
-                causes.append(errors.Cause(f"{path}.{field}", owner.get(field), "is required"))
-        for field in owner:
-            if field not in _OWNER_FIELDS:
-                causes.append(errors.Cause(f"{path}.{field}", owner[field], "is not a field"))
+    return causes
+
+
+def _owner(path: str, owner: Mapping[str, Any]) -> list[errors.Cause]:
+    causes = []
+    for field in _OWNER_REQUIRED:
+        value = owner.get(field)
+        if not isinstance(value, str) or not value:
+            causes.append(errors.Cause(f"{path}.{field}", value, "is required"))
+        elif len(value) > _TEXT_CHARS_MAX:
+            rule = f"must have at most {_TEXT_CHARS_MAX} characters"
+            causes.append(errors.Cause(f"{path}.{field}", value, rule))
+    for field in owner:
+        if field not in _OWNER_FIELDS:
+            causes.append(errors.Cause(f"{path}.{field}", owner[field], "is not a field"))
+        elif field not in _OWNER_REQUIRED and not isinstance(owner[field], bool):
+            causes.append(errors.Cause(f"{path}.{field}", owner[field], "must be true or false"))
     return causes

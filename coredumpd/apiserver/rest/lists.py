@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
 from coredumpd import errors
+from coredumpd.apiserver.auth import tenants
 from coredumpd.apiserver.http import handler as handlers
 from coredumpd.apiserver.rest import outgoing
 
@@ -44,7 +45,7 @@ async def send(
     Errors of the first page are raised. After that, an error cuts the connection, so that nobody
     takes a part for the whole.
     """
-    holder = handler.caller.user if handler.caller else ""
+    holder = tenants.tenant(handler.caller) if handler.caller else ""
     writer = _Writer(handler, field)
     try:
         async with contextlib.aclosing(pages):

@@ -206,18 +206,37 @@ class Collection(_ResourceHandler):
         body: Mapping[str, Any],
         how: options.Write,
     ) -> lists.Pages:
-        """Delete the selected objects page by page; each page comes when its objects are gone."""
-        gate = asyncio.Semaphore(_DELETIONS_AT_ONCE)
+        """Delete the objects that are selected now, some at a time; they come when they are gone.
 
-        async def delete(name: str) -> None:
-            async with gate:
-                with contextlib.suppress(errors.NotFound):  # deleted meanwhile
-                    await self.resource.delete(namespace, name, body, how)
-
+        Only names and uids of all are held. The objects are not listed on the way, since many
+        deletions may push the state in which they were selected out of the history.
+        """
+        selected: list[tuple[str, str]] = []
+        meta: Mapping[str, Any] = {}
         async with contextlib.aclosing(self.resource.pages(namespace, selection)) as pages:
             async for page in pages:
-                await asyncio.gather(*(delete(obj["metadata"]["name"]) for obj in page.objects))
-                yield page
+                metadata = (obj["metadata"] for obj in page.objects)
+                selected += [(one["name"], one["uid"]) for one in metadata]
+                meta = page.meta
+
+        async def delete(name: str, uid: str) -> dict[str, Any] | None:
+            ours = not body.get("preconditions")
+            own = {**body, "preconditions": {"uid": uid}} if ours else body
+            try:
+                obj, _ = await self.resource.delete(namespace, name, own, how)
+            except errors.NotFound:
+                return None  # deleted meanwhile
+            except errors.Conflict as error:
+                if ours and [cause.field for cause in error.causes] == ["preconditions.uid"]:
+                    return None  # deleted and made anew meanwhile
+                raise
+            return obj
+
+        for start in range(0, max(1, len(selected)), _DELETIONS_AT_ONCE):
+            some = selected[start : start + _DELETIONS_AT_ONCE]
+            objects = await asyncio.gather(*(delete(*one) for one in some))
+            last = start + _DELETIONS_AT_ONCE >= len(selected)
+            yield lists.Page([obj for obj in objects if obj is not None], meta, last)
 
 
 class Object(_ResourceHandler):

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from coredumpd import errors
+from coredumpd.apiserver.auth import tenants
 from coredumpd.apiserver.http import handler as handlers
 from coredumpd.apiserver.machinery import kind as kinds
 from coredumpd.apiserver.machinery import negotiation, options, status, tables
@@ -64,7 +65,7 @@ class Stream:
         self._group_version = group_version
         self._namespace = namespace
         self._room = room
-        self._holder = handler.caller.user if handler.caller else ""
+        self._holder = tenants.tenant(handler.caller) if handler.caller else ""
         self._bookmark_every_s = bookmark_every_s
         self._options = options.watch(handler.query, source.fields)
         self._selection = options.List(self._options.labels, self._options.fields)

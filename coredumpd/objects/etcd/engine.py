@@ -32,6 +32,7 @@ class Limits:
 
 
 LIMITS = Limits()
+_FIRST_KEYS = 2
 _NEVER = 2**62  # a revision that no key has
 
 
@@ -82,11 +83,14 @@ class EtcdEngine:
     ) -> interface.Page:
         """See `interface.Engine.list`."""
         items: list[interface.Item] = []
-        total = 0
+        total, most = 0, self._limits.page
+        if size_max:  # etcd bounds an answer by keys alone, so ask for few of them at first
+            most = min(most, _FIRST_KEYS)
         start = after + "\0" if after >= prefix else prefix
         end = self._encode(interface.after_prefix(prefix))
         while True:
-            size = min(self._limits.page, limit - len(items)) if limit else self._limits.page
+            size = min(most, limit - len(items)) if limit else most
+            most = min(self._limits.page, 4 * most)
             body = {"key": self._encode(start), "range_end": end, "limit": str(size)}
             answer = self._range(body, revision)
             revision = revision or answer.revision

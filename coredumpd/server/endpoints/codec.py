@@ -29,6 +29,11 @@ def decode(value: bytes, revision: int) -> dict[str, Any]:
     return document
 
 
+def namespace_of(key: str) -> str:
+    """The namespace in an engine's key."""
+    return key.removeprefix(PREFIX).partition("/")[0]
+
+
 def pod_of(document: Mapping[str, Any]) -> inventory.Pod:
     """The pod that an object names."""
     meta = document["metadata"]

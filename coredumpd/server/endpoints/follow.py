@@ -1,4 +1,4 @@
-"""Follows an engine's watch and pushes its changes into the watch cache.
+"""Follows an engine's watch: pushes its changes into the watch cache, and counts what there is.
 
 One thread, which goes on whatever the engine does; client-go calls this a reflector.
 """
@@ -9,16 +9,16 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from coredumpd import errors
 from coredumpd.apiserver.rest import watch_cache
-from coredumpd.objects import interface
-from coredumpd.server.endpoints import codec
+from coredumpd.objects import compaction, interface
+from coredumpd.server.endpoints import codec, usage
 
 _WAIT_S = 1.0
 _RETRY_S = 1.0
+_PAGE_BYTES = 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
@@ -26,11 +26,18 @@ class Follower:
     """Runs from `start` to `stop`. The cache is only touched on the loop that started it."""
 
     def __init__(
-        self, engine: interface.Engine, prefix: str, cache: watch_cache.WatchCache
+        self,
+        engine: interface.Engine,
+        prefix: str,
+        cache: watch_cache.WatchCache,
+        used: usage.Usage,
+        history_bytes_max: int,
     ) -> None:
         self._engine = engine
         self._prefix = prefix
         self._cache = cache
+        self._usage = used
+        self._history = compaction.History(history_bytes_max)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -59,7 +66,9 @@ class Follower:
     def _follow(self) -> None:
         revision = self._engine.revision()
         with contextlib.closing(self._engine.watch(self._prefix, revision)) as watch:
-            self._call(self._cache.start, revision)
+            counted = self._count(revision)
+            self._call(lambda: self._usage.start(counted, revision))
+            self._call(lambda: self._cache.start(revision))
             while not self._stopped.is_set():
                 try:
                     events = watch.next(_WAIT_S)
@@ -67,19 +76,50 @@ class Follower:
                     _log.warning("changes are late: %s", error)
                     self._stopped.wait(_RETRY_S)
                     continue
-                if events:
-                    self._call(self._cache.push, changes(events))
-                elif watch.revision > revision:  # so that bookmarks keep up with compaction
-                    self._call(self._cache.advance, watch.revision)
-                revision = watch.revision
+                self._push(events, watch.revision)
+                self._bound_history(events)
 
-    def _call(self, function: Any, argument: Any) -> None:
+    def _push(self, events: Sequence[interface.Event], revision: int) -> None:
+        new, amounts = changes(events), differences(events)
+
+        def push() -> None:
+            self._usage.follow(amounts)
+            self._usage.advance(revision)
+            self._cache.push(new)
+            self._cache.advance(revision)  # so that bookmarks keep up with compaction
+
+        if events or revision > self._cache.latest:
+            self._call(push)
+
+    def _count(self, revision: int) -> dict[str, usage.Amount]:
+        """Objects and bytes of each namespace as of `revision`."""
+        counted: dict[str, usage.Amount] = {}
+        after, more = "", True
+        while more and not self._stopped.is_set():
+            page = self._engine.list(
+                self._prefix, after=after, revision=revision, size_max=_PAGE_BYTES
+            )
+            for item in page.items:
+                amount = counted.setdefault(codec.namespace_of(item.key), usage.Amount())
+                amount.add(usage.Amount(1, len(item.value)))
+                after = item.key
+            more = page.more
+        return counted
+
+    def _bound_history(self, events: Sequence[interface.Event]) -> None:
+        for event in events:
+            revision = self._history.add(len(event.value), event.revision)
+            if revision:
+                _log.info("much is being written: history below %d is dropped early", revision)
+                self._engine.compact(revision)
+
+    def _call(self, function: Callable[[], None]) -> None:
         """Call it on the loop, and wait for it: a loop that is busy is not given more to hold."""
         done = threading.Event()
 
         def call() -> None:
             try:
-                function(argument)
+                function()
             finally:
                 done.set()
 
@@ -88,6 +128,22 @@ class Follower:
                 self._loop.call_soon_threadsafe(call)
                 while not done.wait(_WAIT_S) and not self._stopped.is_set():
                     continue
+
+
+def differences(events: Sequence[interface.Event]) -> list[usage.Difference]:
+    """By how much engine events change what a namespace has."""
+    signs = {"ADDED": 1, "MODIFIED": 0, "DELETED": -1}
+    return [
+        usage.Difference(
+            codec.namespace_of(event.key),
+            usage.Amount(
+                signs[event.kind],
+                (0 if event.kind == "DELETED" else len(event.value)) - len(event.previous or b""),
+            ),
+            event.revision,
+        )
+        for event in events
+    ]
 
 
 def changes(events: Sequence[interface.Event]) -> list[watch_cache.Change]:

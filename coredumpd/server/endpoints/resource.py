@@ -20,7 +20,8 @@ from coredumpd.server import cluster as clusters
 from coredumpd.server import kinds
 from coredumpd.server.dumps import inventory as inventories
 from coredumpd.server.dumps import selection
-from coredumpd.server.endpoints import codec, follow, rules
+from coredumpd.server.endpoints import codec, follow, rules, usage
+from coredumpd.settings import limits
 
 FIELDS = ("metadata.name", "metadata.namespace", "spec.podUID")
 THREADS = 4
@@ -39,13 +40,20 @@ class Endpoints:
         engine: interface.Engine,
         inventory: inventories.Inventory,
         cluster: clusters.Cluster,
+        bounds: limits.ObjectLimitsSettings,
+        refused: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._engine = engine
         self._inventory = inventory
         self._cluster = cluster
         self._threads = concurrent.futures.ThreadPoolExecutor(THREADS, "objects")
         self.changes = watch_cache.WatchCache()
-        self._follower = follow.Follower(engine, codec.PREFIX, self.changes)
+        self._object_size_max = bounds.objectSize
+        self._refused = refused
+        self._usage = usage.Usage(bounds, refused)
+        self._follower = follow.Follower(
+            engine, codec.PREFIX, self.changes, self._usage, bounds.historySize
+        )
 
     def start(self) -> None:
         """Begin to follow the engine. Call on the event loop."""
@@ -103,15 +111,18 @@ class Endpoints:
         await self._check_namespace(namespace)
         if document["spec"]["podUID"] is None:
             document["spec"]["podUID"] = await self._uid_of(namespace, name)
+        key, value = codec.key(namespace, name), codec.encode(document)
+        self._check_size(len(value))
         if how.dry_run:
             if await self._run(self._engine.get, codec.key(namespace, name)) is not None:
                 raise _already_exists(name)
             return await self._with_status(document, None)
-        try:
-            value = codec.encode(document)
-            revision = await self._run(self._engine.create, codec.key(namespace, name), value)
-        except errors.AlreadyExists as error:
-            raise _already_exists(name) from error
+        with self._usage.admit(namespace, name, usage.Amount(1, len(value))) as write:
+            try:
+                revision = await self._run(self._engine.create, key, value)
+            except errors.AlreadyExists as error:
+                raise _already_exists(name) from error
+            write.revision = revision
         document["metadata"]["resourceVersion"] = str(revision)
         return await self._with_status(document, None)
 
@@ -127,8 +138,11 @@ class Endpoints:
             new = rules.replaced(old, await change(old))
             if new == old or how.dry_run:
                 return await self._with_status(new, await self._uids_of(namespace, name))
+            more = self._growth(old, new)
             try:
-                new = await self._write(old, new)
+                with self._usage.admit(namespace, name, usage.Amount(0, max(0, more))) as write:
+                    new = await self._write(old, new)
+                    write.revision = int(new["metadata"]["resourceVersion"])
             except errors.Conflict:
                 continue
             return await self._with_status(new, await self._uids_of(namespace, name))
@@ -254,6 +268,22 @@ class Endpoints:
             name = document["metadata"]["name"]
             status["podExists"] = uids.get(name) == document["spec"]["podUID"]
         return {**document, "status": status}
+
+    def _growth(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> int:
+        """By how many bytes an update makes an object larger. Raises TooLarge if it does."""
+        size = len(codec.encode(new))
+        growth = size - len(codec.encode(old))
+        if growth > 0:
+            self._check_size(size)
+        return growth
+
+    def _check_size(self, size: int) -> None:
+        if size > self._object_size_max:
+            self._refused("object")
+            raise errors.TooLarge(
+                f"the object has {size} bytes as JSON; at most {self._object_size_max} are"
+                " allowed (objectLimits.objectSize)"
+            )
 
     async def _write(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         """Write `new` over `old`, or delete it if it is terminating and its last finalizer went."""

@@ -76,3 +76,11 @@ def test_an_idle_watch_is_moved_forward_by_the_compactor_and_does_not_expire(eng
     assert [event.key for event in again.next(5)] == ["/a/x"]
     again.close()
     watch.close()
+
+
+def test_history_is_cut_to_half_whenever_another_half_has_been_written():
+    history = compaction.History(1000)
+    marks = {revision: history.add(100, revision) for revision in range(1, 41)}
+    assert {revision: mark for revision, mark in marks.items() if mark} == {
+        revision: revision - 5 for revision in range(10, 41, 5)
+    }

@@ -14,7 +14,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,15 +89,17 @@ class Client:
 class Server:
     """A running server; `log` is where its output goes."""
 
-    def __init__(self, kind: str, arguments: list[str], log: Path) -> None:
-        """`kind` is `source` or `frozen`."""
+    def __init__(
+        self, kind: str, arguments: list[str], log: Path, prefix: Sequence[str] = ()
+    ) -> None:
+        """`kind` is `source` or `frozen`; `prefix` is a command that starts another one."""
         program = [str(installed.FROZEN)]
         if kind == "source":
             program = [sys.executable, "-m", "coredumpd"]
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [*program, "server", *arguments],
+                [*prefix, *program, "server", *arguments],
                 cwd=installed.ROOT,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -139,9 +141,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(kind: str, arguments: list[str], log: Path) -> Iterator[Server]:
+def running(
+    kind: str, arguments: list[str], log: Path, prefix: Sequence[str] = ()
+) -> Iterator[Server]:
     """A server that is stopped in the end."""
-    server = Server(kind, arguments, log)
+    server = Server(kind, arguments, log, prefix)
     try:
         yield server
     finally:
