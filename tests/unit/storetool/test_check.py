@@ -8,19 +8,6 @@ import pytest
 from support import dumps
 
 from coredumpd import cli
-from coredumpd.store.directory import engine
-
-
-@pytest.fixture
-def root(tmp_path):
-    path = tmp_path / "store"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def store(root):
-    return engine.DirectoryStore(str(root))
 
 
 @pytest.fixture

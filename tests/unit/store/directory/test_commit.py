@@ -6,19 +6,6 @@ import pytest
 from support import dumps
 
 from coredumpd import errors
-from coredumpd.store.directory import engine
-
-
-@pytest.fixture
-def root(tmp_path):
-    path = tmp_path / "store"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def store(root):
-    return engine.DirectoryStore(str(root))
 
 
 def test_a_part_is_invisible_and_the_next_commit_removes_it(store, root):

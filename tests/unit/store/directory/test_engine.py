@@ -10,18 +10,6 @@ from coredumpd.formats import layout
 from coredumpd.store.directory import engine
 
 
-@pytest.fixture
-def root(tmp_path):
-    path = tmp_path / "store"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def store(root):
-    return engine.DirectoryStore(str(root))
-
-
 def test_the_layout_is_namespace_uid_container_id(store, root):
     key, record, core = dumps.make()
     store.commit(key, record, core)
