@@ -34,11 +34,17 @@ class CoredumpdError(Exception):
     http_status = 500
     reason = "InternalError"
     retry_after_s: int | None = None  # when trying again makes sense; the answer says so
+    tells_nothing = False  # about the inside of a server, although it is a 5xx
 
     def __init__(self, message: str, causes: tuple[Cause, ...] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.causes = causes
+
+    @property
+    def is_public(self) -> bool:
+        """May a client of the server read it? Messages of 5xx name paths and addresses of ours."""
+        return self.tells_nothing or self.http_status < 500
 
     @classmethod
     def about(cls, field: str, message: str) -> Self:
@@ -147,6 +153,7 @@ class TooLargeResourceVersion(CoredumpdError):
 
     exit_code = 75  # EX_TEMPFAIL
     http_status = 504
+    tells_nothing = True
     reason = "Timeout"
     retry_after_s = 1
 
@@ -201,6 +208,12 @@ class Unavailable(CoredumpdError):
     http_status = 503
     reason = "ServiceUnavailable"
     retry_after_s = 1
+
+
+class NotReady(Unavailable):
+    """This server cannot do it now, for a reason that every client may read (HTTP 503)."""
+
+    tells_nothing = True
 
 
 class TooManyRequests(CoredumpdError):

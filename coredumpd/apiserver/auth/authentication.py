@@ -46,10 +46,7 @@ class ClusterAuthenticator:
         if chain:
             trust = self._trust()
             if trust is None:
-                raise errors.Unavailable(
-                    "cannot check client certificates yet: "
-                    f"ConfigMap {trusts.NAMESPACE}/{trusts.NAME} has not been read"
-                )
+                raise errors.NotReady("cannot check client certificates yet")
             try:
                 return by_certificate(trust, headers, chain)
             except errors.Unauthorized as error:
@@ -181,11 +178,9 @@ class TokenReviews:
                 return None
             return _reviewed(status["user"])
         except errors.CoredumpdError as error:
-            raise errors.Unavailable(f"cannot check the bearer token now: {error}") from error
+            raise errors.NotReady("cannot check the bearer token now") from error
         except (KeyError, TypeError, AttributeError) as error:
-            raise errors.Unavailable(
-                "cannot check the bearer token now: Kubernetes' TokenReview is malformed"
-            ) from error
+            raise errors.NotReady("cannot check the bearer token now") from error
 
 
 def _reviewed(user: Mapping[str, Any]) -> interface.Caller:

@@ -62,11 +62,9 @@ class SubjectAccessReviews:
             if not allowed and status.get("evaluationError"):
                 reason = reason or str(status["evaluationError"])
         except errors.CoredumpdError as error:
-            raise errors.Unavailable(f"cannot check your permissions now: {error}") from error
+            raise errors.NotReady("cannot check your permissions now") from error
         except (KeyError, TypeError, AttributeError) as error:
-            raise errors.Unavailable(
-                "cannot check your permissions now: Kubernetes' SubjectAccessReview is malformed"
-            ) from error
+            raise errors.NotReady("cannot check your permissions now") from error
         self._decisions[caller, attributes] = (allowed, reason)
         return allowed, reason
 

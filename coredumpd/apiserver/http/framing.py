@@ -8,13 +8,27 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 from tornado import httputil
 
 from coredumpd import errors
-from coredumpd.apiserver.machinery import status
+from coredumpd.apiserver.machinery import bodies, status
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
+_LINES_AROUND = 4  # the request line, the empty one, and empty ones before
+_Head = TypeVar("_Head")
+
+
+def parse_head(parse: Callable[[bytes], _Head], data: bytes) -> _Head:
+    """`parse`, which is Tornado's, of a head with few enough lines; raises its HTTPInputError.
+
+    It takes 5 us for a line, on the event loop, before anything is known about the caller.
+    """
+    if data.count(b"\n") > bodies.HEADER_LINES_MAX + _LINES_AROUND:
+        raise httputil.HTTPInputError(f"more than {bodies.HEADER_LINES_MAX} header lines")
+    return parse(data)
 
 
 def problem(headers: httputil.HTTPHeaders) -> errors.CoredumpdError | None:

@@ -275,7 +275,7 @@ class Handler(web.RequestHandler):
             cast(Any, self.request.connection).set_max_body_size(sys.maxsize)
         if isinstance(error, errors.CoredumpdError):
             self.set_status(error.http_status)
-            document = status.of(error, self.details(error))
+            document = self.status_of(error)
             if isinstance(error, errors.Unauthorized):
                 self.set_header("WWW-Authenticate", 'Bearer realm="coredumpd"')
             if error.retry_after_s is not None:
@@ -291,11 +291,23 @@ class Handler(web.RequestHandler):
         self.outcome = "refused"
         self.answer(document, self.get_status())
 
+    def status_of(self, error: errors.CoredumpdError) -> dict[str, Any]:
+        """The Status of `error` as the caller may read it."""
+        return status.of(error, self.details(error), self.audit_id)
+
+    def log_hidden(self, error: errors.CoredumpdError) -> None:
+        """Log the whole text of an error whose answer only has the Audit-Id."""
+        if not error.is_public or (error.__cause__ is not None and error.http_status >= 500):
+            reason = "" if error.__cause__ is None else f" ({error.__cause__})"
+            _log.warning(
+                "auditID %s: %s: %s%s", self.audit_id, self._request_summary(), error, reason
+            )
+
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Our own errors are answers, not accidents; every other is logged with its traceback."""
-        if isinstance(value, errors.Unavailable | errors.StorageError):
-            _log.warning("%s: %s", self._request_summary(), value)
-        elif not isinstance(value, errors.CoredumpdError | web.HTTPError):
+        if isinstance(value, errors.CoredumpdError):
+            self.log_hidden(value)
+        elif not isinstance(value, web.HTTPError):
             _log.error("auditID %s", self.audit_id, exc_info=(typ, value, tb))
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:

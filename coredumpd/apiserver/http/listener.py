@@ -88,6 +88,8 @@ class Listener(httpserver.HTTPServer):
         delegate = super().start_request(server_conn, request_conn)
         stream = server_conn.stream  # type: ignore[attr-defined]
         self.connections.wait(stream)
+        parse = request_conn._parse_headers  # type: ignore[attr-defined]
+        request_conn._parse_headers = functools.partial(framing.parse_head, parse)  # type: ignore[attr-defined]
         return _Request(delegate, request_conn, lambda: self._silent.discard(stream))
 
     def on_close(self, server_conn: object) -> None:

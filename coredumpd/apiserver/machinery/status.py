@@ -40,21 +40,33 @@ _CAUSE_REASONS = {
 # k8s.io/apimachinery/pkg/apis/meta/v1/types.go: CauseTypeResourceVersionTooLarge
 _TOO_LARGE = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
 _VALUE_CHARS_MAX = 200
+_MESSAGE_CHARS_MAX = 4096
+_RULE_CHARS_MAX = 1024
+_NAME_CHARS_MAX = 253
 
 
-def of(error: errors.CoredumpdError, details: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The Status of one of our errors; `details` adds name, group and kind if there are any."""
+def of(
+    error: errors.CoredumpdError, details: dict[str, Any] | None = None, audit_id: str = ""
+) -> dict[str, Any]:
+    """The Status of one of our errors; `details` adds name, group and kind if there are any.
+
+    Of an error that is not public, it only says where the log has it: under `audit_id`.
+    """
+    if not error.is_public:
+        is_passing = error.http_status == http.HTTPStatus.SERVICE_UNAVAILABLE
+        problem = "the server cannot answer now" if is_passing else "an internal error"
+        error = _Hidden(error, f"{problem}; the log has it under Audit-Id {audit_id}")
     causes = [
         {
             "reason": _cause_reason(error.reason, cause),
             "message": _cause_message(cause),
-            "field": cause.field or '""',  # the name of a parameter may be empty
+            "field": _cut(cause.field) or '""',  # the name of a parameter may be empty
         }
         for cause in error.causes[:_CAUSES_MAX]
     ]
     if isinstance(error, errors.TooLargeResourceVersion):
         details, causes = {}, [dict(_TOO_LARGE)]
-    details = dict(details or {})
+    details = {name: _cut(value, _NAME_CHARS_MAX) for name, value in (details or {}).items()}
     if causes:
         details["causes"] = causes
     if error.retry_after_s is not None:
@@ -87,6 +99,7 @@ def make(
     code: int, reason: str, message: str, details: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """A failure Status; that of a 4xx has a cause."""
+    message = _cut(message, _MESSAGE_CHARS_MAX)
     field = _CONFLICTS.get(reason) or _FIELDS.get(code)
     if field is not None and not (details or {}).get("causes"):
         cause = {"reason": _CAUSE_REASONS.get(reason, _INVALID), "message": message, "field": field}
@@ -126,9 +139,23 @@ def _cause_reason(reason: str, cause: errors.Cause) -> str:
 
 
 def _cause_message(cause: errors.Cause) -> str:
+    rule = _cut(cause.rule, _RULE_CHARS_MAX)
     if cause.value is None:
-        return cause.rule
+        return rule
     text = json.dumps(cause.value, default=str)  # quoted as kube-apiserver quotes
-    if len(text) > _VALUE_CHARS_MAX:
-        text = text[:_VALUE_CHARS_MAX] + "…"
-    return f"Invalid value: {text}: {cause.rule}"
+    return f"Invalid value: {_cut(text)}: {rule}"
+
+
+def _cut(text: str, chars_max: int = _VALUE_CHARS_MAX) -> str:
+    """Callers choose values and names of fields: an answer does not repeat them without bound."""
+    return text if len(text) <= chars_max else text[:chars_max] + "…"
+
+
+class _Hidden(errors.CoredumpdError):
+    """Stands for an error that is not public, with another message and without its causes."""
+
+    def __init__(self, error: errors.CoredumpdError, message: str) -> None:
+        super().__init__(message)
+        self.http_status = error.http_status
+        self.reason = error.reason
+        self.retry_after_s = error.retry_after_s

@@ -14,10 +14,11 @@ from coredumpd import errors
 from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, handler
 from coredumpd.apiserver.machinery import kind as kinds
-from coredumpd.apiserver.machinery import negotiation, options, patches, status, tables
+from coredumpd.apiserver.machinery import negotiation, options, patches, status, tables, warnings
 from coredumpd.apiserver.rest import lists, outgoing, watch
 
 _GENERATE_TRIES_MAX = 5
+_FIELDS_MAX = 50  # named in one message
 _DELETIONS_AT_ONCE = 8
 # An object → what it should become.
 Change = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
@@ -108,17 +109,14 @@ class _ResourceHandler(handler.Handler):
         """Refuse unknown fields, warn about them or ignore them, as the client asks."""
         unknown = self.resource.unknown_fields(body) if how.validation != "Ignore" else []
         if unknown and how.validation == "Strict":
-            listed = ", ".join(f'unknown field "{field}"' for field in unknown)
+            listed = ", ".join(f'unknown field "{field}"' for field in unknown[:_FIELDS_MAX])
             raise errors.BadRequest(
                 f"{self.resource.kind.kind} in version {self.group.version!r} cannot be handled: "
                 f"strict decoding error: {listed}",
                 tuple(errors.Cause(field, None, "unknown field") for field in unknown),
             )
-        for field in unknown:
-            warning = f"unknown field {field}".encode("ascii", "replace").decode()
-            if warning.isprintable():
-                escaped = warning.replace("\\", "\\\\").replace('"', '\\"')
-                self.add_header("Warning", f'299 - "{escaped}"')
+        for value in warnings.headers(f"unknown field {field}" for field in unknown):
+            self.add_header("Warning", value)
 
     async def delete_options(self) -> tuple[dict[str, Any], options.Write]:
         """DeleteOptions of body and query; the body wins, as in k8s.io/apiserver."""

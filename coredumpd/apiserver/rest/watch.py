@@ -18,7 +18,7 @@ from coredumpd import errors
 from coredumpd.apiserver.auth import tenants
 from coredumpd.apiserver.http import handler as handlers
 from coredumpd.apiserver.machinery import kind as kinds
-from coredumpd.apiserver.machinery import negotiation, options, status, tables
+from coredumpd.apiserver.machinery import negotiation, options, tables
 from coredumpd.apiserver.rest import lists, outgoing, watch_cache
 
 BOOKMARK_S = 60.0
@@ -105,11 +105,12 @@ class Stream:
         asked = self._options.revision or 0
         now = await self._source.revision(asked)
         if not self._source.changes.open:
-            raise errors.Unavailable("changes cannot be watched yet; try again")
+            raise errors.NotReady("changes cannot be watched yet; try again")
         return asked or now
 
     def _fail(self, error: errors.CoredumpdError) -> None:
-        self._send("ERROR", status.of(error))
+        self._handler.log_hidden(error)
+        self._send("ERROR", self._handler.status_of(error))
         self._handler.finish()
 
     async def _initial(self) -> int:

@@ -32,7 +32,7 @@ class Places:
         own, free = self._taken[node], self._total - self.taken
         error: errors.CoredumpdError
         if free <= 0:
-            error = errors.Unavailable(f"{self._total} dumps are being received already")
+            error = errors.NotReady(f"{self._total} dumps are being received already")
         elif own >= self.share or (own and free == 1):
             rule = f"a node may send {self.share} of {self._total}, and never takes the last place"
             error = errors.TooManyRequests(f"node {node!r} sends {own} dumps already: {rule}")

@@ -84,7 +84,7 @@ def test_a_review_that_fails_is_503_and_is_not_remembered(answer):
 
 def test_a_certificate_cannot_be_checked_before_the_cas_are_known():
     authenticator = authentication.ClusterAuthenticator(Kube(), lambda: None)
-    with pytest.raises(errors.Unavailable, match="extension-apiserver-authentication"):
+    with pytest.raises(errors.Unavailable, match="cannot check client certificates yet"):
         asyncio.run(authenticator.authenticate(headers(), [b"certificate"]))
 
 

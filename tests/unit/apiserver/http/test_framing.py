@@ -35,3 +35,9 @@ def test_a_body_whose_end_is_in_doubt_is_refused(lines, field):
         headers.add(name, value)
     problem = framing.problem(headers)
     assert (problem.causes[0].field if problem else None) == field
+
+
+def test_a_head_of_too_many_lines_is_not_even_parsed():
+    assert framing.parse_head(len, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 1024 + b"\r\n")
+    with pytest.raises(httputil.HTTPInputError, match="more than 1024 header lines"):
+        framing.parse_head(len, b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 30_000)

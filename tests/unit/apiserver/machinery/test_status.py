@@ -77,3 +77,32 @@ def test_options_that_are_invalid_are_listed_as_natively():
     )
     reasons = [cause["reason"] for cause in document["details"]["causes"]]
     assert reasons == ["FieldValueForbidden", "FieldValueNotSupported"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (errors.StorageError("/var/lib/x: gone"), 500, "an internal error; the log has it under"),
+        (errors.Unavailable("https://10.0.0.1: refused"), 503, "the server cannot answer now; the"),
+        (errors.BadRecord("/var/lib/x", (errors.Cause("f", "/var/lib", "x"),)), 500, "an internal"),
+    ],
+)
+def test_an_error_of_the_server_tells_only_where_the_log_has_it(error, code, text):
+    document = status.of(error, {"name": "x"}, "id-1")
+    assert document["code"] == code
+    assert document["message"].startswith(text)
+    assert document["message"].endswith("under Audit-Id id-1")
+    assert "causes" not in document["details"]
+    assert "10.0.0.1" not in str(document)
+    assert "/var/lib" not in str(document)
+
+
+def test_a_reason_that_every_client_may_read_is_told():
+    document = status.of(errors.NotReady("cannot check it now"))
+    assert (document["code"], document["message"]) == (503, "cannot check it now")
+
+
+def test_what_a_caller_chose_is_not_repeated_without_bound():
+    cause = errors.Cause("metadata.labels[" + "x" * 100_000, "y" * 100_000, "must be short")
+    document = status.of(errors.Invalid("z" * 100_000, (cause,) * 1000))
+    assert len(str(document)) < 50 * 600 + 10_000

@@ -4,6 +4,8 @@ import asyncio
 import json
 import types
 
+from coredumpd import errors
+from coredumpd.apiserver.machinery import status
 from coredumpd.apiserver.rest import outgoing, watch, watch_cache
 from coredumpd.server import kinds
 
@@ -33,6 +35,12 @@ class Handler:
 
     def cut(self) -> None:
         self.client_left = True
+
+    def status_of(self, error: errors.CoredumpdError) -> dict[str, object]:
+        return status.of(error)
+
+    def log_hidden(self, error: errors.CoredumpdError) -> None:
+        pass
 
     def set_header(self, name: str, value: str) -> None:
         pass
