@@ -272,9 +272,16 @@ class RetentionSettings:
     onQuota: str = values.setting(
         "evict",
         *values.one_of("evict", "reject"),
-        "how a namespace over its quota is treated. evict: the oldest dump of the pod with the most"
-        " dumps is removed, until the quota is met; reject: of a new crash only the record is kept,"
+        "how a namespace over its quota is treated. evict: dumps are removed, of the pods with the"
+        " most bytes first, until the quota is met; reject: of a new crash only the record is kept,"
         " until there is room",
+    )
+    quotaReserve: int = values.setting(
+        10,
+        *values.integer(0, 50),
+        "percent of a quota; agents that write to the store themselves learn a pass too late that"
+        " it is reached. So they are told when less than this is left (reject), or when it was"
+        " passed by more than this (evict)",
     )
     interval: float = values.setting(
         "1m", *values.DURATION, "time between two passes over the store"

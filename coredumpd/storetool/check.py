@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from coredumpd import errors, parallel, terminal, units
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
-from coredumpd.store import interface
-from coredumpd.storetool import reader, survey, verify
+from coredumpd.store import interface, reader
 from coredumpd.storetool import report as reports
+from coredumpd.storetool import survey, verify
 
 LEFTOVER = ("half-written", "half-deleted", "set-aside", "no-record", "no-core")
 DAMAGED = ("bad-crc", "wrong-size", "bad-record", "wrong-place")

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 
 from coredumpd import errors, parallel, terminal, units
 from coredumpd.formats import layout
-from coredumpd.store import interface
-from coredumpd.storetool import reader, survey, usage
+from coredumpd.store import interface, reader
 from coredumpd.storetool import report as reports
+from coredumpd.storetool import survey, usage
 
 _FAILURES_MAX = 20  # then it is the store that fails, not a dump
 

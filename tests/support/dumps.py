@@ -75,6 +75,7 @@ def make(
     changes: dict[str, Any] = {
         "time": "2026-09-21T14:13:20.000Z",
         "namespace": namespace,
+        "namespaceUID": f"{namespace}-uid",
         "podName": "web-0",
         "podUID": pod_uid,
         "container": container,

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from coredumpd import errors
+from coredumpd.formats import annotations as rules
 from coredumpd.formats import names
 from coredumpd.formats import record as records
 from coredumpd.kube import api, collection, pods
@@ -101,6 +102,7 @@ def confirmed(record: records.CrashRecord, pod: dict[str, Any]) -> records.Crash
     status = pods.container_status(pod, record.container_id)
     owners = pod["metadata"].get("ownerReferences") or []
     owner = next((one for one in owners if one.get("controller")), None)
+    record = records.pinned(record, rules.keeps(rules.ours(pod["metadata"])))
     return record.with_(
         podUID=pod["metadata"]["uid"],
         podLabels=pod["metadata"].get("labels") or {},

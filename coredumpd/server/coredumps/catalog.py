@@ -33,12 +33,17 @@ _PROCESSES = 1_000_000
 _log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Entry:
-    """A dump, and the revision at which it was first seen."""
+    """A dump, and the revision at which it was first seen.
+
+    `shown`: somebody was given the object. Of any other, no watcher learns that it is gone: it may
+    be of a former namespace.
+    """
 
     key: layout.DumpKey
     revision: int
+    shown: bool = False
 
 
 Entries = dict[str, Entry]  # by the dump's id; of one namespace
@@ -121,7 +126,7 @@ class Catalog:
     def forget(self, key: layout.DumpKey) -> None:
         """A dump was deleted by this server: tell watchers without a scan."""
         entry = self._entries.get(key.namespace, {}).pop(key.id, None)
-        if entry is not None:
+        if entry is not None and entry.shown:
             self._push([self._deleted(entry)])
 
     async def _compare(self, namespace: str | None, present: dict[str, Entries]) -> None:
@@ -142,7 +147,7 @@ class Catalog:
     async def _tell(self, new: list[layout.DumpKey], gone: list[Entry]) -> None:
         """Take note of each change under a revision of its own, and push it to the watchers."""
         readable = await self._inventory.read(new)
-        changes = [self._deleted(entry) for entry in gone]
+        changes = [self._deleted(entry) for entry in gone if entry.shown]
         self._update((), gone, self.revision)
         for key in new:
             record = readable.get(key)
@@ -150,6 +155,7 @@ class Catalog:
                 continue  # gone again, or not readable: not there, for now
             revision = self._next_revision()
             self._update([key], (), revision)
+            self._entries[key.namespace][key.id].shown = True
             document = coredump.make(key, record, revision)
             changes.append(watch_cache.Change("ADDED", document, None, revision, _size(document)))
         self._push(changes)

@@ -70,6 +70,8 @@ class Coredumps:
             position += len(chunk)
             readable = await self._inventory.read([entry.key for entry in chunk])
             documents = await self._inventory.run(_documents, chunk, readable)
+            for entry in chunk:
+                entry.shown = entry.shown or entry.key in readable
             documents = [
                 one for one in documents if not selection.filters or self.matches(one, selection)
             ]
@@ -149,6 +151,7 @@ class Coredumps:
                     continue
                 readable = await self._inventory.read([entry.key])
                 if entry.key in readable:
+                    entry.shown = True
                     return entry, readable[entry.key]
         raise errors.NotFound(f'{self.kind.plural}.{kinds.GROUP} "{name}" not found')
 

@@ -19,13 +19,14 @@ from coredumpd.archive import stream
 from coredumpd.formats import layout, names
 from coredumpd.formats import record as records
 from coredumpd.server import cluster as clusters
-from coredumpd.server.dumps import ownership
+from coredumpd.server.dumps import ownership, proofs
 
 
 class Store(Protocol):
     """The part of `store.interface.Store` that is filtered here."""
 
     def list(self, prefix: layout.Prefix, /) -> Iterator[layout.DumpKey]: ...
+    def read_note(self, namespace: str, pod_uid: str, name: str) -> bytes | None: ...
     def scan(
         self, prefix: layout.Prefix, /
     ) -> Iterator[tuple[layout.DumpKey, records.CrashRecord]]: ...
@@ -36,20 +37,28 @@ class Store(Protocol):
 
 
 class OwnStore:
-    """Only the dumps of `namespaces`, each in its present life, and those of no namespace."""
+    """Only the dumps of `namespaces`, each in its present life, and those of no namespace.
+
+    Lives as long as one question: what it has read of proofs, it does not read again.
+    """
 
     def __init__(self, store: Store, namespaces: Mapping[str, clusters.Namespace]) -> None:
         self._store = store
         self._namespaces = namespaces
+        self._proofs: dict[tuple[str, str], str | None] = {}  # by namespace and pod
 
     def list(self, prefix: layout.Prefix) -> Iterator[layout.DumpKey]:
         """See `Store.list`."""
         return self.own(self._store.list(prefix))
 
     def own(self, keys: Iterable[layout.DumpKey]) -> Iterator[layout.DumpKey]:
-        """Those of `keys` that are shown. Reads a record only where the key does not decide."""
+        """Those of `keys` that may be shown.
+
+        Reads a record only where the time of the crash is near the namespace's creation. So a
+        caller that shows anything but the number of keys must read the others' records, too.
+        """
         for key in keys:
-            if self._is_surely_shown(key):
+            if self._is_probably_shown(key):
                 yield key
                 continue
             try:
@@ -91,13 +100,25 @@ class OwnStore:
         if key.namespace == names.HOST_NAMESPACE:
             return True
         namespace = self._namespaces.get(key.namespace)
-        return namespace is not None and ownership.is_of(namespace, record)
+        if namespace is None:
+            return False
+        return ownership.is_of(namespace, record) or self._is_proven(namespace, key, record)
 
-    def _is_surely_shown(self, key: layout.DumpKey) -> bool:
+    def _is_proven(
+        self, namespace: clusters.Namespace, key: layout.DumpKey, record: records.CrashRecord
+    ) -> bool:
+        if record.namespace_uid is not None:
+            return False
+        pod = key.namespace, key.pod_uid
+        if pod not in self._proofs:
+            self._proofs[pod] = proofs.uid_of(self._store, *pod)
+        return self._proofs[pod] is not None and self._proofs[pod] == namespace.uid
+
+    def _is_probably_shown(self, key: layout.DumpKey) -> bool:
         if key.namespace == names.HOST_NAMESPACE:
             return True
         namespace = self._namespaces.get(key.namespace)
-        return namespace is not None and ownership.is_surely_of(namespace, names.id_time(key.id))
+        return namespace is not None and ownership.is_surely_after(namespace, names.id_time(key.id))
 
 
 class Guard:

@@ -7,6 +7,7 @@ stays.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import io
 import logging
@@ -18,10 +19,18 @@ from coredumpd.formats import annotations as rules_of
 from coredumpd.formats import crash_loop, layout, names
 from coredumpd.formats import record as records
 from coredumpd.server import cluster as clusters
-from coredumpd.server.dumps import ownership
-from coredumpd.server.retention import crash_loops, deleted_pods, eviction, listing, quota
+from coredumpd.server.dumps import proofs
+from coredumpd.server.retention import (
+    crash_loops,
+    deleted_pods,
+    evictor,
+    facts,
+    listing,
+    lives,
+    quota,
+)
 from coredumpd.settings import sections
-from coredumpd.store import interface
+from coredumpd.store import interface, reader
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +39,7 @@ class Store(Protocol):
     """The part of `in_use.CountingStore` that is needed here."""
 
     def files(self) -> Iterator[interface.File]: ...
+    def open_core(self, key: layout.DumpKey) -> interface.Core: ...
     def read_record(self, key: layout.DumpKey) -> records.CrashRecord: ...
     def commit(
         self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO, /
@@ -100,6 +110,10 @@ class Collector:
         self._loops = crash_loops.CrashLoops(store, rules.crash_loop)
         self._deleted_pods = deleted_pods.DeletedPods(store)
         self._notifier = quota.Notifier(store, effects.write_event)
+        fact_cache = facts.Facts(store)
+        self._sorter = lives.Sorter(store, fact_cache)
+        self._evictor = evictor.Evictor(store, fact_cache, self._notifier)
+        self._reserve = self._rules.quotaReserve
         self._full: set[str] = set()  # namespaces that keep no new core
         self._counters = counters
 
@@ -127,7 +141,7 @@ class Collector:
             name, dumps = group
             if name == names.HOST_NAMESPACE:
                 remaining = await self._fold(name, dumps)
-                await self._keep_quota(name, remaining, self._rules.quota, reject=False)
+                await self._keep_quota(name, None, remaining, self._rules.quota, reject=False)
             elif name in namespaces:
                 try:
                     await self._of_namespace(namespaces[name], dumps)
@@ -145,32 +159,40 @@ class Collector:
         self, namespace: clusters.Namespace, dumps: list[listing.Stored]
     ) -> None:
         name, rules = namespace.name, self._rules_of(namespace)
-        foreign = await asyncio.to_thread(self._foreign, namespace, dumps)
-        await self._remove_pods(name, foreign, "namespace")
-        remaining = _without(dumps, foreign)
-        if remaining:
-            living = await self._cluster.living_uids(name)
-            expired = await self._deleted_pods.expired(name, remaining, living, rules.keep_s)
-            await self._remove_pods(name, expired, "pod")
-            remaining = await self._fold(name, _without(remaining, expired))
-        await self._keep_quota(name, remaining, rules.quota, reject=self._rules.onQuota == "reject")
+        living = await self._cluster.living_uids(name)
+        sorted_dumps = await asyncio.to_thread(self._sorter.sort, namespace, dumps, living)
+        await self._remove_pods(name, sorted_dumps.former, "namespace")
+        for dump in sorted_dumps.nobodys:
+            await self._give_to_host(dump.key)
+        remaining = sorted_dumps.own
+        expired = await self._deleted_pods.expired(name, remaining, living, rules.keep_s)
+        await self._remove_pods(name, expired, "pod")
+        remaining = await self._fold(name, _without(remaining, expired))
+        reject = self._rules.onQuota == "reject"
+        await self._keep_quota(name, namespace.uid, remaining, rules.quota, reject=reject)
 
-    def _foreign(
-        self, namespace: clusters.Namespace, dumps: list[listing.Stored]
-    ) -> list[listing.Stored]:
-        """Dumps of a former namespace of that name. Reads only records older than this one."""
-        return [
-            dump
-            for dump in dumps
-            if dump.time_s < namespace.created_s and self._is_foreign(namespace, dump.key)
-        ]
-
-    def _is_foreign(self, namespace: clusters.Namespace, key: layout.DumpKey) -> bool:
+    async def _give_to_host(self, key: layout.DumpKey) -> None:
+        """Move a dump that nobody proves to be of this namespace to where only clusters' roles see
+        it: first it is there, then it is removed here.
+        """
         try:
-            record = self._store.read_record(key)
-        except (errors.NotFound, errors.BadRecord):
-            return False  # gone, or for `store check`; nothing to remove here
-        return ownership.is_surely_of_another(namespace, record)
+            record = await asyncio.to_thread(self._store.read_record, key)
+            moved = record.with_(namespace=names.HOST_NAMESPACE)
+            self._check_leads()
+            await asyncio.to_thread(self._copy, key, moved)
+        except errors.NotFound:
+            return  # its owner was faster
+        except (errors.BadRecord, errors.AlreadyExists) as error:
+            _log.warning(
+                "%s is hidden, and cannot be moved to %s: %s", key, names.HOST_NAMESPACE, error
+            )
+            return
+        _log.warning("nobody proves that %s is of that namespace: it is %s now", key, moved.key())
+        await self._remove(key, "unproven")
+
+    def _copy(self, key: layout.DumpKey, record: records.CrashRecord) -> None:
+        with contextlib.closing(self._store.open_core(key)) as core:
+            self._store.commit(record.key(), record, reader.verified(core, record.stored_crc32))
 
     async def _fold(self, namespace: str, dumps: list[listing.Stored]) -> list[listing.Stored]:
         """Fold the crash loops among `dumps`; returns the dumps that there are afterwards."""
@@ -192,29 +214,38 @@ class Collector:
         return list(remaining.values())
 
     async def _keep_quota(
-        self, namespace: str, dumps: list[listing.Stored], quota_bytes: int, *, reject: bool
+        self,
+        namespace: str,
+        uid: str | None,
+        dumps: list[listing.Stored],
+        quota_bytes: int,
+        *,
+        reject: bool,
     ) -> None:
-        usage = quota.Usage(sum(dump.size for dump in dumps), quota_bytes, reject)
+        usage = quota.Usage(sum(dump.size for dump in dumps), quota_bytes, reject, self._reserve)
+        plan: list[layout.DumpKey] = []
+        if usage.excess > 0:  # who really holds that much, only the records tell
+            holding = await self._evictor.holding(dumps, uid)
+            usage = quota.Usage(holding.used, quota_bytes, reject, self._reserve)
+            plan = [] if reject else holding.plan(usage.excess)
+            if not reject and holding.bytes_of(plan) < usage.excess:
+                usage.is_full = True  # only pinned dumps are left: new ones must not come
         if dumps:
             newest = max(dumps, key=listing.age)
             await self._notifier.near(namespace, usage, newest.key)
         self._full.discard(namespace)
         if usage.is_full:
             self._full.add(namespace)
-        if reject:
-            return
-        evictions = eviction.select(dumps, quota_bytes, self._store.in_use())
-        await self._notifier.evicted(evictions, quota_bytes)
-        sizes = {dump.key: dump.size for dump in dumps}
-        for key in evictions:
-            _log.info("over quota, removed: %s (%d bytes)", key, sizes[key])
-            await self._remove(key, "quota")
+        await self._evictor.evict(
+            plan, quota.over(quota_bytes), lambda key: self._remove(key, "quota")
+        )
 
     async def _remove_pods(self, namespace: str, dumps: list[listing.Stored], reason: str) -> None:
         for uid, dumps_of_pod in listing.by_pod(dumps).items():
             for dump in dumps_of_pod:
                 await self._remove(dump.key, reason)
             await self._deleted_pods.forget(namespace, uid)
+            await asyncio.to_thread(self._store.delete_note, namespace, uid, proofs.NOTE)
             await self._effects.forget(namespace, uid)
 
     async def _remove(self, key: layout.DumpKey, reason: str) -> None:

@@ -33,14 +33,26 @@ class Store(Protocol):
 class Usage:
     """How much of its quota a namespace uses, and what follows from that. Pure."""
 
-    def __init__(self, used: int, quota: int, reject: bool) -> None:
-        """Bytes of core.gz. `reject`: a full namespace keeps no new core."""
+    def __init__(self, used: int, quota: int, reject: bool, reserve_percent: int = 0) -> None:
+        """Bytes of core.gz. `reject`: a full namespace keeps no new core.
+
+        Agents that write to the store themselves learn of a full namespace one pass later. So it
+        counts as full when less than the reserve is left; where dumps are evicted instead, when it
+        is over its quota by more than the reserve, until the next pass.
+        """
         self.used = used
+        self.excess = used - quota
+        reserve = quota * reserve_percent // 100
         self.is_near = used >= WARN_SHARE * quota
-        self.is_full = reject and used >= quota
-        then = "no new core is kept" if reject else "the oldest dump of the pod with the most goes"
+        self.is_full = used >= quota - reserve if reject else self.excess > reserve > 0
+        then = "no new core is kept" if reject else "dumps of the pod with the most bytes go"
         share = f"{units.format_quantity(used)} of its quota of {units.format_quantity(quota)}"
         self.sentence = f"the namespace uses {share} for core dumps; at the quota {then}"
+
+
+def over(quota: int) -> str:
+    """Why dumps are removed, for Events and the log."""
+    return f"the namespace is over its quota of {units.format_quantity(quota)}"
 
 
 class Notifier:
@@ -60,12 +72,11 @@ class Notifier:
             _log.warning("namespace %s: %s", namespace, usage.sentence)
             await self._write(newest, usage.sentence)
 
-    async def evicted(self, keys: Collection[layout.DumpKey], quota: int) -> None:
+    async def evicted(self, keys: Collection[layout.DumpKey], cause: str) -> None:
         """Tell the pods whose dumps these are, of one namespace, that they are being removed."""
         pods = {key.pod_uid: key for key in keys}
         for uid, key in pods.items():
             count = sum(1 for other in keys if other.pod_uid == uid)
-            cause = f"the namespace is over its quota of {units.format_quantity(quota)}"
             await self._write(key, f"{count} core dumps of this pod are removed: {cause}")
 
     async def _write(self, key: layout.DumpKey, sentence: str) -> None:

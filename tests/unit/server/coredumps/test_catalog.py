@@ -54,10 +54,26 @@ def clock(monkeypatch):
     return made
 
 
+def test_of_a_dump_that_nobody_was_shown_nobody_learns_that_it_is_gone(run, clock):
+    """It may be of a former namespace, and its id tells what ran there."""
+
+    async def scenario(known, commit, opened):
+        first = commit(pid=1)
+        await known.refresh("team-a")
+        start = known.revision
+        opened.delete(first)
+        clock.now += 60
+        await known.refresh("team-a")
+        assert known.changes.after(start) == []
+
+    run(scenario)
+
+
 def test_what_came_and_went_is_told_with_growing_revisions(run, clock):
     async def scenario(known, commit, opened):
         first = commit(pid=1)
         await known.refresh("team-a")
+        known.entries("team-a")[first.id].shown = True
         start = known.revision
         second = commit(pid=2)
         opened.delete(first)

@@ -12,7 +12,7 @@ from support import dumps
 from coredumpd import errors
 from coredumpd.formats import layout
 from coredumpd.server import cluster
-from coredumpd.server.dumps import own_namespace
+from coredumpd.server.dumps import own_namespace, proofs
 from coredumpd.store import engines as stores
 
 BORN = "2026-09-01T00:00:00Z"
@@ -55,7 +55,7 @@ class World:
         self.kube = Kube()
 
     def put(self, pid: int, **changes: Any) -> layout.DumpKey:
-        key, record, core = dumps.make(pid=pid, **changes)
+        key, record, core = dumps.make(pid=pid, **{"namespaceUID": "new"} | changes)
         self.engine.commit(key, record, core)
         return key
 
@@ -75,7 +75,7 @@ def world(tmp_path: Path) -> World:
 
 
 def test_a_new_namespace_never_shows_the_dumps_of_the_old_one(world: World) -> None:
-    by_time = world.put(1, time_s=BEFORE)
+    unproven = world.put(1, time_s=BORN_S + 5, namespaceUID=None)  # that node's clock was early
     by_uid = world.put(2, time_s=BORN_S + 60, namespaceUID="old")  # that node's clock was early
     ours = [
         world.put(3, time_s=AFTER),
@@ -84,11 +84,24 @@ def test_a_new_namespace_never_shows_the_dumps_of_the_old_one(world: World) -> N
     scanned = world.ask(lambda own: [key for key, _ in own.scan(layout.Prefix("team-a"))])
     assert sorted(scanned, key=str) == sorted(ours, key=str)
     assert world.ask(lambda own: list(own.list(layout.Prefix("team-a")))) == sorted(ours, key=str)
-    for key in (by_time, by_uid):
+    for key in (unproven, by_uid):
         for call in (read, open_core, open_beside, delete):
             with pytest.raises(errors.NotFound):
                 world.ask(functools.partial(call, key))
     assert len(list(world.engine.list())) == 4
+
+
+@pytest.mark.parametrize("time_s", [BEFORE, BORN_S + 5, AFTER])
+def test_without_a_uid_a_dump_is_hidden_until_a_note_proves_it(world: World, time_s: int) -> None:
+    key = world.put(1, time_s=time_s, namespaceUID=None)
+    for note in (None, b"{", b'{"uid": 7}', proofs.note("old")):
+        if note is not None:
+            world.engine.write_note("team-a", dumps.POD_UID, proofs.NOTE, note)
+        with pytest.raises(errors.NotFound):
+            world.ask(functools.partial(read, key))
+        assert world.ask(lambda own: list(own.scan(layout.Prefix("team-a")))) == []
+    world.engine.write_note("team-a", dumps.POD_UID, proofs.NOTE, proofs.note("new"))
+    assert world.ask(functools.partial(read, key))
 
 
 def test_a_namespace_that_is_not_there_shows_nothing(world: World) -> None:

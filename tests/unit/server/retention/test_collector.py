@@ -18,12 +18,13 @@ from coredumpd import errors
 from coredumpd.formats import annotations as annotated
 from coredumpd.formats import crash_loop, layout, quota_notice
 from coredumpd.server import cluster, metrics
-from coredumpd.server.dumps import in_use
+from coredumpd.server.dumps import in_use, proofs
 from coredumpd.server.retention import collector, deleted_pods, quota
 from coredumpd.settings import file, sections
 from coredumpd.store import engines as stores
 
 CREATED = "2026-09-01T00:00:00Z"
+CREATED_S = 1_788_220_800
 
 
 class World:
@@ -37,12 +38,12 @@ class World:
         self.told: list[tuple[str, str, str, str, str]] = []
         self.config_maps: dict[str, dict[str, Any]] = {quota_notice.CONFIG_MAP: {}}
 
-    def namespace(self, name: str, uid: str = "ns-1", **annotations: str) -> None:
+    def namespace(self, name: str, uid: str | None = None, **annotations: str) -> None:
         named = {f"{annotated.PREFIX}{key}": value for key, value in annotations.items()}
         self.namespaces[name] = {
             "metadata": {
                 "name": name,
-                "uid": uid,
+                "uid": uid or f"{name}-uid",
                 "creationTimestamp": CREATED,
                 "annotations": named,
             }
@@ -200,13 +201,56 @@ def test_a_namespace_made_anew_does_not_inherit(world: World) -> None:
     """The pod's uid is the same here, which cannot happen: it must not even matter."""
     world.namespace("team-a", uid="new")
     world.pod("team-a", dumps.POD_UID)
-    before, after = 1_700_000_000, 1_790_000_000  # around CREATED
-    world.put(b"a", time_s=before, pid=1)
-    world.put(b"b", time_s=before, pid=2, namespaceUID="old")
+    before, after = CREATED_S - 100_000, CREATED_S + 60  # that node's clock was early
+    world.put(b"a", time_s=before, pid=1, namespaceUID="old")
+    world.put(b"b", time_s=after, pid=2, namespaceUID="old")
     ours = world.put(b"c", time_s=before, pid=3, namespaceUID="new")
-    later = world.put(b"d", time_s=after, pid=4)
+    later = world.put(b"d", time_s=after, pid=4, namespaceUID="new")
     world.collect()
     assert sorted(world.left(), key=str) == sorted([ours, later], key=str)
+
+
+def test_a_dump_without_a_namespaces_uid_is_proven_by_its_living_pod(world: World) -> None:
+    world.namespace("team-a")
+    world.pod("team-a", dumps.POD_UID)
+    key = world.put(time_s=CREATED_S + 10, namespaceUID=None)
+    world.collect()
+    note = world.store.read_note("team-a", dumps.POD_UID, proofs.NOTE)
+    assert note == proofs.note("team-a-uid")
+    world.pods["team-a"] = []  # the proof outlives the pod
+    world.collect(gcThreshold="1h")
+    assert world.left() == [key]
+
+
+def test_a_dump_that_nobody_proves_goes_to_the_host(world: World) -> None:
+    world.namespace("team-a", uid="new")
+    key = world.put(b"secret", time_s=CREATED_S + 10, pod_uid="gone", namespaceUID=None)
+    world.collect()
+    (moved,) = world.left()
+    assert (moved.namespace, moved.pod_uid, moved.id) == ("_host", "node1", key.id)
+    record = world.store.read_record(moved)
+    assert (record.pod_name, record.pod_uid) == ("web-0", "gone")
+    with contextlib.closing(world.store.open_core(moved)) as core:
+        assert gzip.decompress(core.read_at(0, core.size)) == b"secret"
+
+
+def test_for_the_length_of_the_skew_a_dump_waits_for_its_proof(world: World) -> None:
+    world.namespace("team-a")
+    key = world.put(time_s=int(time.time()), pod_uid="young", namespaceUID=None)
+    world.collect(quota=1, gcThreshold="0")
+    world.collect(quota=1, gcThreshold="0")
+    assert world.left() == [key]
+
+
+def test_the_dumps_of_a_former_namespace_use_nothing_of_the_quota(world: World) -> None:
+    world.namespace("team-a")
+    world.pod("team-a", dumps.POD_UID)
+    far = CREATED_S + 1_000_000  # no clock is as early as that node's
+    world.put(b"theirs", time_s=far, pid=1, namespaceUID="old", pod_uid="theirs")
+    own = [world.put(b"x", time_s=far + number, pid=2 + number) for number in range(2)]
+    world.collect(quota=2 * len(dumps.stored(b"x")))
+    assert set(world.left()) >= set(own)
+    assert world.told[0][4].startswith("the namespace uses 42 of its quota of 42")
 
 
 def test_the_quota_of_a_namespace_is_kept(world: World) -> None:
@@ -402,3 +446,34 @@ def test_without_the_config_map_of_the_installation_the_pass_goes_on(
     world.collect(onQuota="reject")
     assert world.left() == [key]
     assert "no ConfigMap coredumpd-quota" in caplog.text
+
+
+def test_pinned_dumps_stay_and_where_they_fill_the_quota_new_ones_are_refused(world: World) -> None:
+    world.namespace("team-a")
+    world.pod("team-a", dumps.POD_UID)
+    pinned = [world.put(b"x", time_s=CREATED_S + n, pid=n, keep=True) for n in range(1, 4)]
+    world.put(b"x", time_s=CREATED_S + 9, pid=9)
+    world.collect(quota=50)
+    assert world.left() == pinned
+    assert world.reached() == ["team-a"]
+
+
+def test_a_dump_that_only_its_node_vouches_for_goes_first(world: World) -> None:
+    world.namespace("team-a")
+    world.pod("team-a", dumps.POD_UID)
+    honest = [world.put(b"x", time_s=CREATED_S + n, pid=n) for n in range(1, 4)]
+    capture = {"mode": "pipe", "attribution": "node"}
+    world.put(b"x", time_s=CREATED_S + 9, pid=9, pod_uid="forged", capture=capture)
+    world.collect(quota=3 * len(dumps.stored(b"x")))
+    assert world.left() == honest
+
+
+def test_a_namespace_far_over_its_quota_keeps_no_new_core_until_the_next_pass(world: World) -> None:
+    world.namespace("team-a")
+    world.pod("team-a", dumps.POD_UID)
+    for number in range(1, 10):
+        world.put(b"x", time_s=CREATED_S + number, pid=number)
+    world.collect(quota=100)
+    assert world.reached() == ["team-a"]
+    world.collect(quota=100)
+    assert world.reached() == []

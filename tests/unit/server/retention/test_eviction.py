@@ -1,12 +1,16 @@
 from __future__ import annotations
 
-import collections
+import itertools
+import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from coredumpd.formats import layout
 from coredumpd.server.retention import eviction, listing
+
+MI = 1 << 20
 
 
 def stored(pod: str, number: int, size: int, time_s: int) -> listing.Stored:
@@ -14,63 +18,109 @@ def stored(pod: str, number: int, size: int, time_s: int) -> listing.Stored:
 
 
 @some.composite
-def namespaces(draw: some.DrawFn) -> list[listing.Stored]:
-    rows = draw(
-        some.lists(
-            some.tuples(
-                some.sampled_from(["pod-1", "pod-2", "pod-3"]),
-                some.integers(0, 50),
-                some.integers(0, 20),
-            ),
-            max_size=25,
-        )
-    )
+def namespaces(draw: some.DrawFn, dumps_max: int = 25) -> list[listing.Stored]:
+    row = some.tuples(some.sampled_from("abcd"), some.integers(1, 50), some.integers(0, 20))
+    rows = draw(some.lists(row, max_size=dumps_max))
     return [stored(pod, number, size, time_s) for number, (pod, size, time_s) in enumerate(rows)]
 
 
-def left(dumps: list[listing.Stored], victims: list[layout.DumpKey]) -> list[listing.Stored]:
-    return [dump for dump in dumps if dump.key not in victims]
+def size_of(dumps: list[listing.Stored]) -> int:
+    return sum(dump.size for dump in dumps)
+
+
+def chosen_by(
+    dumps: list[listing.Stored], excess: int, marks: eviction.Marks = eviction.NO_MARKS
+) -> list[listing.Stored]:
+    by_key = {dump.key: dump for dump in dumps}
+    plan = eviction.plan(dumps, excess, marks)
+    assert len(set(plan)) == len(plan)
+    return [by_key[key] for key in plan]
+
+
+def emptied(dumps: list[listing.Stored], victims: list[listing.Stored]) -> set[str]:
+    """Pods that lose their last dump."""
+    pods = {dump.key.pod_uid for dump in dumps}
+    return pods - {dump.key.pod_uid for dump in dumps if dump not in victims}
+
+
+def some_of(data: some.DataObject, dumps: list[listing.Stored]) -> set[layout.DumpKey]:
+    return data.draw(some.sets(some.sampled_from([dump.key for dump in dumps]))) if dumps else set()
 
 
 @given(namespaces(), some.integers(0, 400), some.data())
-def test_the_quota_is_met_and_nothing_goes_without_need(dumps, quota, data):
-    keys = [dump.key for dump in dumps]
-    in_use = data.draw(some.sets(some.sampled_from(keys))) if keys else set()
-    victims = eviction.select(dumps, quota, in_use)
-    assert len(set(victims)) == len(victims)
-    rest = left(dumps, victims)
-    used = sum(dump.size for dump in rest)
-    if dumps:
-        newest = max(dumps, key=lambda dump: (dump.time_s, str(dump.key)))
-        assert newest.key not in victims
-        assert used <= quota or rest == [newest]
-    if victims:  # without the last one it would not have been enough
-        last = next(dump for dump in dumps if dump.key == victims[-1])
-        assert used + last.size > quota
-    if set(victims) & in_use:  # only when all the others but the newest had to go as well
-        assert all(dump.key in in_use or dump == newest for dump in rest)
+def test_enough_is_freed_pins_hold_and_nothing_goes_without_need(dumps, excess, data):
+    marks = eviction.Marks(some_of(data, dumps), some_of(data, dumps), some_of(data, dumps))
+    victims = chosen_by(dumps, excess, marks)
+    free = [dump for dump in dumps if dump.key not in marks.pinned]
+    assert all(victim in free for victim in victims)
+    if size_of(victims) < excess:
+        assert sorted(victims, key=str) == sorted(free, key=str)
+    else:
+        assert all(size_of(victims) - victim.size < excess for victim in victims)
 
 
-@given(namespaces(), some.integers(0, 400))
-def test_each_victim_is_the_oldest_of_the_pod_that_has_the_most(dumps, quota):
-    newest = max(dumps, key=lambda dump: (dump.time_s, str(dump.key)), default=None)
-    there = [dump for dump in dumps if dump != newest]
-    for victim in eviction.select(dumps, quota):
-        counts = collections.Counter(dump.key.pod_uid for dump in there)
-        assert counts[victim.pod_uid] == max(counts.values())
-        of_pod = [dump for dump in there if dump.key.pod_uid == victim.pod_uid]
-        oldest = min(of_pod, key=lambda dump: (dump.time_s, str(dump.key)))
-        assert oldest.key == victim
-        there.remove(oldest)
+@given(namespaces(dumps_max=8), some.integers(1, 200), some.data())
+def test_as_few_pods_as_possible_lose_their_last_dump(dumps, excess, data):
+    pinned = some_of(data, dumps)
+    victims = chosen_by(dumps, excess, eviction.Marks(pinned))
+    if size_of(victims) < excess:
+        return
+    free = [dump for dump in dumps if dump.key not in pinned]
+    sets = (list(one) for n in range(len(free) + 1) for one in itertools.combinations(free, n))
+    least = min(len(emptied(dumps, one)) for one in sets if size_of(one) >= excess)
+    assert len(emptied(dumps, victims)) == least
 
 
-def test_a_crash_loop_pays_for_itself() -> None:
+@given(namespaces(), some.integers(0, 400), some.data(), some.randoms())
+def test_the_plan_depends_on_the_dumps_alone(dumps, excess, data, chance: random.Random):
+    marks = eviction.Marks(some_of(data, dumps), some_of(data, dumps), some_of(data, dumps))
+    plan = eviction.plan(dumps, excess, marks)
+    shuffled = list(dumps)
+    chance.shuffle(shuffled)
+    assert eviction.plan(shuffled, excess, marks) == plan
+
+
+@given(namespaces(), some.integers(1, 400), some.data())
+def test_what_is_read_goes_last_and_what_nobody_vouches_for_first(dumps, excess, data):
+    in_use, unproven = some_of(data, dumps), some_of(data, dumps)
+    victims = chosen_by(dumps, excess, eviction.Marks((), unproven, in_use))
+    ordinary = [d for d in dumps if d.key not in in_use and d.key not in unproven]
+    doubtful = [d for d in dumps if d.key in unproven and d.key not in in_use]
+    if in_use.intersection(dump.key for dump in victims):
+        assert size_of(ordinary) + size_of(doubtful) < excess
+    if any(victim in ordinary for victim in victims):
+        assert size_of(doubtful) < excess
+
+
+def test_one_huge_dump_goes_and_not_twenty_three_small_ones():
+    """As seen: a quota of 60Mi, 66.4Mi stored, 63.9Mi of them one dump."""
+    small = [stored(f"pod-{number % 15}", number, MI // 9, number) for number in range(23)]
+    huge = stored("huge", 99, 64 * MI - 100, 1_000)
+    assert chosen_by([*small, huge], size_of([*small, huge]) - 60 * MI) == [huge]
+
+
+def test_the_pod_that_holds_the_most_bytes_gives_first_its_oldest():
+    many = [stored("many", number, 1, number) for number in range(10)]
+    heavy = [stored("heavy", 20 + number, 30, 100 + number) for number in range(3)]
+    assert chosen_by([*many, *heavy], 40) == heavy[:2]
+
+
+def test_a_crash_loop_pays_for_itself():
     loop = [stored("loop", number, 10, 100 + number) for number in range(9)]
     calm = stored("calm", 99, 10, 1)
-    victims = eviction.select([*loop, calm], 50)
-    assert victims == [dump.key for dump in loop[:5]]
+    assert chosen_by([*loop, calm], 50) == loop[:5]
 
 
-def test_the_newest_stays_even_if_it_alone_is_over() -> None:
-    old, new = stored("a", 1, 10, 1), stored("b", 2, 1000, 2)
-    assert eviction.select([old, new], 100) == [old.key]
+def test_the_newest_of_a_pod_stays_where_that_is_enough():
+    old, new = stored("a", 1, 10, 1), stored("a", 2, 10, 2)
+    assert chosen_by([new, old], 5) == [old]
+
+
+def test_a_pods_small_old_dump_stays_where_only_its_large_new_one_helps():
+    old, new = stored("a", 1, 1, 1), stored("a", 2, 100, 2)
+    assert chosen_by([old, new, stored("b", 3, 60, 3)], 50) == [new]
+
+
+@pytest.mark.parametrize("excess", [0, -5])
+def test_where_there_is_room_nothing_goes(excess):
+    assert eviction.plan([stored("a", 1, 10, 1)], excess) == []

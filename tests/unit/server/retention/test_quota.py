@@ -37,18 +37,23 @@ class World:
 
 
 @pytest.mark.parametrize(
-    ("used", "reject", "is_near", "is_full"),
+    ("used", "reject", "reserve", "is_near", "is_full"),
     [
-        (89, True, False, False),
-        (90, True, True, False),
-        (100, True, True, True),
-        (100, False, True, False),
+        (89, True, 0, False, False),
+        (90, True, 0, True, False),
+        (100, True, 0, True, True),
+        (94, True, 5, True, False),
+        (95, True, 5, True, True),
+        (100, False, 5, True, False),
+        (105, False, 5, True, False),
+        (106, False, 5, True, True),
+        (106, False, 0, True, False),
     ],
 )
-def test_usage_is_near_at_nine_tenths_and_full_only_where_it_rejects(
-    used: int, reject: bool, is_near: bool, is_full: bool
+def test_usage_is_near_at_nine_tenths_and_full_at_the_reserve(
+    used: int, reject: bool, reserve: int, is_near: bool, is_full: bool
 ) -> None:
-    usage = quota.Usage(used, 100, reject)
+    usage = quota.Usage(used, 100, reject, reserve)
     assert (usage.is_near, usage.is_full) == (is_near, is_full)
 
 
@@ -69,7 +74,7 @@ def test_the_same_usage_is_warned_of_once_until_it_was_below() -> None:
 def test_a_dump_without_a_readable_record_gets_no_event() -> None:
     world = World()
     other = dumps.make(pid=9)[0]
-    asyncio.run(quota.Notifier(world, world.write_event).evicted([other], 100))
+    asyncio.run(quota.Notifier(world, world.write_event).evicted([other], quota.over(100)))
     assert world.events == []
 
 

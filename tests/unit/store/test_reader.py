@@ -6,7 +6,7 @@ import zlib
 import pytest
 
 from coredumpd import errors
-from coredumpd.storetool import reader
+from coredumpd.store import reader
 
 
 class Core:
