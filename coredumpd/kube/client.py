@@ -20,7 +20,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import api_client, configuration
 from kubernetes.aio.config import incluster_config
 
-from coredumpd import errors
+from coredumpd import errors, proxies
 
 REQUEST_TIMEOUT_S = 15.0
 TOKEN_AGE_S_MAX = 60.0  # the kubelet rotates a token long before it expires
@@ -61,9 +61,12 @@ def own_namespace() -> str | None:
 async def connect(kubeconfig: str | None = None, context: str | None = None) -> Client:
     """A client: of `kubeconfig` if given, else in-cluster if possible, else ~/.kube/config.
 
+    In-cluster there is never a proxy: the API server is an address of the cluster's own network.
     Nothing is sent yet. Raises SettingsError when no configuration is found or it is wrong.
     """
     settings = configuration.Configuration()
+    # aiohttp would look for proxies and passwords in the environment by itself.
+    settings.client_session_kwargs = {"trust_env": False}
     try:
         if kubeconfig is None and in_cluster():
             loader = incluster_config.InClusterConfigLoader(
@@ -73,9 +76,20 @@ async def connect(kubeconfig: str | None = None, context: str | None = None) -> 
             loader.load_and_set(settings)
         else:
             await config.load_kube_config(kubeconfig, context, settings)
+            _choose_proxy(settings)
     except (config.ConfigException, OSError, ValueError, LookupError, TypeError) as error:
         raise errors.SettingsError(f"no way to reach Kubernetes: {error}") from error
     return Client(settings)
+
+
+def _choose_proxy(settings: configuration.Configuration) -> None:
+    """The `proxy-url` of the kubeconfig, else the environment's. Raises SettingsError."""
+    if settings.proxy:
+        proxy: proxies.Proxy | None = proxies.parse("proxy-url", settings.proxy)
+    else:
+        proxy = proxies.of_environment().of(settings.host)
+    if proxy is not None:
+        settings.proxy, settings.proxy_headers = proxy.url, proxy.headers
 
 
 def default_namespace(kubeconfig: str | None = None, context: str | None = None) -> str:

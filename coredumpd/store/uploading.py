@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from coredumpd import errors
+from coredumpd import errors, proxies
 from coredumpd.formats import layout, upload
 from coredumpd.formats import record as records
 from coredumpd.settings import backends
@@ -90,9 +90,21 @@ class UploadTarget:
             context = ssl.create_default_context(cafile=self._settings.caFile)
         except (OSError, ssl.SSLError) as error:
             raise errors.StorageError(f"upload.caFile {self._settings.caFile}: {error}") from error
-        return http.client.HTTPSConnection(
-            self._host, self._port, timeout=TIMEOUT_S, context=context
+        try:
+            proxy = proxies.of_environment().of(self.url)
+        except errors.SettingsError as error:
+            raise errors.StorageError(str(error)) from error
+        if proxy is None:
+            return http.client.HTTPSConnection(
+                self._host, self._port, timeout=TIMEOUT_S, context=context
+            )
+        if not proxy.url.startswith("http:"):
+            raise errors.StorageError(f"{self.url}: uploads need a proxy of http:, not {proxy.url}")
+        connection = http.client.HTTPSConnection(
+            proxy.host, proxy.port, timeout=TIMEOUT_S, context=context
         )
+        connection.set_tunnel(self._host, self._port, proxy.headers)
+        return connection
 
     def _headers(self) -> dict[str, str]:
         try:

@@ -18,7 +18,7 @@ from typing import Any
 from obstore import exceptions
 from obstore import store as obstores
 
-from coredumpd import __version__, errors
+from coredumpd import __version__, errors, proxies
 from coredumpd.settings import backends
 
 Objects = obstores.S3Store | obstores.GCSStore | obstores.AzureStore | obstores.MemoryStore
@@ -63,10 +63,21 @@ def connect(
     return small, bulk
 
 
+def _proxy_options(url: str) -> dict[str, Any]:
+    """The proxy, and what needs none: also for the requests for credentials that obstore makes."""
+    environment = proxies.of_environment()
+    proxy = environment.by_scheme.get(urllib.parse.urlsplit(url).scheme)
+    if proxy is None:
+        return {}
+    excluded = ",".join(("localhost", "127.0.0.0/8", "::1", *environment.excluded))
+    return {"proxy_url": proxy.whole, "proxy_excludes": excluded}
+
+
 def _client_options(settings: backends.BucketSettings) -> dict[str, Any]:
     options: dict[str, Any] = {"user_agent": f"coredumpd/{__version__}", "connect_timeout": "5s"}
     if settings.endpoint is not None and settings.endpoint.startswith("http://"):
         options["allow_http"] = True
+    options |= _proxy_options(settings.endpoint or "https:")
     if settings.caFile is not None:
         try:
             with open(settings.caFile, "rb") as file:
