@@ -3,6 +3,8 @@
 `PUT /agent/v1/dumps/<namespace>/<podUID>/<container>/<id>`. The body is the length of the record
 (four bytes, big endian), the record as meta.json holds it, then core.gz. The answer is the `core`
 of the record that the server's store has after the commit; `GET` of the same path answers it too.
+Where a quota leaves no room the server keeps the record and cuts the core: the answer says so, and
+the dump needs no other try.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import dataclasses
 from typing import Any
 
 from coredumpd import errors
-from coredumpd.formats import layout
+from coredumpd.formats import crash_loop, layout
 from coredumpd.formats import record as records
 
 CONTENT_TYPE = "application/octet-stream"
@@ -19,6 +21,8 @@ _PATH = "/agent/v1/dumps"
 _KEY_PARTS = ("namespace", "pod_uid", "container", "id")
 ROUTE = f"{_PATH}/" + "/".join(f"(?P<{part}>[^/]+)" for part in _KEY_PARTS)
 _LENGTH_BYTES = 4
+QUOTA = "the namespace's quota is reached: the server kept no core"  # its core.truncated.reason
+NO_CORE = crash_loop.NO_CORE  # the core.gz of a dump that the server has cut
 
 
 def path(key: layout.DumpKey) -> str:
@@ -60,9 +64,31 @@ class Answer:
     core: dict[str, Any]
     stored_crc32: str | None
 
+    @property
+    def is_cut(self) -> bool:
+        """Has the server kept the record alone, for want of quota?"""
+        truncated = self.core.get("truncated")
+        return isinstance(truncated, dict) and truncated.get("reason") == QUOTA
+
     def has_core_of(self, record: records.CrashRecord) -> bool:
         """Is it the core that `record` describes?"""
         return records.same_core(self.core, record.raw["core"])
+
+
+def cut(record: records.CrashRecord) -> records.CrashRecord:
+    """`record` of a dump whose core the server does not keep: its core.gz is NO_CORE."""
+    core = {
+        **record.raw["core"],
+        "size": 0,
+        "storedSize": len(NO_CORE),
+        "crc32": "00000000",
+        "sparseBytes": 0,
+        "truncated": {"is": True, "reason": QUOTA, "limit": 0},
+        "members": 1,
+    }
+    for name in ("storedCrc32", "sealed"):  # of the other core
+        core.pop(name, None)
+    return record.with_(core=core)
 
 
 def answer(record: records.CrashRecord) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class App:
         self._uploads = outside.uploads
         if self._uploads is not None:
             counters = metrics.Uploads(self.metrics.registry)
-            self._uploads.count_refusal = counters.count_refusal
+            self._uploads.observe(counters)
         self.connections = connections.Connections(listener.room_for(outside.connections_max))
         self._guard = handler.Guard(
             outside.authenticator,

@@ -6,16 +6,18 @@ Tested in: tests/integration/server/test_lifecycle.py
 from __future__ import annotations
 
 import logging
+import socket
 
 from coredumpd.apiserver.auth import authentication, authorization
 from coredumpd.apiserver.auth import trust as trusts
 from coredumpd.apiserver.http import fairness, life
-from coredumpd.kube import client
+from coredumpd.kube import client, events
 from coredumpd.objects import engines
 from coredumpd.server import app, leading
 from coredumpd.server import cluster as clusters
 from coredumpd.server.dumps import in_use
-from coredumpd.server.uploads import intake, origin, senders
+from coredumpd.server.retention import evictor, facts, quota
+from coredumpd.server.uploads import admission, intake, origin, senders
 from coredumpd.settings import sections
 from coredumpd.store import engines as stores
 
@@ -29,6 +31,7 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
         trust = trusts.TrustSource(kube)
         store = in_use.CountingStore(stores.open_store(server.store, settings.bucket))
         cluster = clusters.KubeCluster(kube)
+        recorder = events.Events(kube, socket.gethostname())
         outside = app.Outside(
             engine=engines.open_engine(server.objects, settings.etcd),
             store=store,
@@ -40,7 +43,7 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
             ),
             cluster=cluster,
             checks={"trust": trust.check},
-            uploads=_uploads(store, cluster, server),
+            uploads=_uploads(store, cluster, settings, recorder),
             connections_max=server.connectionsMax,
             limits=fairness.Limits(server.watchesMax, server.downloadsMax, server.requestsMax),
             sending_bytes_max=server.sendMax,
@@ -58,7 +61,7 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
         )
         _log.info("Kubernetes is at %s", kube.server)
         serving = app.App(outside)
-        async with leading.running(serving, store, kube, cluster, settings):
+        async with leading.running(serving, store, kube, cluster, settings, recorder):
             await life.serve(
                 serving,
                 options,
@@ -68,15 +71,25 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
 
 
 def _uploads(
-    store: in_use.CountingStore, cluster: clusters.KubeCluster, server: sections.ServerSettings
+    store: in_use.CountingStore,
+    cluster: clusters.KubeCluster,
+    settings: sections.Settings,
+    recorder: events.Events,
 ) -> intake.Uploads | None:
     """Without an account, no agent may send dumps."""
-    account = server.uploadAccount
+    server, account = settings.server, settings.server.uploadAccount
     if account is None:
         return None
     return intake.Uploads(
         store,
         senders.Senders(cluster, account, unbound=server.uploadUnboundTokens),
         origin.Origins(cluster, store),
+        admission.Admission(
+            store,
+            evictor.Evictor(store, facts.Facts(store), quota.Notifier(store, recorder.pod)),
+            settings.retention,
+            server.storeKeepFree,
+            admission.Effects(recorder.pod),
+        ),
         intake.Limits(server.uploadsMax, server.uploadMinRate, server.uploadRateWindow),
     )

@@ -34,6 +34,7 @@ async def running(
     kube: client.Client,
     cluster: clusters.KubeCluster,
     settings: sections.Settings,
+    recorder: events.Events,
 ) -> AsyncIterator[None]:
     """Collect garbage while the block runs, whenever this server leads.
 
@@ -46,7 +47,6 @@ async def running(
         return
     identity = f"{socket.gethostname()}_{os.urandom(4).hex()}"
     leader = lease.Leader(kube, namespace, LEASE, identity)
-    recorder = events.Events(kube, socket.gethostname())
     garbage = collector.Collector(
         store,
         cluster,

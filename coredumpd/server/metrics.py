@@ -161,6 +161,25 @@ class Uploads:
             "coredumpd_server_refused_uploads", "Uploads refused.", ("reason",), registry=registry
         )
 
+        self._evictions = prometheus_client.Counter(
+            "coredumpd_server_upload_evictions",
+            "Dumps removed so that an upload fits into a quota.",
+            registry=registry,
+        )
+        self._cuts = prometheus_client.Counter(
+            "coredumpd_server_cut_uploads",
+            "Uploads whose record alone was kept, for want of quota.",
+            registry=registry,
+        )
+
+    def count_eviction(self) -> None:
+        """One dump was removed for an upload."""
+        self._evictions.inc()
+
+    def count_cut(self) -> None:
+        """One upload's record alone was kept."""
+        self._cuts.inc()
+
     def count_refusal(self, reason: str) -> None:
         """One upload was refused."""
         self._refusals.labels(reason).inc()

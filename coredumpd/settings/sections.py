@@ -157,6 +157,12 @@ class ServerSettings:
         *values.integer(1, 256),
         "most dumps received at a time; one node has at most a quarter of them, and never the last",
     )
+    storeKeepFree: int = values.setting(
+        "1Gi",
+        *values.SIZE,
+        "bytes that uploads leave free in the file system of a directory store; an upload that"
+        " needs them is refused, and waits on its node",
+    )
     uploadMinRate: int = values.setting(
         "64Ki",
         *values.SIZE,

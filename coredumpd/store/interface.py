@@ -82,6 +82,9 @@ class Store(Protocol):
     def open_file(self, path: str) -> Core:
         """The file at `path`, as `files` names it. Raises NotFound."""
 
+    def free_bytes(self) -> int | None:
+        """Bytes that may still be written; None where the medium does not say (a bucket)."""
+
     def discard(self, path: str) -> None:
         """Remove the one file or empty directory at `path`, as `files` names it."""
 

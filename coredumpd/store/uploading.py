@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import logging
 import ssl
 import urllib.parse
 import zlib
@@ -26,6 +27,7 @@ TIMEOUT_S = 60.0  # of one send or receive; the server reads back what it wrote 
 ANSWER_BYTES_MAX = 1024 * 1024
 RETRY_AFTER_S_MAX = 600
 _CHUNK_BYTES = 256 * 1024
+_log = logging.getLogger(__name__)
 # Errors that trying again cannot repair, by the reason in the answer; all others are tried again.
 _FINAL: dict[str, type[errors.CoredumpdError]] = {
     "AlreadyExists": errors.AlreadyExists,
@@ -53,11 +55,13 @@ class UploadTarget:
         if present is None:
             body = _Body(record, core)
             answer = self._ask("PUT", path, body)
-            if answer is None or answer.stored_crc32 != f"{body.crc:08x}":
+            if answer is not None and answer.is_cut:
+                _log.warning("%s: of %s only the record is kept: %s", self.url, key, upload.QUOTA)
+            elif answer is None or answer.stored_crc32 != f"{body.crc:08x}":
                 raise errors.StorageError(
                     f"{self.url}: {key}: the server has other bytes than were sent"
                 )
-        elif not present.has_core_of(record):
+        elif not present.has_core_of(record) and not present.is_cut:
             raise errors.AlreadyExists(f"the store holds another dump under {key}")
 
     def _ask(self, method: str, path: str, body: _Body | None = None) -> upload.Answer | None:

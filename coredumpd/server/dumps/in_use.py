@@ -26,6 +26,7 @@ class CountingStore:
         self.delete = store.delete
         self.files = store.files
         self.open_file = store.open_file
+        self.free_bytes = store.free_bytes
 
     def open_core(self, key: layout.DumpKey) -> interface.Core:
         """See `interface.Store.open_core`."""

@@ -14,6 +14,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
+import io
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Protocol, cast
@@ -23,7 +24,7 @@ from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, handler
 from coredumpd.formats import layout, upload
 from coredumpd.formats import record as records
-from coredumpd.server.uploads import flow, origin, pace, places, senders
+from coredumpd.server.uploads import admission, flow, origin, pace, places, senders
 
 BODY_BYTES_MAX = 1 << 40
 BODY_S_MAX = 6 * 3600.0
@@ -43,6 +44,14 @@ class Store(Protocol):
     def read_record(self, key: layout.DumpKey) -> records.CrashRecord: ...
 
 
+class Counters(Protocol):
+    """`metrics.Uploads`."""
+
+    def count_refusal(self, reason: str) -> None: ...
+    def count_eviction(self) -> None: ...
+    def count_cut(self) -> None: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Limits:
     """Dumps at a time; bytes per second that each must bring over a window of seconds."""
@@ -59,6 +68,7 @@ class Uploads:
     store: Store
     senders: senders.Senders
     origins: origin.Origins
+    admission: admission.Admission
     limits: Limits = Limits()
     count_refusal: Callable[[str], None] = lambda _: None  # by reason
 
@@ -66,6 +76,13 @@ class Uploads:
         """Commits have threads of their own: a slow agent must not delay downloads."""
         self.threads = concurrent.futures.ThreadPoolExecutor(self.limits.at_once, "intake")
         self.places = places.Places(self.limits.at_once)
+
+    def observe(self, counters: Counters) -> None:
+        """Count refusals, evictions and cuts from now on."""
+        self.count_refusal = counters.count_refusal
+        self.admission.effects = dataclasses.replace(
+            self.admission.effects, evicted=counters.count_eviction, cut=counters.count_cut
+        )
 
     async def run(self, call: Any, *arguments: Any) -> Any:
         """`call(*arguments)` in one of the threads."""
@@ -88,6 +105,7 @@ class Intake(handler.Handler):
         self._commit: asyncio.Task[Any] | None = None
         self._waiting = bytearray()
         self._place: str | None = None
+        self._room = contextlib.AsyncExitStack()
         self._watch: asyncio.Task[None] | None = None
         limits = uploads.limits
         self._pace = pace.Pace(limits.bytes_per_s, limits.window_s)
@@ -122,7 +140,8 @@ class Intake(handler.Handler):
 
     async def _take(self, chunk: bytes) -> None:
         """Raises why the dump cannot be kept."""
-        if self._refusal is not None or (self._commit is not None and self._commit.done()):
+        over = self._commit is not None and self._commit.done()
+        if self._refusal is not None or self._finished or over:
             return  # discard the rest of the body; the answer follows it
         self._waiting += chunk
         if self._flow is None:
@@ -171,12 +190,19 @@ class Intake(handler.Handler):
     async def put(self, **_: str) -> None:
         """The body is complete: wait for the commit, then answer the `core` that was stored."""
         self._stop_watch()
+        if self._finished:
+            return
         try:
             await self._finish_commit()
         except errors.BadRecord as error:  # the agent's record, not one of our store
             raise errors.Invalid(error.message, error.causes) from error
+        await self._room.aclose()  # committed: it is counted as stored from now on
+        await self._answer_stored()
+
+    async def _answer_stored(self) -> None:
         record = await self.uploads.run(self.uploads.store.read_record, self.key)
-        self.answer(upload.answer(record), 201)
+        if not self._finished:
+            self.answer(upload.answer(record), 201)
 
     async def _finish_commit(self) -> None:
         if self._refusal is not None:
@@ -197,12 +223,34 @@ class Intake(handler.Handler):
             raise errors.BadRecord(f"the record is of {record.key()}, it was sent as {self.key}")
         del self._waiting[:length]
         with self._refusals("origin"):
-            record = (await self.uploads.origins.check(self.sender, record)).record
+            proven = await self.uploads.origins.check(self.sender, record)
+        with self._refusals("space"):
+            fits = await self._reserve(proven)
+        if not fits:
+            await self._keep_record(proven.record)
+            return
         self._flow = flow.Flow(asyncio.get_running_loop())
         commit = self.uploads.run(
-            self.uploads.store.commit, self.key, record, cast(BinaryIO, self._flow)
+            self.uploads.store.commit, self.key, proven.record, cast(BinaryIO, self._flow)
         )
         self._commit = asyncio.create_task(commit, name=f"intake {self.key}")
+
+    async def _reserve(self, proven: origin.Origin) -> bool:
+        """Is there room? Until `_end`, it is reserved. Raises as `Admission.room`."""
+        stack = contextlib.AsyncExitStack()
+        fits = await stack.enter_async_context(self.uploads.admission.room(proven))
+        if self._ended:
+            await stack.aclose()
+            raise errors.Unavailable("the agent has disconnected")
+        self._room = stack
+        return fits
+
+    async def _keep_record(self, record: records.CrashRecord) -> None:
+        """Keep the record alone. The answer does not wait for the rest of the body."""
+        commit = self.uploads.store.commit
+        await self.uploads.run(commit, self.key, upload.cut(record), io.BytesIO(upload.NO_CORE))
+        self.set_header("Connection", "close")
+        await self._answer_stored()
 
     async def _pass_on(self) -> None:
         """Hand the bytes received to the commit, unless it has ended before the body."""
@@ -235,7 +283,27 @@ class Intake(handler.Handler):
             self._flow.cut()
         if self._commit is not None:
             self._commit.add_done_callback(_ignore_result)
+        self._room = _closed(self._room, self._commit)
         super()._end()
+
+
+def _closed(
+    room: contextlib.AsyncExitStack, commit: asyncio.Task[Any] | None
+) -> contextlib.AsyncExitStack:
+    """Give the reserved bytes back once the commit has ended; returns a stack that holds none."""
+
+    async def close() -> None:
+        if commit is not None:
+            await asyncio.wait({commit})
+        await room.aclose()
+
+    task = asyncio.ensure_future(close())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+    return contextlib.AsyncExitStack()
+
+
+_closing: set[asyncio.Future[None]] = set()  # the loop itself keeps no reference
 
 
 def _ignore_result(task: asyncio.Task[Any]) -> None:

@@ -148,6 +148,10 @@ class BucketStore:
         with clouds.translated(self.name, path):
             return cores.WindowedCore(self.name, self._bulk, "/".join(layout.split(path)))
 
+    def free_bytes(self) -> int | None:
+        """See `interface.Store.free_bytes`."""
+        return None
+
     def discard(self, path: str) -> None:
         """See `interface.Store.discard`."""
         with clouds.translated(self.name, path):

@@ -136,6 +136,12 @@ class DirectoryStore:
         with self._translated(path), tree.directory(self.root, *above) as parent:
             return dumps.CoreFile(tree.open_file(name, parent), path)
 
+    def free_bytes(self) -> int | None:
+        """See `interface.Store.free_bytes`."""
+        with self._translated(None):
+            status = os.statvfs(self.root)
+        return status.f_bavail * status.f_frsize
+
     def discard(self, path: str) -> None:
         """See `interface.Store.discard`."""
         with self._translated(path):

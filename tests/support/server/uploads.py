@@ -34,6 +34,7 @@ class World:
         self.directory = directory
         self.program = program
         self.more: dict[str, Any] = {}  # settings of the section `server`
+        self.retention: dict[str, Any] = {}
         directory.mkdir()
         self.kube = controlplane.ControlPlane(directory)
         for node in ("node1", "node2"):
@@ -55,6 +56,7 @@ class World:
 
     def start(self) -> servers.Server:
         document = {
+            "retention": self.retention,
             "server": {
                 "store": self.path.as_uri(),
                 "objects": f"sqlite:///{self.directory}/objects.db",
@@ -64,7 +66,7 @@ class World:
                 "shutdownDelay": "0",
                 "uploadAccount": ACCOUNT,
                 **self.more,
-            }
+            },
         }
         config = self.directory / "server.yaml"
         config.write_text(yaml.safe_dump(document))

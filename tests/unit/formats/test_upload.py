@@ -70,3 +70,14 @@ def test_the_longest_record_still_has_a_head():
     room = records.RECORD_BYTES_MAX - len(record.with_(note="").encode())
     parsed, _ = upload.parse_head(upload.head(record.with_(note="x" * room)))
     assert len(parsed.encode()) == records.RECORD_BYTES_MAX
+
+
+def test_a_dump_that_the_server_cut_says_so_in_its_answer():
+    _, record, _ = dumps.make(b"core")
+    sealed = record.with_core(sealed={"size": 1, "crc32": "0" * 8}, storedCrc32="0" * 8)
+    cut = upload.cut(sealed)
+    assert (cut.size, cut.stored_size, cut.truncated) == (0, len(upload.NO_CORE), True)
+    assert cut.sealed is None
+    assert records.CrashRecord.parse(cut.encode()).key() == record.key()
+    assert upload.parse_answer(upload.answer(cut)).is_cut
+    assert not upload.parse_answer(upload.answer(record)).is_cut

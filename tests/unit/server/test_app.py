@@ -8,7 +8,10 @@ from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import probes
 from coredumpd.objects import engines
 from coredumpd.server import app, cluster, kinds, standalone
-from coredumpd.server.uploads import intake, origin, senders
+from coredumpd.server.dumps import in_use
+from coredumpd.server.retention import evictor, facts, quota
+from coredumpd.server.uploads import admission, intake, origin, senders
+from coredumpd.settings import sections
 from coredumpd.store import engines as stores
 
 GROUP = "/apis/coredump.fujitsu.com"
@@ -55,6 +58,10 @@ class Kube:
         raise AssertionError("no test asks Kubernetes")
 
 
+async def write_event(*_: str) -> None:
+    raise AssertionError("no test writes Events")
+
+
 @pytest.fixture
 def server(tmp_path):
     """A whole server, to which agents may send dumps."""
@@ -62,6 +69,15 @@ def server(tmp_path):
     account = "system:serviceaccount:coredumpd:agent"
     kube = cluster.KubeCluster(Kube())
     sent_by = senders.Senders(kube, account, unbound=False)
+    facts_of = facts.Facts(store)
+    notifier = quota.Notifier(store, write_event)
+    room = admission.Admission(
+        in_use.CountingStore(store),
+        evictor.Evictor(in_use.CountingStore(store), facts_of, notifier),
+        sections.RetentionSettings(),
+        0,
+        admission.Effects(write_event),
+    )
     whole = app.App(
         app.Outside(
             engine=engines.open_engine(f"sqlite:///{tmp_path}/objects.db"),
@@ -70,7 +86,7 @@ def server(tmp_path):
             authorizer=standalone.TokenHolderMay(),
             cluster=cluster.NoCluster(),
             checks={},
-            uploads=intake.Uploads(store, sent_by, origin.Origins(kube, store)),
+            uploads=intake.Uploads(store, sent_by, origin.Origins(kube, store), room),
         )
     )
     yield whole
