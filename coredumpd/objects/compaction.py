@@ -52,6 +52,10 @@ class History:
         self._size = 0
         self._mark = 0
 
+    def begin(self, revision: int) -> None:
+        """Writes follow that are above `revision`; how many came before is not known."""
+        self._mark, self._size = revision, 0
+
     def add(self, size: int, revision: int) -> int:
         """A write of `size` bytes; returns the revision to compact to, or 0."""
         self._size += size

@@ -58,6 +58,7 @@ class App:
         self.coredumps = resource.Coredumps(self.inventory)
         self.stopping = False
         self._room = outgoing.Outgoing(outside.sending_bytes_max)
+        self.metrics.follow_room(self._room)
         self._uploads = outside.uploads
         if self._uploads is not None:
             counters = metrics.Uploads(self.metrics.registry)

@@ -15,6 +15,7 @@ from prometheus_client import exposition, metrics_core
 from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, connections, fairness
 from coredumpd.apiserver.http import handler as handlers
+from coredumpd.apiserver.rest import outgoing
 from coredumpd.server import kinds
 
 _METHODS = ("get", "head", "post", "put", "patch", "delete")
@@ -48,7 +49,7 @@ class Metrics:
         )
         self._refused_objects = prometheus_client.Counter(
             "coredumpd_server_refused_objects",
-            "Writes of objects that were refused, by the limit: object, count, size.",
+            "Writes of objects that were refused, by the limit: object, count, size, history.",
             ("limit",),
             registry=self.registry,
         )
@@ -58,8 +59,12 @@ class Metrics:
         """Expose the places that are held and refused, by kind, and the connections."""
         self.registry.register(_Places(fair, open_))
 
+    def follow_room(self, room: outgoing.Outgoing) -> None:
+        """Expose what is on its way to clients."""
+        self.registry.register(_Sending(room))
+
     def object_refused(self, limit: str) -> None:
-        """An object was not written: `limit` is object, count or size."""
+        """An object was not written: `limit` is object, count, size or history."""
         self._refused_objects.labels(limit).inc()
 
     def began(self, handler: handlers.Handler) -> None:
@@ -84,6 +89,26 @@ class Metrics:
         while self.active and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
         return len(self.active)
+
+
+class _Sending:
+    """Reads how much is on its way to clients when Prometheus asks."""
+
+    def __init__(self, room: outgoing.Outgoing) -> None:
+        self._room = room
+
+    def collect(self) -> Iterator[metrics_core.Metric]:
+        """The registry's: the metrics with their present values."""
+        yield metrics_core.GaugeMetricFamily(
+            "coredumpd_server_sending_bytes",
+            "Bytes of lists and watches on their way to clients.",
+            value=self._room.used,
+        )
+        yield metrics_core.CounterMetricFamily(
+            "coredumpd_server_cut_readers",
+            "Clients that read too slowly while others waited, and were disconnected.",
+            value=self._room.cuts,
+        )
 
 
 class _Places:

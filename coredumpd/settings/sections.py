@@ -206,7 +206,7 @@ class ServerSettings:
     )
     sendMax: int = values.setting(
         "48Mi",
-        *values.SIZE,
+        *values.size_from("4Mi"),
         "most bytes of lists and watches that are on their way to clients; nobody gets more of it"
         " than is free, and who reads slowly is disconnected when others wait",
     )

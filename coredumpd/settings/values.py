@@ -135,6 +135,18 @@ def integer(least: int, most: int) -> tuple[Parser, str]:
     return parse, f"must be a whole number from {least} to {most}"
 
 
+def size_from(least: str) -> tuple[Parser, str]:
+    """A size of at least `least`, which is written as a user would write it."""
+
+    def parse(value: object) -> int:
+        size = units.parse_quantity(value)
+        if size < units.parse_quantity(least):
+            raise ValueError
+        return size
+
+    return parse, f"{units.QUANTITY_RULE}, and at least {least}"
+
+
 SIZE = (units.parse_quantity, units.QUANTITY_RULE)
 DURATION = (units.parse_duration, units.DURATION_RULE)
 POSITIVE_DURATION = (positive_duration, units.DURATION_RULE + ", and more than 0")

@@ -21,7 +21,7 @@ from coredumpd.server.dumps import selection
 
 _STATUS_FIELDS = ("podUID", "podName", "container", "node")
 FIELDS = ("metadata.name", "metadata.namespace", *(f"status.{one}" for one in _STATUS_FIELDS))
-_CHUNK = 64  # objects made in one go in a thread; few have more than 4 KiB
+_CHUNK = 32  # objects made in one go in a thread; few have more than 4 KiB, none over 256
 
 
 class Coredumps:

@@ -67,6 +67,7 @@ class Follower:
         revision = self._engine.revision()
         with contextlib.closing(self._engine.watch(self._prefix, revision)) as watch:
             counted = self._count(revision)
+            self._history.begin(revision)
             self._call(lambda: self._usage.start(counted, revision))
             self._call(lambda: self._cache.start(revision))
             while not self._stopped.is_set():
@@ -141,6 +142,7 @@ def differences(events: Sequence[interface.Event]) -> list[usage.Difference]:
                 (0 if event.kind == "DELETED" else len(event.value)) - len(event.previous or b""),
             ),
             event.revision,
+            len(event.value),
         )
         for event in events
     ]

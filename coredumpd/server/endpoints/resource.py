@@ -117,7 +117,8 @@ class Endpoints:
             if await self._run(self._engine.get, codec.key(namespace, name)) is not None:
                 raise _already_exists(name)
             return await self._with_status(document, None)
-        with self._usage.admit(namespace, name, usage.Amount(1, len(value))) as write:
+        size = len(value)
+        with self._usage.admit(namespace, name, usage.Amount(1, size), size) as write:
             try:
                 revision = await self._run(self._engine.create, key, value)
             except errors.AlreadyExists as error:
@@ -138,9 +139,10 @@ class Endpoints:
             new = rules.replaced(old, await change(old))
             if new == old or how.dry_run:
                 return await self._with_status(new, await self._uids_of(namespace, name))
-            more = self._growth(old, new)
+            size = len(codec.encode(new))
+            more = usage.Amount(0, self._growth(old, size))
             try:
-                with self._usage.admit(namespace, name, usage.Amount(0, max(0, more))) as write:
+                with self._usage.admit(namespace, name, more, size) as write:
                     new = await self._write(old, new)
                     write.revision = int(new["metadata"]["resourceVersion"])
             except errors.Conflict:
@@ -269,11 +271,10 @@ class Endpoints:
             status["podExists"] = uids.get(name) == document["spec"]["podUID"]
         return {**document, "status": status}
 
-    def _growth(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> int:
-        """By how many bytes an update makes an object larger. Raises TooLarge if it does."""
-        size = len(codec.encode(new))
-        growth = size - len(codec.encode(old))
-        if growth > 0:
+    def _growth(self, old: Mapping[str, Any], size: int) -> int:
+        """How many bytes an object of `size` has more than `old`. Raises TooLarge if it may not."""
+        growth = max(0, size - len(codec.encode(old)))
+        if growth:
             self._check_size(size)
         return growth
 

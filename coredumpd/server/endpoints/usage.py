@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from coredumpd import errors
 from coredumpd.server import kinds
+from coredumpd.server.endpoints import churn
 from coredumpd.settings import limits
 
 _RESOURCE = f"{kinds.ENDPOINT.plural}.{kinds.GROUP}"
@@ -36,11 +37,12 @@ class Amount:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One write: how much more, or less, its namespace has since."""
+    """One write: how much more, or less, its namespace has since, and the bytes in the history."""
 
     namespace: str
     amount: Amount
     revision: int
+    written: int = 0
 
 
 @dataclasses.dataclass(eq=False)
@@ -62,6 +64,7 @@ class Usage:
     ) -> None:
         self._bounds = bounds
         self._refused = refused
+        self._churn = churn.Churn(bounds.historySize)
         self._used: defaultdict[str, Amount] = defaultdict(Amount)
         self._total = Amount()
         self._unseen: list[Write] = []  # ours that have not come as an event yet
@@ -81,6 +84,7 @@ class Usage:
         """Events of the engine, in order."""
         for one in differences:
             self._add(one.namespace, one.amount)
+            self._churn.wrote(one.namespace, one.written)
             self.advance(one.revision)
 
     def advance(self, revision: int) -> None:
@@ -90,11 +94,25 @@ class Usage:
             self._forget_seen(write)
 
     @contextlib.contextmanager
-    def admit(self, namespace: str, name: str, more: Amount) -> Iterator[Write]:
+    def admit(self, namespace: str, name: str, more: Amount, written: int = 0) -> Iterator[Write]:
         """Count `more` while the block runs, which sets the revision of the write that it made.
 
-        Raises Forbidden, worded as ResourceQuota words it; Unavailable before `start`.
+        `written` is the size of the object. Raises Forbidden, worded as ResourceQuota words it;
+        TooManyRequests for a namespace that writes too much; Unavailable before `start`.
         """
+        self._check(namespace, name, more)
+        with self._history(namespace, written):
+            write = Write(namespace, more)
+            self._add(namespace, more)
+            self._unseen.append(write)
+            try:
+                yield write
+            finally:
+                if write.revision is None:  # it was not made
+                    write.revision = 0
+                self._forget_seen(write)
+
+    def _check(self, namespace: str, name: str, more: Amount) -> None:
         if self._revision is None:
             raise errors.Unavailable("the objects have not been counted yet")
         used, bounds = self._used.get(namespace, Amount()), self._bounds
@@ -111,15 +129,16 @@ class Usage:
                     f'{_RESOURCE} "{name}" is forbidden: exceeded quota: objectLimits, requested: '
                     f"{resource}={wish}, used: {resource}={own}, limited: {resource}={limit}"
                 )
-        write = Write(namespace, more)
-        self._add(namespace, more)
-        self._unseen.append(write)
-        try:
-            yield write
-        finally:
-            if write.revision is None:  # it was not made
-                write.revision = 0
-            self._forget_seen(write)
+
+    @contextlib.contextmanager
+    def _history(self, namespace: str, written: int) -> Iterator[None]:
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(self._churn.hold(namespace, written))
+            except errors.TooManyRequests:
+                self._refused("history")
+                raise
+            yield
 
     def _forget_seen(self, write: Write) -> None:
         seen = write.revision is not None and write.revision <= (self._revision or 0)

@@ -12,6 +12,8 @@ import pytest
 from support.kube import apiserver
 from support.server import servers
 
+from coredumpd.apiserver.machinery import options
+
 URL = servers.BASE + "/namespaces/team-b/coredumpendpoints"
 REFERENCE = "/api/v1/namespaces/default/configmaps"
 FUTURE = str(2**63 - 1000)
@@ -208,3 +210,33 @@ def test_dumps_of_a_state_that_is_past_are_410(world):
     exact = f"{url}?resourceVersionMatch=Exact&resourceVersion="
     assert client.ask("GET", exact + now).code == 200
     assert client.ask("GET", exact + str(int(now) - 10**9)).code == 410
+
+
+STARTS = (
+    "",
+    "/",
+    "\0",
+    "a\0b",
+    "/coredumpendpoints/team-a/x",
+    "~" * 5000,
+    "team-a/",
+    "ü/ü",
+    "/" * 999,
+)
+
+
+@pytest.mark.parametrize("kind", ["coredumpendpoints", "coredumps"])
+@pytest.mark.parametrize("start", STARTS, ids=ascii)
+def test_a_forged_token_shows_nothing_of_others_and_breaks_nothing(world, kind, start):
+    client = world.proxied("mallory")
+    victim = servers.BASE + "/namespaces/team-a/coredumpendpoints"
+    client.ask("POST", victim, {"metadata": {"name": "secret"}, "spec": {"podUID": "1"}})
+    url = f"{servers.BASE}/namespaces/team-b/{kind}"
+    now = int(client.ask("GET", url).json["metadata"]["resourceVersion"])
+    for revision in (1, now, now + 10**15, 2**63 - 1):
+        token = options.make_token(revision, start)
+        for query in ("", "&limit=1", "&limit=-1"):
+            reply = client.ask("GET", f"{url}?continue={token}{query}")
+            assert reply.code in (200, 400, 410, 504), reply.body
+            assert b"secret" not in reply.body
+    client.ask("DELETE", victim)

@@ -104,7 +104,12 @@ def fill(engine, count):
 @pytest.fixture(params=["sqlite", "etcd"])
 def flooded(request, program, tmp_path):
     """900 objects of 250 KB in team-a, more than the default limits let anybody have."""
-    limits = {"namespaceObjects": 2000, "namespaceSize": "400Mi", "totalSize": "1Gi"}
+    limits = {
+        "namespaceObjects": 2000,
+        "namespaceSize": "400Mi",
+        "totalSize": "1Gi",
+        "historySize": "1Gi",
+    }
     with contextlib.ExitStack() as stack:
         url, access = f"sqlite:///{tmp_path}/objects.db", None
         if request.param == "etcd":
@@ -185,11 +190,11 @@ def test_twenty_lists_without_a_limit_at_once(flooded):
 def test_lists_and_watches_that_nobody_reads(flooded):
     client = flooded.client("idle")
     with contextlib.ExitStack() as held, others_are_answered(flooded):
-        for number in range(140):
+        watch = "?watch=true&allowWatchBookmarks=true"
+        for path in [""] * 40 + [watch] * 100 + [f"/web-{number:04}" for number in range(80)]:
             connection = client.connect()
             held.callback(connection.close)
-            query = "" if number < 40 else "?watch=true&allowWatchBookmarks=true"
-            connection.request("GET", FLOODED + query, headers=client.headers)
+            connection.request("GET", FLOODED + path, headers=client.headers)
         writer = flooded.client("writer")
         for number in range(60):  # each of them to a hundred watchers
             patch = {"metadata": {"annotations": {"a": "y" * OBJECT_BYTES, "n": str(number)}}}
@@ -238,7 +243,7 @@ def bounded(program, tmp_path):
         "namespaceSize": "2Mi",
         "totalObjects": 50,
         "totalSize": "5Mi",
-        "historySize": "4Mi",
+        "historySize": "16Mi",
     }
     url = f"sqlite:///{tmp_path}/objects.db"
     with serving(program, tmp_path, url, limits) as world:
@@ -321,19 +326,28 @@ def test_an_object_is_bounded_and_its_parts_are(bounded):
     assert "managedFields" not in client.ask("GET", f"{FLOODED}/web-0").json["metadata"]
 
 
-def test_objects_written_again_and_again_do_not_fill_the_disk(bounded):
+def test_one_namespaces_writes_do_not_push_out_the_history_of_others(bounded):
     client = bounded.client("writer")
     assert client.ask("POST", FLOODED, endpoint("web-0", a="x" * OBJECT_BYTES)).code == 201
-    early = client.ask("GET", FLOODED).json["metadata"]["resourceVersion"]
-    for number in range(150):  # 37 MB
+    page = client.ask("GET", f"{OTHER}?limit=1").json["metadata"]
+    early = page["resourceVersion"]
+    replies = []
+    for number in range(100):  # 25 MB
         patch = {"metadata": {"annotations": {"n": str(number)}}}
-        assert client.ask("PATCH", f"{FLOODED}/web-0", patch, MERGE).code == 200
+        replies.append(client.ask("PATCH", f"{FLOODED}/web-0", patch, MERGE))
+    codes = [reply.code for reply in replies]
+    share = 8 * 2**20 // (OBJECT_BYTES + 400) - 1
+    assert codes == [200] * share + [429] * (100 - share)
+    assert replies[-1].headers["Retry-After"] == "10"
+    assert "objectLimits.historySize" in replies[-1].json["message"]
+    assert refusals(bounded, "history") == codes.count(429)
     size = sum(file.stat().st_size for file in bounded.directory.glob("objects.db*"))
-    assert size < 30 * 2**20
-    assert client.ask("GET", FLOODED).json["items"][0]["metadata"]["annotations"]["n"] == "149"
-    gone = f"{FLOODED}?resourceVersionMatch=Exact&resourceVersion={early}"
-    assert client.ask("GET", gone).code == 410
-    told = watches.Watch(client, FLOODED, f"resourceVersion={early}")
-    assert told.over.wait(20)
-    assert told.events[-1]["object"]["code"] == 410
+    assert size < 40 * 2**20
+    other = bounded.client("other")
+    assert other.ask("POST", OTHER, endpoint("web-9", a="x" * OBJECT_BYTES)).code == 201
+    exact = f"{OTHER}?resourceVersionMatch=Exact&resourceVersion={early}"
+    assert [item["metadata"]["name"] for item in other.ask("GET", exact).json["items"]] == ["web-0"]
+    told = watches.Watch(other, OTHER, f"resourceVersion={early}")
+    assert told.wait(1) == [("ADDED", "web-9")]
     told.close()
+    assert client.ask("DELETE", f"{FLOODED}/web-0").code == 200  # always possible
