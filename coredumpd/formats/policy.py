@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    # By a namespace's name or a pod's uid: the rules that differ from the cluster's.
+    # By a namespace's name or a pod's key: the rules that differ from the cluster's.
     Exceptions = Mapping[str, Mapping[str, Any]]
+    # By a pod's key: {"namespace": its name, "namespaceUID": its uid or null}.
+    Identities = Mapping[str, Mapping[str, Any]]
 
 VERSION = 1
 POLICY_BYTES_MAX = 8 * 1024 * 1024
@@ -34,6 +36,7 @@ class Policy:
         "captureTimeout",
         "honourRlimit",
         "hostCrashes",
+        "identities",
         "maxSize",
         "namespaces",
         "niceness",
@@ -45,6 +48,7 @@ class Policy:
         "spoolKeepFree",
         "spoolMaxEntries",
         "spoolMaxUse",
+        "unlisted",
     )
 
     def __init__(self) -> None:
@@ -64,41 +68,80 @@ class Policy:
         self.niceness = 9
         self.node: str | None = None  # unknown until an agent has written it
         self.procDir = "/proc"
-        # The rules that differ, by the namespace's name or the pod's uid; a pod's go first.
+        # The rules that differ, by the namespace's name or the pod's key; a pod's go first.
         self.namespaces: dict[str, dict[str, Any]] = {}
         self.pods: dict[str, dict[str, Any]] = {}
+        self.identities: dict[str, dict[str, Any]] = {}  # every pod of this node, by its key
+        self.unlisted = "enabled"  # "disabled": there are more rules than this document holds
         self.quotaReached = False  # under onQuota: reject
 
-    def narrow(self, pod_uid: str, namespace: str | None) -> None:
-        """Make this the policy for one pod; `namespace` None: the cgroup alone is known."""
-        own = self.pods.get(pod_uid) or self.namespaces.get(namespace or "") or {}
+    def narrow(self, pod_uid: str, namespace: str | None, pod_name: str | None = None) -> None:
+        """Make this the policy for one pod; without names: the cgroup alone is known."""
+        key = key_of(self.identities, pod_uid, namespace, pod_name)
+        own = self.pods.get(key) or self.namespaces.get(namespace or "")
+        if own is None and self.unlisted == "disabled" and key not in self.identities:
+            own = {"capture": "disabled"}
         for name in _TENANT_RULES:
-            if name in own:
+            if own and name in own:
                 setattr(self, name, own[name])
+
+    def namespace_uid(self, pod_uid: str, namespace: str, pod_name: str) -> str | None:
+        """The uid of the pod's namespace; None for a pod that the agent has not seen."""
+        own = self.identities.get(key_of(self.identities, pod_uid, namespace, pod_name), {})
+        uid: str | None = own.get("namespaceUID")
+        return uid
+
+
+def static_key(namespace: str, pod_name: str, uid: str) -> str:
+    """The key of a static pod: its uid is an annotation that others may write, its names are not.
+
+    A real uid has no slash. So a key is reached only by the names that the runtime recorded.
+    """
+    return f"{namespace}/{pod_name}/{uid}"
+
+
+def key_of(
+    identities: Identities, pod_uid: str, namespace: str | None, pod_name: str | None
+) -> str:
+    """The key in `identities` and `pods` of the pod with this uid and these names, if it has one.
+
+    "" for a uid that belongs to a pod of another namespace: such a pod has no rules of its own.
+    """
+    own = identities.get(pod_uid)
+    if own is not None:
+        return pod_uid if namespace in (None, own.get("namespace")) else ""
+    static = static_key(namespace or "", pod_name or "", pod_uid)
+    return static if static in identities else pod_uid
 
 
 class Tenants:
     """The rules that hold for some namespaces and pods; the cluster's settings hold for the others.
 
     `encryptTo` has, by namespace, the ConfigMap with the recipients of its dumps; None: Kubernetes
-    has not been asked yet. The handler does not read it.
+    has not been asked yet. The handler does not read it. `identities` has every pod of this node
+    by its key; `unlisted` "disabled": some rules had no room, so that a pod that is not listed, and
+    whose namespace is not, may not be captured.
     """
 
-    __slots__ = ("encryptTo", "namespaces", "pods")
+    __slots__ = ("encryptTo", "identities", "namespaces", "pods", "unlisted")
 
     def __init__(
         self,
         namespaces: Exceptions | None = None,
         pods: Exceptions | None = None,
         encryptTo: Mapping[str, str] | None = None,  # noqa: N803 (the document's name)
+        identities: Identities | None = None,
+        unlisted: str = "enabled",
     ) -> None:
         self.namespaces = {} if namespaces is None else namespaces
         self.pods = {} if pods is None else pods
         self.encryptTo = encryptTo
+        self.identities = {} if identities is None else identities
+        self.unlisted = unlisted
 
     def as_dict(self) -> dict[str, Any]:
         """The document's fields."""
-        return {name: getattr(self, name) for name in ("namespaces", "pods", "encryptTo")}
+        return {name: getattr(self, name) for name in _TENANTS}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tenants) and self.as_dict() == other.as_dict()
@@ -131,6 +174,8 @@ def parse_tenants(data: bytes) -> Tenants:
             dict(document.get("namespaces", {})),
             dict(document.get("pods", {})),
             None if encrypt_to is None else {str(ns): str(to) for ns, to in encrypt_to.items()},
+            {str(key): dict(own) for key, own in document.get("identities", {}).items()},
+            "disabled" if document.get("unlisted") == "disabled" else "enabled",
         )
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise errors.BadRecord(f"policy: {error}") from error
@@ -220,10 +265,22 @@ def _is_tenants(value: Any) -> bool:
     )
 
 
+def _is_identities(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(own, dict)
+        and isinstance(own.get("namespace"), str)
+        and isinstance(own.get("namespaceUID"), str | None)
+        for own in value.values()
+    )
+
+
+_TENANTS = ("namespaces", "pods", "encryptTo", "identities", "unlisted")
 _RULES: dict[str, tuple[Any, str]] = {
     "capture": (_TENANT_RULES["capture"], "must be enabled or disabled"),
     "namespaces": (_is_tenants, "must be capture, maxSize and quotaReached by name"),
-    "pods": (_is_tenants, "must be capture, maxSize and quotaReached by uid"),
+    "pods": (_is_tenants, "must be capture, maxSize and quotaReached by a pod's key"),
+    "identities": (_is_identities, "must be namespace and namespaceUID by a pod's key"),
+    "unlisted": (_TENANT_RULES["capture"], "must be enabled or disabled"),
     "hostCrashes": (lambda value: value in ("ignore", "store"), "must be ignore or store"),
     "maxSize": (_is_size, "must be bytes"),
     "captureTimeout": (_is_number, "must be seconds"),

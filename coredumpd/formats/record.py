@@ -43,10 +43,10 @@ FIELDS = (
     (
         "namespaceUID",
         TEXT,
-        OPTIONAL,
-        AGENT,
-        "the namespace's uid, once Kubernetes confirmed the pod; a namespace made later under the"
-        " same name does not see the dump",
+        NULLABLE,
+        HANDLER,
+        "the uid of the namespace in which it crashed; a namespace made later under the same name"
+        " does not see the dump; null while that is not proven",
     ),
     ("podName", TEXT, NULLABLE, HANDLER, "the pod's name"),
     ("podUID", TEXT, NULLABLE, HANDLER, "the pod's uid"),
@@ -54,6 +54,13 @@ FIELDS = (
     ("containerID", TEXT, NULLABLE, HANDLER, "the container's id, as its runtime names it"),
     ("image", TEXT, NULLABLE, HANDLER, "the container's image"),
     ("podLabels", LABELS, OPTIONAL, AGENT, "the pod's labels"),
+    (
+        "podLabelsCut",
+        INTEGER,
+        OPTIONAL,
+        AGENT,
+        "how many more labels the pod has: too many, or too long, for a record",
+    ),
     ("owner", OBJECT, OPTIONAL, AGENT, "the object that controls the pod"),
     ("owner.kind", TEXT, OPTIONAL, AGENT, "its kind"),
     ("owner.name", TEXT, OPTIONAL, AGENT, "its name"),
@@ -141,25 +148,29 @@ class CrashRecord:
         """The record in `data`. Raises BadRecord naming every field that breaks its rule."""
         import json  # costs `re`; the crash path reads its first byte before it needs this
 
-        if len(data) > RECORD_BYTES_MAX:
-            raise errors.BadRecord(f"meta.json: {len(data)} bytes; at most {RECORD_BYTES_MAX}")
+        _check_size(data)
         try:
             raw = json.loads(data.decode())
         except (ValueError, RecursionError) as error:
             raise errors.BadRecord(f"meta.json: not JSON: {error}") from error
-        if not isinstance(raw, dict):
-            raise errors.BadRecord("meta.json: must be an object")
-        causes = tuple(_problems(raw))
-        if causes:
-            raise errors.BadRecord(f"meta.json: {'; '.join(map(str, causes))}", causes)
+        _check(data, raw)
         _complete(raw)
         return cls(raw)
 
     def encode(self) -> bytes:
-        """The document as it is stored: two-space JSON, keys in the order they were set."""
+        """The document as it is stored: two-space JSON, keys in the order they were set.
+
+        Raises BadRecord for one that `parse` would refuse: nobody could read it back.
+        """
         import json
 
-        return json.dumps(self.raw, indent=2, ensure_ascii=True).encode() + b"\n"
+        try:
+            text = json.dumps(self.raw, indent=2, ensure_ascii=True, allow_nan=False)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise errors.BadRecord(f"meta.json: not JSON: {error}") from error
+        data = text.encode() + b"\n"
+        _check(data, self.raw)
+        return data
 
     @property
     def id(self) -> str:
@@ -202,9 +213,9 @@ class CrashRecord:
 
     @property
     def namespace_uid(self) -> str | None:
-        """The namespace's uid, which tells its lives apart; None where the API was not asked."""
-        uid = self.raw.get("namespaceUID")
-        return uid if isinstance(uid, str) else None
+        """The namespace's uid, which tells its lives apart; None where it is not proven."""
+        uid: str | None = self.raw.get("namespaceUID")
+        return uid
 
     @property
     def pod_name(self) -> str | None:
@@ -352,6 +363,21 @@ def compose(values: dict[str, Any]) -> CrashRecord:
     if values:
         raise ValueError(f"a handler writes no {', '.join(values)}")
     return CrashRecord(raw)
+
+
+def _check_size(data: bytes) -> None:
+    if len(data) > RECORD_BYTES_MAX:
+        raise errors.BadRecord(f"meta.json: {len(data)} bytes; at most {RECORD_BYTES_MAX}")
+
+
+def _check(data: bytes, raw: Any) -> None:
+    """Raises BadRecord for a document `raw`, encoded as `data`, that breaks a rule."""
+    _check_size(data)
+    if not isinstance(raw, dict):
+        raise errors.BadRecord("meta.json: must be an object")
+    causes = tuple(_problems(raw))
+    if causes:
+        raise errors.BadRecord(f"meta.json: {'; '.join(map(str, causes))}", causes)
 
 
 def _complete(raw: dict[str, Any]) -> None:

@@ -79,7 +79,9 @@ def _identify(crash: crashes.Crash) -> None:
     crash.owner = _owner(crash)
     place = crash.process.place
     if place is not None:
-        crash.rules.narrow(place.pod_uid, crash.owner.namespace if crash.owner else None)
+        owner = crash.owner
+        names = (owner.namespace, owner.pod_name) if owner else (None, None)
+        crash.rules.narrow(place.pod_uid, *names)
 
 
 def _owner(crash: crashes.Crash) -> runtime.Container | None:

@@ -57,6 +57,7 @@ def begun(crash: crashes.Crash) -> records.CrashRecord:
             "kernel": os.uname().release,
             "boot.id": _boot_id(),
             "namespace": owner.namespace if owner else None if place else names.HOST_NAMESPACE,
+            "namespaceUID": _namespace_uid(crash),
             "podName": owner.pod_name if owner else None,
             "podUID": place.pod_uid if place else None,
             "container": owner.container if owner else None,
@@ -89,6 +90,13 @@ def begun(crash: crashes.Crash) -> records.CrashRecord:
             "capture.attribution": "runtime" if owner else "cgroup-only",
         }
     )
+
+
+def _namespace_uid(crash: crashes.Crash) -> str | None:
+    place, owner = crash.process.place, crash.owner
+    if place is None or owner is None:
+        return None
+    return crash.rules.namespace_uid(place.pod_uid, owner.namespace, owner.pod_name)
 
 
 def finished(

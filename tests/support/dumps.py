@@ -24,6 +24,7 @@ def document(id: str = "app-20260102t030405z-7-00ff", core: bytes = b"core", **c
         "kernel": "6.18.0",
         "boot": {"id": "b007"},
         "namespace": "default",
+        "namespaceUID": None,
         "podName": "web",
         "podUID": "1234-5678",
         "container": "app",

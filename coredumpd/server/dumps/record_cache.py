@@ -59,11 +59,12 @@ class RecordCache:
     def _fetch(self, key: layout.DumpKey, read: Read) -> records.CrashRecord | None:
         try:
             record = read(key)
+            document = record.encode()
         except errors.NotFound:
             return None  # deleted since it was listed
         except errors.BadRecord as error:
             _log.warning("unreadable dump skipped: %s: %s", key, error)
             return None
         with self._lock:
-            self._documents[key] = record.encode()
+            self._documents[key] = document
         return record
