@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import socket
 from pathlib import Path
@@ -20,6 +21,7 @@ from coredumpd.formats import host_dir as host_dirs
 from coredumpd.formats import names
 from coredumpd.settings import file, sections
 
+_log = logging.getLogger(__name__)
 _EPILOG = "`coredumpd agent --config FILE` is the same as `coredumpd agent run --config FILE`."
 
 
@@ -36,7 +38,7 @@ def main(words: list[str]) -> int:
         case "guard":
             return _guard(arguments, settings)
         case "ship":
-            return _ship(arguments, settings)
+            return _ship(arguments, settings, host_dir)
         case "install":
             return _install(arguments, settings, host_dir)
         case _:
@@ -72,10 +74,14 @@ def _guard(arguments: argparse.Namespace, settings: sections.Settings) -> int:
     return 0
 
 
-def _ship(arguments: argparse.Namespace, settings: sections.Settings) -> int:
-    from coredumpd.agent import jobs, ship
+def _ship(arguments: argparse.Namespace, settings: sections.Settings, host_dir: Path) -> int:
+    from coredumpd.agent import confinement, jobs, ship
 
     log.configure("agent", arguments.log)
+    ship.prepare(host_dir)
+    missing = confinement.enter(ship.writable(settings))
+    if missing:
+        _log.warning("shipping without %s: the kernel refuses", ", ".join(missing))
     options = ship.Options(arguments.node_name, arguments.kubeconfig, not arguments.no_kubernetes)
 
     async def run() -> None:

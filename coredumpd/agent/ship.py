@@ -73,6 +73,19 @@ def prepare(host_dir: Path) -> None:
         raise errors.StorageError(f"hostDir {host_dir}: {error.strerror}") from error
 
 
+def writable(settings: sections.Settings) -> list[Path]:
+    """The directories below which the shipper writes files; all others stay as they are."""
+    host_dir = Path(settings.agent.hostDir)
+    directories = [host_dir / host_dirs.SPOOL, host_dir / host_dirs.SHIPPER, Path("/tmp")]  # noqa: S108
+    scheme, _, path = settings.agent.store.partition("://")
+    if scheme != "file":
+        return directories
+    store = Path(path)
+    while not store.exists():  # it is made with the first dump
+        store = store.parent
+    return [*directories, store]
+
+
 class _Shipping:
     def __init__(
         self,

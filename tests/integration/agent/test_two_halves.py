@@ -67,6 +67,9 @@ def test_a_crash_is_captured_with_no_network_and_shipped_with_no_capability(node
     status = Path(f"/proc/{python(node)}/status").read_text()
     assert "CapEff:\t0000000000000000" in status
     assert "CapBnd:\t0000000000000000" in status
+    assert "NoNewPrivs:\t1" in status
+    assert "Seccomp:\t2" in status
+    assert "shipping without" not in node.logged()
     with pods.running(tmp_path / "runtime") as pod:
         pod.start([crashers.compiled("crasher", tmp_path)]).wait(timeout=60)
         (key,) = node.wait_stored(1)
