@@ -26,13 +26,18 @@ OUTDIR     a directory, made if missing; it holds private keys
 Options, each with the environment variable that sets it too:
   --image IMAGE            COREDUMPD_IMAGE              (local/coredumpd:$VERSION)
   --pull-policy POLICY     COREDUMPD_PULL_POLICY        Always, IfNotPresent or Never (IfNotPresent)
-  --store STORE            COREDUMPD_STORE              where dumps are kept (hostPath:/var/lib/coredump-store)
-                             hostPath:/DIR       one node's own disk: clusters of one node, tests
+  --store STORE            COREDUMPD_STORE              where dumps are kept (server)
+                             server              the server's own claim coredumpd-store, of the default
+                                                 StorageClass, part of the YAML: the agents send dumps
+                                                 to the server over HTTPS, and cannot read the store
+                             server:CLAIM        the same, with a claim that you made in NAMESPACE;
+                                                 ReadWriteOnce is enough
+                           with these, every agent can read and remove every dump (docs/store.md):
                              pvc:CLAIM           a ReadWriteMany claim in NAMESPACE
                              nfs:SERVER:/PATH    an NFS export
-                             s3://BUCKET/PREFIX, gs://…, az://…   a bucket
-                             server:CLAIM        the server's own claim, ReadWriteOnce is enough: the
-                                                 agents send dumps to the server over HTTPS
+                             hostPath:/DIR       one node's own disk: clusters of one node, tests
+                             s3://BUCKET/PREFIX, gs://…, az://…   a bucket, as far as its credentials go
+  --store-size SIZE        COREDUMPD_STORE_SIZE         of the claim that --store server makes (20Gi)
   --store-secret SECRET    COREDUMPD_STORE_SECRET       a Secret in NAMESPACE whose keys become environment
                              variables: a bucket's credentials
   --objects WHERE          COREDUMPD_OBJECTS            where CoredumpEndpoints are kept (emptyDir)
@@ -42,6 +47,9 @@ Options, each with the environment variable that sets it too:
                              etcd://HOST:PORT,HOST:PORT/PREFIX    an etcd; two servers run then
   --etcd-tls-secret SECRET COREDUMPD_ETCD_TLS_SECRET    a Secret in NAMESPACE with ca.crt, tls.crt, tls.key
   --etcd-user-secret SECRET  COREDUMPD_ETCD_USER_SECRET   a Secret in NAMESPACE with username, password
+  --metrics-namespace NS   COREDUMPD_METRICS_NAMESPACE  whose pods may read the agents' metrics (monitoring)
+  --api-ports PORTS        COREDUMPD_API_PORTS          of kube-apiserver, where NetworkPolicies hold
+                             (443,6443)
   --host-dir DIR           COREDUMPD_HOST_DIR           handler and spool on each node (/var/lib/coredumpd);
                              must not be mounted noexec: COS wants /home/kubernetes/bin/coredumpd
   --runtime-state-dir DIR  COREDUMPD_RUNTIME_STATE_DIR  where the container runtime keeps one directory
@@ -71,7 +79,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 VERSION=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$here/../coredumpd/__init__.py")
 image=${COREDUMPD_IMAGE:-local/coredumpd:$VERSION}
 pull_policy=${COREDUMPD_PULL_POLICY:-IfNotPresent}
-store=${COREDUMPD_STORE:-hostPath:/var/lib/coredump-store}
+store=${COREDUMPD_STORE:-server}
+store_size=${COREDUMPD_STORE_SIZE:-20Gi}
+metrics_namespace=${COREDUMPD_METRICS_NAMESPACE:-monitoring}
+api_ports=${COREDUMPD_API_PORTS:-443,6443}
 objects=${COREDUMPD_OBJECTS:-emptyDir}
 store_secret=${COREDUMPD_STORE_SECRET:-}
 etcd_tls_secret=${COREDUMPD_ETCD_TLS_SECRET:-}
@@ -87,17 +98,21 @@ while [ $# -gt 0 ]; do
         usage
         exit 0
         ;;
-    --image | --pull-policy | --store | --store-secret | --objects | --etcd-tls-secret | \
-        --etcd-user-secret | --host-dir | --runtime-state-dir | --max-size | --kubernetes)
+    --image | --pull-policy | --store | --store-size | --store-secret | --objects | --etcd-tls-secret | \
+        --etcd-user-secret | --metrics-namespace | --api-ports | --host-dir | --runtime-state-dir | \
+        --max-size | --kubernetes)
         [ $# -ge 2 ] || fail "$1 needs a value"
         case $1 in
         --image) image=$2 ;;
         --pull-policy) pull_policy=$2 ;;
         --store) store=$2 ;;
+        --store-size) store_size=$2 ;;
         --store-secret) store_secret=$2 ;;
         --objects) objects=$2 ;;
         --etcd-tls-secret) etcd_tls_secret=$2 ;;
         --etcd-user-secret) etcd_user_secret=$2 ;;
+        --metrics-namespace) metrics_namespace=$2 ;;
+        --api-ports) api_ports=$2 ;;
         --host-dir) host_dir=$2 ;;
         --runtime-state-dir) runtime_state_dir=$2 ;;
         --max-size) max_size=$2 ;;
@@ -131,8 +146,12 @@ check --host-dir "$host_dir" "must be an absolute path of letters, digits and '.
 check --kubernetes "$kubernetes" "must be a release from 1.20 on, such as 1.31" '1\.[2-9][0-9]'
 check --max-size "$max_size" "must be a size such as 512Mi or 8Gi" '[0-9]+([KMGT]i?)?'
 [ -z "$runtime_state_dir" ] || check --runtime-state-dir "$runtime_state_dir" "must be an absolute path" "$path"
-check --store "$store" "must be hostPath:/DIR, pvc:CLAIM, nfs:SERVER:/PATH, server:CLAIM or a bucket's URL" \
-    "hostPath:$path|(pvc|server):$label|nfs:[A-Za-z0-9.-]+:$path|(s3|gs|az)://[a-z0-9][a-z0-9.-]*(/[A-Za-z0-9._/-]*)?"
+check --store-size "$store_size" "must be a size such as 20Gi" '[0-9]+[KMGT]i?'
+check --metrics-namespace "$metrics_namespace" "must be a DNS label" "$label"
+check --api-ports "$api_ports" "must be ports such as 443,6443" '[0-9]{1,5}(,[0-9]{1,5})*'
+check --store "$store" \
+    "must be server, server:CLAIM, pvc:CLAIM, nfs:SERVER:/PATH, hostPath:/DIR or a bucket's URL" \
+    "server|hostPath:$path|(pvc|server):$label|nfs:[A-Za-z0-9.-]+:$path|(s3|gs|az)://[a-z0-9][a-z0-9.-]*(/[A-Za-z0-9._/-]*)?"
 check --objects "$objects" "must be emptyDir, hostPath:/DIR, pvc:CLAIM or an etcd's URL" \
     "emptyDir|hostPath:$path|pvc:$label|etcd(\\+http)?://[A-Za-z0-9.:,-]+$path"
 for secret in --store-secret="$store_secret" --etcd-tls-secret="$etcd_tls_secret" \
@@ -215,12 +234,17 @@ store_environment() {
     [ -z "$store_secret" ] || echo "          envFrom: [{secretRef: {name: $store_secret}}]"
 }
 
+claim=
+[ "$store" != server ] || {
+    claim=coredumpd-store
+    store=server:$claim
+}
 agent_store=$store
 case $store in *://*) store_url=$store ;; *) store_url=file://$STORE_DIR ;; esac
 agent_store_url=$store_url
 case $store in
 server:*)
-    case $objects in *://*) fail "--store server:CLAIM has one server, --objects in an etcd two" ;; esac
+    case $objects in *://*) fail "--store server has one server, --objects in an etcd two; name another store" ;; esac
     store=pvc:${store#server:}
     agent_store_url=https://$host:443
     agent_store=$agent_store_url
@@ -291,7 +315,8 @@ metadata:
   name: $namespace
   labels:
     app.kubernetes.io/part-of: coredumpd
-    # The agent writes the node's core_pattern: privileged, hostPath, hostPID (Kubernetes 1.25+).
+    # The agent's guard writes the node's core_pattern: privileged, hostPath, hostPID. Everything
+    # else in here would pass "restricted", but for the shipper's uid 0 and hostPath (1.25+).
     pod-security.kubernetes.io/enforce: privileged
     pod-security.kubernetes.io/warn: privileged
     pod-security.kubernetes.io/audit: privileged
@@ -363,16 +388,20 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: coredumpd-serve
 subjects:
   - {kind: ServiceAccount, name: coredumpd-server, namespace: $namespace}
 ---
-# The agent confirms which pod crashed, and writes an Event on the pod.
+# The agent's shipper; the guard has no token. RBAC cannot say "of this node": the shipper asks for
+# the pods of its node only (spec.nodeName), but its token could list the others.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: "coredumpd:agent"}
 rules:
+  # Which pod crashed; what the pods of this node ask for by annotations.
   - {apiGroups: [""], resources: [pods], verbs: [get, list, watch]}
-  - {apiGroups: [""], resources: [namespaces], verbs: [get, list, watch]} # their annotations
-  - {apiGroups: [""], resources: [nodes], verbs: [get]}
+  # What their namespaces ask for, and whether they are still the same namespaces.
+  - {apiGroups: [""], resources: [namespaces], verbs: [get, list, watch]}
   # The keys to which a namespace's cores are encrypted; no other ConfigMap.
   - {apiGroups: [""], resources: [configmaps], resourceNames: [coredump-recipients], verbs: [get]}
+  # Events on the pod that crashed, in its namespace, and on the Node, in the namespace default.
+  # It reads none.
   - {apiGroups: [""], resources: [events], verbs: [create, patch]}
 $(upload_rule)
 ---
@@ -389,6 +418,7 @@ kind: Role
 metadata: {name: coredumpd-agent, namespace: $namespace}
 rules:
   - {apiGroups: [apps], resources: [daemonsets], resourceNames: [coredumpd-agent], verbs: [get]}
+  # The namespaces that have reached their quota.
   - {apiGroups: [""], resources: [configmaps], resourceNames: [coredumpd-quota], verbs: [list, watch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -475,6 +505,64 @@ type: kubernetes.io/tls
 data:
   tls.crt: $(base64_of "$pki/tls.crt")
   tls.key: $(base64_of "$pki/tls.key")
+---
+END
+}
+
+claim_yaml() { # the store of --store server; what becomes of its dumps when it is deleted, its class says
+    [ -n "$claim" ] || return 0
+    cat <<END
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: $claim, namespace: $namespace}
+spec:
+  accessModes: [ReadWriteOnce]
+  resources: {requests: {storage: $store_size}}
+---
+END
+}
+
+egress() { # egress ANYWHERE: the rules of a pod that speaks to DNS and kube-apiserver, or to anybody
+    if [ "$1" = anywhere ]; then
+        echo "    - {} # a bucket or an etcd, wherever it is"
+        return
+    fi
+    cat <<END
+    - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+    - ports: # kube-apiserver, which no selector can name
+$(printf '%s\n' "$api_ports" | tr , '\n' | sed 's/.*/        - {port: &, protocol: TCP}/')
+END
+}
+
+network_yaml() { # where the cluster's network obeys NetworkPolicies; the kubelet always gets through
+    case $agent_store_url in file:* | https:*) agent_egress=api ;; *) agent_egress=anywhere ;; esac
+    case $store_url$objects_url in *etcd*://* | s3:* | gs:* | az:*) server_egress=anywhere ;; *) server_egress=api ;; esac
+    cat <<END
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: coredumpd-agent, namespace: $namespace}
+spec:
+  podSelector: {matchLabels: {app.kubernetes.io/name: coredumpd-agent}}
+  policyTypes: [Ingress, Egress]
+  ingress:
+    - ports: [{port: metrics, protocol: TCP}]
+      from: # before Kubernetes 1.21 the namespace needs this label
+        - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: $metrics_namespace}}
+  egress:
+$(egress $agent_egress)
+    - to: [{podSelector: {matchLabels: {app.kubernetes.io/name: coredumpd-server}}}]
+      ports: [{port: https, protocol: TCP}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: coredumpd-server, namespace: $namespace}
+spec:
+  podSelector: {matchLabels: {app.kubernetes.io/name: coredumpd-server}}
+  policyTypes: [Ingress, Egress]
+  ingress:
+    - ports: [{port: https, protocol: TCP}] # of kube-apiserver, which no selector can name
+  egress:
+$(egress $server_egress)
 ---
 END
 }
@@ -703,6 +791,8 @@ part=$out/coredumpd.yaml.part
     namespace_yaml
     rbac_yaml
     config_yaml
+    claim_yaml
+    network_yaml
     server_yaml
     agent_yaml
 } | sed '/^$/d' >"$part"

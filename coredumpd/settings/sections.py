@@ -87,10 +87,11 @@ class AgentSettings:
         "directory of handler versions, spool and state; the same path on the host and in the pod",
     )
     store: str = values.setting(
-        "file:///var/lib/coredump-store",
+        "https://coredumpd-api.coredumpd.svc:443",
         values.target_url,
         values.TARGET_RULE,
-        "where dumps are shipped; with https:, a server commits them to its own store",
+        "where dumps are shipped; with https:, a server commits them to its own store, and an agent"
+        " can neither read nor remove what is there",
     )
     capture: str = values.setting(
         "auto",

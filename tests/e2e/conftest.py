@@ -19,7 +19,7 @@ from tests.e2e.support.target import Target
 from tests.support.node import corepattern
 from tests.support.waiting import until
 
-NAMESPACE, SERVICE = "coredumpd", "coredumpd-api"
+NAMESPACE, SERVICE = targets.NAMESPACE, targets.SERVICE
 TENANT_NAMESPACE, OTHER_NAMESPACE = "default", "somebody-elses"
 _ROLLOUT_S = "120s"
 
@@ -57,6 +57,7 @@ class Installed:
 def installed(target: Target, core_pattern_before: bytes) -> Iterator[Installed]:
     """coredumpd, deployed by deploy.sh."""
     yaml = render(target)
+    target.provide_volume()
     apply(target.admin, yaml)
     log = target.own.log(controllers.NAME) if target.own else ""
     try:
@@ -80,6 +81,7 @@ def render(target: Target, *options: str) -> Path:
     script = targets.ROOT / "deploy/deploy.sh"
     argv = [script, *target.deploy_options(), *options, NAMESPACE, SERVICE, out]
     subprocess.run([str(word) for word in argv], check=True)
+    target.adapt(out / "coredumpd.yaml")
     return out / "coredumpd.yaml"
 
 

@@ -42,7 +42,9 @@ def servers(
     control = target.own.control
     url = f"etcd+http://{control.etcd_for_pods}/coredumpd"
     minor = ".".join(map(str, target.own.assets.release))
-    conftest.apply(admin, conftest.render(target, "--objects", url, "--kubernetes", minor))
+    store = f"hostPath:{target.directory}/store"  # one claim has one server
+    words = ("--store", store, "--objects", url, "--kubernetes", minor)
+    conftest.apply(admin, conftest.render(target, *words))
     until("two servers alone", lambda: len(running(admin)) == 2, 120)
     authority = installation.parent / "pki/ca.crt"
     client = control.client("user-jane-direct", "jane")

@@ -28,6 +28,7 @@ def test_deleting_the_installation_restores_core_pattern_and_blocks_no_namespace
         )
         assert not list((target.directory / "host").glob("versions/*"))
     finally:
+        target.provide_volume()
         conftest.apply(admin, installation)
     ours = b"|" + os.fsencode(target.directory)
     until("core_pattern to be ours again", lambda: pattern.read_bytes().startswith(ours), 30)

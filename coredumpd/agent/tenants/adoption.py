@@ -20,6 +20,8 @@ from coredumpd.formats import policy
 from coredumpd.settings import sections
 
 CHECK_EVERY_S = 0.25
+# Of a cluster of 10,000 namespaces, each with rules of its own, there are 60,000.
+VALUES_MAX = 200_000
 _log = logging.getLogger(__name__)
 
 
@@ -80,4 +82,7 @@ class Adoption:
             os.close(directory)
         if len(data) > policy.POLICY_BYTES_MAX:
             raise errors.BadRecord(f"policy: has more than {policy.POLICY_BYTES_MAX} bytes")
+        # Each value costs some 100 bytes once it is parsed: the guard's memory is bounded, too.
+        if sum(map(data.count, (b",", b"[", b"{"))) > VALUES_MAX:
+            raise errors.BadRecord(f"policy: has more than {VALUES_MAX} values")
         return data

@@ -18,12 +18,15 @@ from pathlib import Path
 import yaml
 
 from tests.e2e.cluster import single
-from tests.e2e.support import images
+from tests.e2e.support import audited, images, names
 from tests.e2e.support.kubectl import Kubectl
 from tests.support import crashers
 
 ROOT = Path(__file__).resolve().parents[3]
 IMAGE = ROOT / "dist/coredumpd.oci.tar"
+NAMESPACE, SERVICE = "coredumpd", "coredumpd-api"
+_HOST = f"{SERVICE}.{NAMESPACE}.svc"
+SERVER = 65532  # uid and gid of the server
 NEITHER = (
     "neither KUBEBUILDER_ASSETS (a directory with kube-apiserver, kube-controller-manager,"
     " kube-scheduler and kubelet) nor KUBECONFIG (a cluster with our images) is set"
@@ -69,10 +72,48 @@ class Target:
             return shlex.split(os.environ.get("COREDUMPD_DEPLOY_OPTIONS", ""))
         return [
             *("--pull-policy", "Never"),
-            *("--store", f"hostPath:{self.directory}/store"),
             *("--host-dir", f"{self.directory}/host"),
             *("--runtime-state-dir", str(self.own.node.runtime_state)),
         ]
+
+    def adapt(self, yaml: Path) -> None:
+        """Our cluster has no kube-proxy, which turns the Service's port into the pod's."""
+        if self.own is not None:
+            yaml.write_text(
+                yaml.read_text().replace(f"https://{_HOST}:443", f"https://{_HOST}:8443")
+            )
+
+    def server_address(self) -> str | None:
+        """A ready server's address."""
+        done = self.admin.run("get", "endpoints", SERVICE, "-n", NAMESPACE, "-o", "json")
+        subsets = json.loads(done.stdout or b"{}").get("subsets") or [{}]
+        addresses = subsets[0].get("addresses") or [{}]
+        address: str | None = addresses[0].get("ip")
+        return address
+
+    def provide_volume(self) -> None:
+        """A volume for the claim of deploy.sh: our cluster has no StorageClass. Safe to repeat."""
+        if self.own is None:
+            return
+        place = self.directory / "claim"
+        place.mkdir(exist_ok=True)
+        os.chown(place, SERVER, SERVER)
+        volume = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": "coredump-store"},
+            "spec": {
+                "capacity": {"storage": "20Gi"},
+                "accessModes": ["ReadWriteOnce"],
+                "persistentVolumeReclaimPolicy": "Retain",
+                "hostPath": {"path": str(place)},
+            },
+        }
+        path = self.directory / "volume.json"
+        path.write_text(json.dumps(volume))
+        # One whose claim was deleted is bound to that claim for ever.
+        self.admin.run("delete", "persistentvolume", "coredump-store", "--ignore-not-found")
+        self.admin("create", "-f", str(path))
 
     def _impersonating(self, name: str, groups: list[str]) -> Kubectl:
         document = yaml.safe_load(self.admin("config", "view", "--raw", "--minify", "--flatten"))
@@ -108,7 +149,11 @@ def ready() -> Iterator[Target]:
             },
         }
     )
-    with single.running(abac_policy=policy) as cluster:
+    directory = Path(tempfile.mkdtemp(prefix="coredumpd-e2e-"))
+    flags = audited.flags(directory)
+    with single.running(directory=directory, abac_policy=policy, extra=flags) as cluster:
         cluster.node.import_image(IMAGE)
         cluster.node.import_image(images.programs(cluster.directory))
-        yield Target(cluster.directory, cluster)
+        target = Target(cluster.directory, cluster)
+        with names.served(cluster.slot.api, _HOST, target.server_address):
+            yield target

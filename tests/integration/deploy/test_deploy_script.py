@@ -63,7 +63,8 @@ def test_the_configuration_is_one_the_executable_accepts(written, tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(written["ConfigMap", "coredumpd"]["data"]["config.yaml"])
     settings = conffile.load(str(config))
-    assert settings.agent.store == settings.server.store
+    assert settings.agent.store == "https://coreapi.cores.svc:443"
+    assert settings.server.store == "file:///var/lib/coredump-store"
 
 
 def test_the_server_has_no_rights_on_its_node(written):
@@ -112,10 +113,94 @@ def test_privilege_is_where_no_network_and_no_token_is(written):
         f"{host_dir}/spool": False,
         f"{host_dir}/shipper": False,
         f"{host_dir}/guard": True,
-        "/var/lib/coredump-store": False,
     }
     for container in pod["containers"]:
         assert "memory" in container["resources"]["limits"]
+
+
+# Each right of the shipper, and the request that needs it.
+AGENT_RIGHTS = {
+    ("pods", None, "get"): "attribution: the pod that the runtime names; uninstall: its own pod",
+    ("pods", None, "list"): "tenants, attribution: the pods of its node",
+    ("pods", None, "watch"): "tenants: the pods of its node",
+    ("namespaces", None, "get"): "attribution: the namespace's uid; sealing: is it gone?",
+    ("namespaces", None, "list"): "tenants",
+    ("namespaces", None, "watch"): "tenants",
+    ("configmaps", "coredump-recipients", "get"): "sealing: the tenant's keys",
+    ("events", None, "create"): "Events on pods and on its Node",
+    ("events", None, "patch"): "their repeats",
+    ("daemonsets", "coredumpd-agent", "get"): "uninstall: is it being deleted?",
+    ("configmaps", "coredumpd-quota", "list"): "tenants: reached quotas",
+    ("configmaps", "coredumpd-quota", "watch"): "tenants: reached quotas",
+    ("/agent/v1/*", None, "get"): "uploads: has the server this dump?",
+    ("/agent/v1/*", None, "update"): "uploads: the dump",
+}
+
+
+def test_the_agent_has_the_rights_that_it_needs_and_no_other(written):
+    granted = {
+        (what, name, verb)
+        for kind, role in (("ClusterRole", "coredumpd:agent"), ("Role", "coredumpd-agent"))
+        for rule in written[kind, role]["rules"]
+        for what in rule.get("resources", []) + rule.get("nonResourceURLs", [])
+        for name in rule.get("resourceNames", [None])
+        for verb in rule["verbs"]
+    }
+    assert granted == set(AGENT_RIGHTS)
+
+
+def test_the_default_store_is_a_claim_that_the_server_alone_mounts(written):
+    claim = written["PersistentVolumeClaim", "coredumpd-store"]["spec"]
+    assert claim["accessModes"] == ["ReadWriteOnce"]
+    volumes = written["Deployment", "coredumpd-server"]["spec"]["template"]["spec"]["volumes"]
+    mine = {"name": "store", "persistentVolumeClaim": {"claimName": "coredumpd-store"}}
+    assert mine in volumes
+    volumes = written["DaemonSet", "coredumpd-agent"]["spec"]["template"]["spec"]["volumes"]
+    assert not [volume for volume in volumes if "persistentVolumeClaim" in volume]
+
+
+def test_strangers_reach_the_agents_metrics_from_one_namespace_and_nothing_else(tmp_path):
+    words = ("--metrics-namespace", "prometheus", "--api-ports", "16443")
+    assert deploy(*words, "cores", "coreapi", tmp_path).returncode == 0
+    written = manifests(tmp_path)
+    agent = written["NetworkPolicy", "coredumpd-agent"]["spec"]
+    (rule,) = agent["ingress"]
+    assert rule["ports"] == [{"port": "metrics", "protocol": "TCP"}]
+    names = {"kubernetes.io/metadata.name": "prometheus"}
+    assert rule["from"] == [{"namespaceSelector": {"matchLabels": names}}]
+    ports = [port["port"] for rule in agent["egress"] for port in rule["ports"]]
+    assert ports == [53, 53, 16443, "https"]
+    server = written["NetworkPolicy", "coredumpd-server"]["spec"]
+    assert server["ingress"] == [{"ports": [{"port": "https", "protocol": "TCP"}]}]
+    assert [port["port"] for rule in server["egress"] for port in rule["ports"]] == [53, 53, 16443]
+    for policy, (kind, name) in (
+        (agent, ("DaemonSet", "coredumpd-agent")),
+        (server, ("Deployment", "coredumpd-server")),
+    ):
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        labels = written[kind, name]["spec"]["template"]["metadata"]["labels"]
+        assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+@pytest.mark.parametrize(
+    ("words", "anywhere"),
+    [
+        (["--store", "s3://dumps/prod"], {"coredumpd-agent", "coredumpd-server"}),
+        (
+            ["--store", "pvc:dumps", "--objects", "etcd://etcd:2379/coredumpd"],
+            {"coredumpd-server"},
+        ),
+        (["--store", "pvc:dumps"], set()),
+    ],
+)
+def test_who_speaks_to_a_bucket_or_an_etcd_may_leave_the_cluster(tmp_path, words, anywhere):
+    assert deploy(*words, "cores", "coreapi", tmp_path).returncode == 0
+    policies = {
+        name: document["spec"]
+        for (kind, name), document in manifests(tmp_path).items()
+        if kind == "NetworkPolicy"
+    }
+    assert {name for name, policy in policies.items() if {} in policy["egress"]} == anywhere
 
 
 def test_who_may_view_a_namespace_may_not_read_its_memory(written):
@@ -134,6 +219,9 @@ def test_service_accounts_may_change_events_one_lease_and_one_config_map_only(wr
     for (kind, name), document in written.items():
         if kind in ("ClusterRole", "Role") and not document["metadata"].get("labels"):
             for rule in document["rules"]:
+                if "nonResourceURLs" in rule:
+                    assert (rule["nonResourceURLs"], name) == (["/agent/v1/*"], "coredumpd:agent")
+                    continue
                 assert "*" not in rule["resources"] + rule["verbs"] + rule["apiGroups"], name
                 if not {"get", "list", "watch"}.issuperset(rule["verbs"]):
                     changed = (rule["resources"], rule.get("resourceNames"))
@@ -192,6 +280,8 @@ def test_agent_and_server_mount_the_same_store(tmp_path, store, volume):
 def test_objects_in_etcd_are_served_by_two_servers_of_which_one_always_stays(tmp_path):
     url = "etcd://etcd-0.etcd:2379,etcd-1.etcd:2379/coredumpd"
     words = (
+        "--store",
+        "pvc:dumps",
         "--objects",
         url,
         "--etcd-tls-secret",
@@ -234,6 +324,9 @@ def test_a_bucket_needs_no_volume_and_takes_its_credentials_from_a_secret(tmp_pa
         (["cores", "1api", "out"], "SERVICE: '1api'"),
         (["--store", "s3:bucket", "cores", "coreapi", "out"], "--store: 's3:bucket': must be"),
         (["--store"], "--store needs a value"),
+        (["--store-size", "big", "cores", "coreapi", "out"], "--store-size: 'big'"),
+        (["--metrics-namespace", "A", "cores", "coreapi", "out"], "--metrics-namespace: 'A'"),
+        (["--api-ports", "443-500", "cores", "coreapi", "out"], "--api-ports: '443-500'"),
         (["--objects", "etcd://user:pass@h/p", "cores", "coreapi", "out"], "--objects"),
         (["--store-secret", "A b", "cores", "coreapi", "out"], "--store-secret: 'A b'"),
         (["--kubernetes", "1.19", "cores", "coreapi", "out"], "--kubernetes: '1.19'"),

@@ -77,12 +77,13 @@ def test_nothing_but_rules_is_taken_from_the_shipper(host_dir: Path) -> None:
         b"",
         b"[" * 100_000,
         b" " * (policy.POLICY_BYTES_MAX + 1),
+        document(namespaces={}, x=[[] for _ in range(300_000)]),
         document(namespaces={"shop": {"capture": "maybe"}}),
         document(namespaces={"shop": []}),
         document(pods={"uid": {"maxSize": -1}}),
         document(namespaces={"n" * 300 + str(one): {"maxSize": 1} for one in range(30_000)}),
     ],
-    ids=["empty", "deep", "long", "bad value", "bad type", "negative", "many"],
+    ids=["empty", "deep", "long", "many values", "bad value", "bad type", "negative", "many"],
 )
 def test_a_policy_that_the_handler_would_refuse_leaves_the_last_one(
     host_dir: Path, data: bytes
