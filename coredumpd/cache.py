@@ -30,6 +30,19 @@ def expiring_bytes(
     return cachetools.TTLCache(bytes_max, lifetime_s, clock, getsizeof=len)
 
 
+def expiring_sized(
+    size_max: int,
+    lifetime_s: float,
+    size: Callable[[Any], int],
+    clock: Callable[[], float] = time.monotonic,
+) -> MutableMapping[Any, Any]:
+    """As `expiring`, of values that together have at most `size_max` by `size`.
+
+    To set a value that is larger raises ValueError.
+    """
+    return cachetools.TTLCache(size_max, lifetime_s, clock, getsizeof=size)
+
+
 def recent(entries_max: int) -> MutableMapping[Any, Any]:
     """A map of the `entries_max` most recently used entries."""
     return cachetools.LRUCache(entries_max)

@@ -21,6 +21,17 @@ CREATE = (
 )
 
 
+@pytest.mark.parametrize(
+    "path", ["coredumpendpoints", "coredumpendpoints/missing", "coredumpendpoints?limit=x"]
+)
+def test_headers_that_kube_apiserver_adds_appear_once(tenant: Kubectl, path: str) -> None:
+    url = f"/apis/coredump.fujitsu.com/v1alpha1/namespaces/{TENANT_NAMESPACE}/{path}"
+    log = tenant.run("get", f"--raw={url}", "-v=9").stderr.decode()
+    answer = log.partition("Response Headers:")[2]
+    assert len(re.findall(r"Cache-Control: ", answer)) == 1, answer
+    assert len(re.findall(r"Audit-Id: ", answer)) <= 1, answer  # kube-apiserver 1.20 adds none
+
+
 def test_kubectl_works_on_endpoints_as_on_any_other_resource(
     tenant: Kubectl, admin: Kubectl, here: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -15,7 +15,9 @@ from coredumpd.apiserver.auth import interface
 
 CACHE_S = 10.0
 REVIEW_TIMEOUT_S = 5.0
-_DECISIONS_MAX = 10_000
+_DECISIONS_CHARS_MAX = 8 * 1024 * 1024  # callers choose paths and names, and have groups
+_DECISION_CHARS_MAX = _DECISIONS_CHARS_MAX // 64
+_DECISION_CHARS_MIN = 512  # of an entry with short texts
 _Question = tuple[interface.Caller, interface.Attributes]
 _Decision = tuple[bool, str]  # allowed, and the reason
 
@@ -30,14 +32,16 @@ class SubjectAccessReviews:
         lifetime_s: float = CACHE_S,
     ) -> None:
         self._kube = kube
-        self._decisions = cache.expiring(_DECISIONS_MAX, lifetime_s, clock)
+        self._decisions = cache.expiring_sized(
+            _DECISIONS_CHARS_MAX, lifetime_s, lambda kept: kept[1], clock
+        )  # question → (decision, size of both)
         self._reviews: dict[_Question, asyncio.Task[_Decision]] = {}
 
     async def check(self, caller: interface.Caller, attributes: interface.Attributes) -> None:
         """See `Authorizer`."""
         question = (caller, attributes)
-        decision: _Decision | None = self._decisions.get(question)
-        allowed, reason = decision or await self._decide(question)
+        kept: tuple[_Decision, int] | None = self._decisions.get(question)
+        allowed, reason = kept[0] if kept else await self._decide(question)
         if not allowed:
             sentence = attributes.sentence(caller.user)
             raise errors.Forbidden(f"{sentence}: {reason}" if reason else sentence)
@@ -65,7 +69,9 @@ class SubjectAccessReviews:
             raise errors.NotReady("cannot check your permissions now") from error
         except (KeyError, TypeError, AttributeError) as error:
             raise errors.NotReady("cannot check your permissions now") from error
-        self._decisions[caller, attributes] = (allowed, reason)
+        size = _DECISION_CHARS_MIN + len(repr((caller, attributes, reason)))
+        if size <= _DECISION_CHARS_MAX:
+            self._decisions[caller, attributes] = ((allowed, reason), size)
         return allowed, reason
 
 

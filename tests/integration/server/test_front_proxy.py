@@ -178,6 +178,8 @@ BODIES = [
     b"Transfer-Encoding: xchunked",
     b"Transfer-Encoding: gzip, chunked",
     b"Content-Length: 99999999999",
+    b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcdeXX",
 ]
 
 

@@ -87,3 +87,20 @@ def test_somebody_else_is_asked_for_separately():
             await reviews.check(interface.Caller("alice", groups=("h",)), GET)
 
     asyncio.run(scenario())
+
+
+def test_the_kept_answers_are_bounded_by_what_callers_chose_to_name():
+    kube = Kube(*({"allowed": True} for _ in range(1000)))
+    reviews = authorization.SubjectAccessReviews(kube)
+
+    async def scenario():
+        for number in range(400):
+            path = interface.Attributes("get", path=f"/{number}/" + "x" * 60_000)
+            await reviews.check(ALICE, path)
+        assert kube.asked == 400
+        assert 100 < len(reviews._decisions) < 200  # 8 MiB of characters
+        for _ in range(2):
+            await reviews.check(ALICE, interface.Attributes("get", path="/" + "x" * 200_000))
+        assert kube.asked == 402  # too long to be kept
+
+    asyncio.run(scenario())
