@@ -27,23 +27,33 @@ def agent_of(node: str) -> dict[str, Any]:
     return {"username": ACCOUNT, "groups": ["system:serviceaccounts"], "extra": extra}
 
 
+def _control_plane(directory: Path) -> controlplane.ControlPlane:
+    kube = controlplane.ControlPlane(directory)
+    for node in ("node1", "node2"):
+        kube.tokens[f"agent-{node}"] = agent_of(node)
+    kube.tokens["agent"] = kube.tokens["agent-node1"]
+    kube.tokens["unbound"] = {"username": ACCOUNT, "groups": ["system:serviceaccounts"]}
+    kube.namespace("default", "default-uid")
+    kube.tokens["admin"] = {"username": "admin", "groups": ["system:masters"]}
+    kube.tokens["other"] = {"username": ACCOUNT + "x", "groups": []}
+    return kube
+
+
 class World:
     """A server that agents may send to, as `agent`, and nobody else."""
 
-    def __init__(self, directory: Path, program: str = "source") -> None:
+    def __init__(
+        self, directory: Path, program: str = "source", kubeconfig: Path | None = None
+    ) -> None:
+        """`kubeconfig`: of a real kube-apiserver; without it, `kube` is one of the tests'."""
         self.directory = directory
         self.program = program
         self.more: dict[str, Any] = {}  # settings of the section `server`
         self.retention: dict[str, Any] = {}
         directory.mkdir()
-        self.kube = controlplane.ControlPlane(directory)
-        for node in ("node1", "node2"):
-            self.kube.tokens[f"agent-{node}"] = agent_of(node)
-        self.kube.tokens["agent"] = self.kube.tokens["agent-node1"]
-        self.kube.tokens["unbound"] = {"username": ACCOUNT, "groups": ["system:serviceaccounts"]}
-        self.kube.namespace("default", "default-uid")
-        self.kube.tokens["admin"] = {"username": "admin", "groups": ["system:masters"]}
-        self.kube.tokens["other"] = {"username": ACCOUNT + "x", "groups": []}
+        if kubeconfig is None:
+            self.kube = _control_plane(directory)
+        self._kubeconfig = kubeconfig
         self.path = directory / "served"
         self.path.mkdir()
         self.store = stores.open_store(self.path.as_uri())
@@ -70,7 +80,12 @@ class World:
         }
         config = self.directory / "server.yaml"
         config.write_text(yaml.safe_dump(document))
-        arguments = ["--config", str(config), "--kubeconfig", str(self.kube.kubeconfig())]
+        arguments = [
+            "--config",
+            str(config),
+            "--kubeconfig",
+            str(self._kubeconfig or self.kube.kubeconfig()),
+        ]
         self.server = servers.Server(self.program, arguments, self.directory / "server.log")
         self.port = self.server.port
         return self.server
