@@ -67,15 +67,14 @@ def _in_turn(present: Dumps, marks: Marks) -> Iterable[Dumps]:
 def _of(candidates: Dumps, remaining: Dumps, need: int) -> Dumps:
     """Candidates that free `need` bytes; all of them if that is too little.
 
-    First so that every pod keeps its newest dump, else so that it keeps its smallest, else so that
-    as few pods as possible keep none. `remaining`: every dump that is still there.
+    First so that every pod keeps its newest dump, else so that as few pods as possible keep none.
+    `remaining`: every dump that is still there.
     """
     if need >= _bytes(candidates):
         return candidates
-    for kept in (_newest, _smallest):
-        spare = _spare(candidates, remaining, kept)
-        if _bytes(spare) >= need:
-            return _from_biggest_holder(spare, remaining, need)
+    spare = _spare(candidates, remaining, _newest)
+    if _bytes(spare) >= need:
+        return _from_biggest_holder(spare, remaining, need)
     return _emptying_few_pods(candidates, remaining, need)
 
 
@@ -103,7 +102,7 @@ def _spare(
 
 
 def _emptying_few_pods(candidates: Dumps, remaining: Dumps, need: int) -> Dumps:
-    """All spare dumps are not enough. The last dumps of pods go, the largest of them first."""
+    """Of every pod its smallest dump stays; if that is not enough, the largest of these go, too."""
     spare = _spare(candidates, remaining, _smallest)
     keys = {dump.key for dump in spare}
     lasts = sorted((dump for dump in candidates if dump.key not in keys), key=_smallest)

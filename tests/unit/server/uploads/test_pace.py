@@ -46,6 +46,14 @@ def test_a_slow_window_is_not_forgotten(clock, upload):
     assert upload.is_too_slow()
 
 
+def test_the_bytes_of_a_fast_beginning_do_not_pay_for_a_slow_end(clock, upload):
+    clock.now_s = 10.0
+    upload.receives(1_000_000)
+    upload.waits()
+    clock.now_s = 21.0
+    assert upload.is_too_slow()
+
+
 def test_the_agreed_pace_is_enough_for_ever(clock, upload):
     for second in range(1, 200):
         clock.now_s = float(second)

@@ -19,6 +19,15 @@ def test_a_node_has_a_quarter_of_the_places():
     given_out.take("a")
 
 
+def test_the_last_place_is_not_for_a_node_that_has_one():
+    given_out = places.Places(8)
+    for node in "aabbccd":
+        given_out.take(node)
+    with pytest.raises(errors.TooManyRequests, match="never takes the last place"):
+        given_out.take("d")
+    given_out.take("e")
+
+
 def test_without_a_free_place_everybody_has_to_wait():
     given_out = places.Places(1)
     given_out.take("a")
