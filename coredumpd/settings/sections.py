@@ -283,6 +283,11 @@ class RetentionSettings:
         " most bytes first, until the quota is met; reject: of a new crash only the record is kept,"
         " until there is room",
     )
+    dumpsMax: int = values.setting(
+        10_000,
+        *values.integer(10, 1_000_000),
+        "most dumps that one namespace may keep, whatever their size; treated as its quota is",
+    )
     quotaReserve: int = values.setting(
         10,
         *values.integer(0, 50),

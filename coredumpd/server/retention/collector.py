@@ -224,6 +224,15 @@ class Collector:
     ) -> None:
         usage = quota.Usage(sum(dump.size for dump in dumps), quota_bytes, reject, self._reserve)
         plan: list[layout.DumpKey] = []
+        surplus = len(dumps) - self._rules.dumpsMax
+        if surplus > 0 and not reject:
+            holding = await self._evictor.holding(dumps, uid)
+            surplus = len(holding.dumps) - self._rules.dumpsMax
+            gone = holding.plan_count(surplus)
+            await self._evictor.evict(gone, quota.too_many(self._rules.dumpsMax), self._remove_over)
+            removed = set(gone)
+            dumps = [dump for dump in dumps if dump.key not in removed]
+            usage = quota.Usage(sum(d.size for d in dumps), quota_bytes, reject, self._reserve)
         if usage.excess > 0:  # who really holds that much, only the records tell
             holding = await self._evictor.holding(dumps, uid)
             usage = quota.Usage(holding.used, quota_bytes, reject, self._reserve)
@@ -236,9 +245,10 @@ class Collector:
         self._full.discard(namespace)
         if usage.is_full:
             self._full.add(namespace)
-        await self._evictor.evict(
-            plan, quota.over(quota_bytes), lambda key: self._remove(key, "quota")
-        )
+        await self._evictor.evict(plan, quota.over(quota_bytes), self._remove_over)
+
+    async def _remove_over(self, key: layout.DumpKey) -> None:
+        await self._remove(key, "quota")
 
     async def _remove_pods(self, namespace: str, dumps: list[listing.Stored], reason: str) -> None:
         for uid, dumps_of_pod in listing.by_pod(dumps).items():

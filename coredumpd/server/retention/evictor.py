@@ -6,6 +6,7 @@ Tested in: tests/unit/server/retention/test_collector.py
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import NamedTuple, Protocol
@@ -38,6 +39,15 @@ class Holding(NamedTuple):
     def plan(self, excess: int) -> list[layout.DumpKey]:
         """The dumps to remove for `excess` bytes, see `eviction.plan`."""
         return eviction.plan(self.dumps, excess, self.marks)
+
+    def plan_count(self, excess: int) -> list[layout.DumpKey]:
+        """The dumps to remove so that there are `excess` fewer: the same plan, each counting 1."""
+        equal = [dataclasses.replace(dump, size=1) for dump in self.dumps]
+        return eviction.plan(equal, excess, self.marks)
+
+    def without(self, keys: Collection[layout.DumpKey]) -> Holding:
+        """The holding once `keys` are removed."""
+        return Holding([dump for dump in self.dumps if dump.key not in keys], self.marks)
 
     def bytes_of(self, keys: Iterable[layout.DumpKey]) -> int:
         """Bytes that removing `keys` frees."""

@@ -55,6 +55,11 @@ def over(quota: int) -> str:
     return f"the namespace is over its quota of {units.format_quantity(quota)}"
 
 
+def too_many(dumps_max: int) -> str:
+    """Why dumps are removed, for Events and the log."""
+    return f"the namespace has more than {dumps_max} core dumps"
+
+
 class Notifier:
     """Writes Events about quotas to pods, each news once. Belongs to one event loop."""
 

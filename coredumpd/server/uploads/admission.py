@@ -16,7 +16,7 @@ import dataclasses
 import logging
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from coredumpd import errors, units
 from coredumpd.formats import annotations as rules_of
@@ -50,6 +50,24 @@ class Effects:
     cut: Callable[[], None] = lambda: None
 
 
+class _Need(NamedTuple):
+    """The room that a dump needs beside those that are stored. Pure."""
+
+    size: int  # bytes of its core.gz
+    reserved: int  # bytes of other uploads that are running
+    running: int  # their number
+    limit: int  # bytes that the namespace may keep
+    dumps_max: int
+
+    def excess(self, dumps: list[listing.Stored]) -> int:
+        """Bytes that must go."""
+        return sum(dump.size for dump in dumps) + self.reserved + self.size - self.limit
+
+    def surplus(self, dumps: list[listing.Stored]) -> int:
+        """Dumps that must go."""
+        return len(dumps) + self.running + 1 - self.dumps_max
+
+
 class Admission:
     """Belongs to one event loop."""
 
@@ -77,7 +95,8 @@ class Admission:
     async def room(self, origin: origins.Origin) -> AsyncIterator[bool]:
         """Is there room for the core? It is reserved while the block runs.
 
-        Raises Unavailable while the store's file system is too full for any dump; StorageError.
+        Raises Unavailable while the store's file system is too full for any dump, TooManyRequests
+        for a namespace with too many dumps of which none may go; StorageError.
         """
         record = origin.record
         name, size = record.key().namespace, record.stored_size
@@ -125,27 +144,29 @@ class Admission:
             uid = origin.namespace.uid
             default = rules_of.Retention(limit, self._rules.gcThreshold)
             limit = rules_of.retention_of(origin.namespace.annotations, default)[0].quota
-        if size > limit:
-            return False
         dumps = await asyncio.to_thread(self._dumps, name)
         # An upload may have been committed, and hold its reservation for a moment still.
         listed = {dump.key for dump in dumps}
-        running = self._reserved[name].items()
-        reserved = sum(bytes_ for key, bytes_ in running if key not in listed)
-        if sum(dump.size for dump in dumps) + reserved + size <= limit:
+        running = {key: size for key, size in self._reserved[name].items() if key not in listed}
+        need = _Need(size, sum(running.values()), len(running), limit, self._rules.dumpsMax)
+        if need.surplus(dumps) <= 0 and need.excess(dumps) <= 0:
             return True
         holding = await self._evictor.holding(dumps, uid)
-        excess = holding.used + reserved + size - limit
-        if excess <= 0:
-            return True
         may_evict = self._rules.onQuota == "evict" or origin.namespace is None
-        if not may_evict or origin.record.attribution == records.UNPROVEN:
-            return False
-        plan = holding.plan(excess)
-        if holding.bytes_of(plan) < excess:
-            return False  # pinned dumps, or other uploads: nothing goes in vain
-        await self._evictor.evict(plan, quota.over(limit), self._remove)
-        return True
+        may_evict = may_evict and origin.record.attribution != records.UNPROVEN
+        plan = holding.plan_count(need.surplus(holding.dumps)) if may_evict else []
+        left = holding.without(set(plan))
+        if need.surplus(left.dumps) > 0:
+            error = errors.TooManyRequests(f"namespace {name} has {need.dumps_max} dumps, the most")
+            error.retry_after_s = SPACE_RETRY_AFTER_S
+            raise error
+        excess = need.excess(left.dumps)
+        more = left.plan(excess) if may_evict and size <= limit else []
+        if left.bytes_of(more) < excess:
+            more = []  # pinned dumps, or other uploads: nothing goes in vain
+        await self._evictor.evict(plan, quota.too_many(need.dumps_max), self._remove)
+        await self._evictor.evict(more, quota.over(limit), self._remove)
+        return excess <= 0 or bool(more)
 
     def _dumps(self, name: str) -> list[listing.Stored]:
         group = listing.Namespaces(self._store.files(layout.Prefix(name))).next()

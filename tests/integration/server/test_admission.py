@@ -162,3 +162,26 @@ def test_a_store_that_is_nearly_full_takes_nothing_and_says_when_to_come_back(st
     assert list(world.store.files()) == []
     text = world.client("admin").ask("GET", "/metrics").body.decode()
     assert 'coredumpd_server_refused_uploads_total{reason="space"} 1.0' in text
+
+
+def test_a_namespace_keeps_so_many_dumps_and_no_more(start):
+    world = start(dumpsMax=10, quota="1Gi")
+    loop = [crash(world, number, "loop", size=10) for number in range(9)]
+    calm = crash(world, 20, "calm", size=10)
+    for one in [*loop, calm]:
+        assert put(world, one).code == 201
+    assert put(world, crash(world, 30, "new", size=10)).code == 201
+    left = list(world.store.list())
+    assert len(left) == 10
+    assert calm[0] in left
+    assert loop[0][0] not in left
+
+
+def test_where_none_may_go_one_more_dump_is_refused(start):
+    world = start(dumpsMax=10, quota="1Gi", onQuota="reject")
+    for number in range(10):
+        assert put(world, crash(world, number, size=10)).code == 201
+    reply = put(world, crash(world, 30, "new", size=10))
+    assert reply.code == 429
+    assert int(reply.headers["Retry-After"]) > 0
+    assert len(list(world.store.list())) == 10

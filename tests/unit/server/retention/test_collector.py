@@ -477,3 +477,15 @@ def test_a_namespace_far_over_its_quota_keeps_no_new_core_until_the_next_pass(wo
     assert world.reached() == ["team-a"]
     world.collect(quota=100)
     assert world.reached() == []
+
+
+def test_a_namespace_keeps_so_many_dumps_and_no_more(world: World) -> None:
+    world.namespace("team-a")
+    for pod in ("loop", "calm"):
+        world.pod("team-a", pod)
+    many = [
+        world.put(b"x", time_s=CREATED_S + 5000 * n, pid=n, pod_uid="loop") for n in range(1, 12)
+    ]
+    calm = world.put(b"x", time_s=CREATED_S + 1, pid=50, pod_uid="calm")
+    world.collect(dumpsMax=10)
+    assert sorted(world.left(), key=str) == sorted([calm, *many[2:]], key=str)
