@@ -48,3 +48,5 @@ def configure(role: str, style: str) -> None:
     stream.setFormatter(Formatter())
     level = logging.WARNING if style == "plain" else logging.INFO
     logging.basicConfig(level=level, handlers=[stream], force=True)
+    # It has a line for every malformed request, of which a stranger can send any number.
+    logging.getLogger("tornado.general").setLevel(logging.WARNING)

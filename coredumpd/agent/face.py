@@ -35,6 +35,8 @@ class Face(httpserver.HTTPServer):
         """Tornado's constructor."""
         self._connections_max = connections_max
         self._streams: dict[iostream.IOStream, str] = {}  # by age, with the client's address
+        # A timer that is not cancelled keeps its connection in memory, also after the end of that.
+        self._ends: dict[iostream.IOStream, object] = {}
         super().initialize(
             application,
             max_header_size=HEADER_BYTES_MAX,
@@ -61,7 +63,7 @@ class Face(httpserver.HTTPServer):
                 return
         # tcp(7): it ends if the client acknowledges nothing, or its window is closed, for so long.
         stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SEND_S * 1000))
-        stream.io_loop.call_later(LIFE_S, self._expire, stream)
+        self._ends[stream] = stream.io_loop.call_later(LIFE_S, stream.close)
         super().handle_stream(stream, address)
 
     def on_close(self, server_conn: object) -> None:
@@ -69,13 +71,11 @@ class Face(httpserver.HTTPServer):
         super().on_close(server_conn)
         self._forget(server_conn.stream)  # type: ignore[attr-defined]
 
-    def _expire(self, stream: iostream.IOStream) -> None:
-        if stream in self._streams:
-            self._forget(stream)
-            stream.close()
-
     def _forget(self, stream: iostream.IOStream) -> None:
         self._streams.pop(stream, None)
+        end = self._ends.pop(stream, None)
+        if end is not None:
+            stream.io_loop.remove_timeout(end)
 
 
 def surplus(connections: Sequence[tuple[Any, str]]) -> Any:

@@ -47,3 +47,11 @@ def test_a_command_that_people_run_shows_them_no_information(
     root_logger.info("read 3 dumps")
     root_logger.warning("one is cut")
     assert capsys.readouterr().err == "coredumpd: one is cut\n"
+
+
+def test_a_strangers_malformed_requests_are_no_lines(
+    root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.configure("agent", "json")
+    logging.getLogger("tornado.general").info("Malformed HTTP message from 10.0.0.1")
+    assert capsys.readouterr().err == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import logging
 import resource
 import socket
@@ -17,6 +18,9 @@ from coredumpd.apiserver.http import connections, framing
 from coredumpd.apiserver.machinery import bodies
 
 CHUNK_BYTES = 64 * 1024
+# Of a body that is sent in chunks. One byte in a chunk of its own takes as long as a KiB: a body
+# of nothing else would keep the loop busy for half a minute.
+CHUNKS_MAX = 1024
 _DESCRIPTORS_PER_CONNECTION = 2  # its socket, and the core that it downloads
 # Database, log, keys, sockets to Kubernetes, and newcomers before they are closed.
 _DESCRIPTORS_OURS = 256
@@ -46,7 +50,9 @@ class Listener(httpserver.HTTPServer):
         """Tornado's constructor."""
         self.connections = connections
         self._timeouts = timeouts
-        self._silent: set[iostream.IOStream] = set()  # have not sent a request head yet
+        # Those that have not sent a request head yet, and what closes them. A timer that is not
+        # cancelled keeps its connection in memory, also after the end of that.
+        self._silent: dict[iostream.IOStream, object] = {}
         self._full = False  # and that was logged
         # Heads and bodies may be a little longer than handlers take, so that these answer 431, 413.
         super().initialize(
@@ -75,8 +81,9 @@ class Listener(httpserver.HTTPServer):
         timeout_ms = int(self._timeouts.send_s * 1000)
         stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
         self.connections.add(stream, peer)
-        self._silent.add(stream)
-        stream.io_loop.call_later(self._timeouts.first_request_s, self._close_if_silent, stream)
+        self._silent[stream] = stream.io_loop.call_later(
+            self._timeouts.first_request_s, stream.close
+        )
         if isinstance(stream, iostream.SSLIOStream):
             stream.write_to_fd = functools.partial(write_records, stream)  # type: ignore[method-assign]
         super().handle_stream(stream, address)
@@ -90,7 +97,10 @@ class Listener(httpserver.HTTPServer):
         self.connections.wait(stream)
         parse = request_conn._parse_headers  # type: ignore[attr-defined]
         request_conn._parse_headers = functools.partial(framing.parse_head, parse)  # type: ignore[attr-defined]
-        return _Request(delegate, request_conn, lambda: self._silent.discard(stream))
+        # Tornado reads the size of each chunk with it, and nothing else.
+        read_until = functools.partial(type(stream).read_until, stream)
+        stream.read_until = bounded(read_until, CHUNKS_MAX)
+        return _Request(delegate, request_conn, lambda: self._has_spoken(stream))
 
     def on_close(self, server_conn: object) -> None:
         """Tornado's: a connection is over."""
@@ -117,13 +127,14 @@ class Listener(httpserver.HTTPServer):
             victim.close()
         return is_let_in
 
-    def _close_if_silent(self, stream: iostream.IOStream) -> None:
-        if stream in self._silent:
-            stream.close()
+    def _has_spoken(self, stream: iostream.IOStream) -> None:
+        timer = self._silent.pop(stream, None)
+        if timer is not None:
+            stream.io_loop.remove_timeout(timer)
 
     def _forget(self, stream: iostream.IOStream) -> None:
         self.connections.remove(stream)
-        self._silent.discard(stream)
+        self._has_spoken(stream)
 
 
 class _Request(httputil.HTTPMessageDelegate):
@@ -169,6 +180,20 @@ def _ignore(_: bytes) -> None:
 
 def _nothing() -> None:
     """Nobody is told."""
+
+
+def bounded(
+    read_until: Callable[..., Awaitable[bytes]], calls_max: int
+) -> Callable[..., Awaitable[bytes]]:
+    """`read_until` for so many calls; one more raises HTTPInputError, and Tornado answers 400."""
+    calls = itertools.count(1)
+
+    def read(delimiter: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
+        if next(calls) > calls_max:
+            raise httputil.HTTPInputError(f"the body has more than {calls_max} chunks")
+        return read_until(delimiter, max_bytes)
+
+    return read
 
 
 def write_records(stream: iostream.SSLIOStream, data: memoryview) -> int:

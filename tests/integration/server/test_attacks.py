@@ -15,7 +15,7 @@ import asyncinotify
 import psutil
 import pytest
 from support import dumps, waiting
-from support.server import servers
+from support.server import floods, payloads, servers
 
 HEADERS = {"X-Remote-User": "mallory"}
 NAMES = (
@@ -154,6 +154,27 @@ def test_huge_headers_and_bodies_are_bounded(world):
         assert connection.getresponse().status in (400, 413)
     connection.close()
     assert client.ask("GET", "/livez").code == 200
+
+
+def test_a_body_of_many_tiny_chunks_is_refused_and_one_of_few_is_read(world):
+    """Each chunk costs time, whatever it holds: a body of nothing else would be half a minute."""
+    client = world.proxied("mallory")
+    headers = {**client.headers, "Transfer-Encoding": "chunked", "Content-Type": "application/json"}
+    head = floods.head("POST", ENDPOINTS, headers)
+
+    def code(chunks):
+        sent = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+        with contextlib.closing(client.connect()) as connection:
+            connection.connect()
+            with contextlib.suppress(OSError):  # the server has answered and does not read on
+                connection.sock.sendall(head + sent + b"0\r\n\r\n")
+            return int(connection.sock.recv(65536).split(b" ", 2)[1])
+
+    body = b'{"spec": {"podUID": "uid-1"}, "metadata": {"name": "in-chunks"}}'
+    assert code([body, *[b" "] * 2000]) == 400
+    for most in (64, 1):
+        assert code([body[at : at + most] for at in range(0, len(body), most)]) == 201
+        assert client.ask("DELETE", f"{ENDPOINTS}/in-chunks").code == 200
 
 
 @pytest.mark.parametrize(
@@ -318,35 +339,8 @@ def endpoint(world):
     client.ask("DELETE", f"{ENDPOINTS}/grown")
 
 
-BIG = {"op": "add", "path": "/spec/x", "value": ["x" * 400_000]}
-NESTING = [
-    {"op": "add", "path": "/b", "value": {}},
-    {"op": "move", "from": "/spec", "path": "/b/a"},
-    {"op": "move", "from": "/b", "path": "/spec"},
-]
-PATCHES = {
-    "doubled": [{"op": "copy", "from": "", "path": f"/spec/{n}"} for n in range(30)],
-    "doubled in a list": [
-        {"op": "add", "path": "/spec/l", "value": ["x" * 1000]},
-        *[{"op": "copy", "from": "/spec/l", "path": "/spec/l/-"}] * 40,
-    ],
-    "copied and removed": [
-        BIG,
-        *[{"op": "copy", "from": "/spec/x", "path": "/y"}, {"op": "remove", "path": "/y"}] * 2000,
-    ],
-    "nested by moves": NESTING * 3000,
-    "nested by copies": [{"op": "copy", "from": "/spec", "path": "/spec/a"}] * 9000,
-    "a list shifted": [
-        {"op": "add", "path": "/spec/l", "value": [0] * 200_000},
-        *[{"op": "add", "path": "/spec/l/0", "value": 0}] * 9000,
-    ],
-    "a deep pointer": [{"op": "add", "path": "/a" * 400_000, "value": 0}],
-    "managed fields": [{"op": "add", "path": "/metadata/managedFields", "value": [{}] * 200_000}],
-}
-
-
 @pytest.mark.parametrize("dry_run", ["", "?dryRun=All"])
-@pytest.mark.parametrize("name", PATCHES)
+@pytest.mark.parametrize("name", payloads.PATCHES)
 def test_a_short_patch_cannot_make_a_huge_object_nor_delay_others(world, endpoint, name, dry_run):
     client, other = world.proxied("mallory"), world.proxied("somebody")
     before = resident(world.server.process)
@@ -354,7 +348,7 @@ def test_a_short_patch_cannot_make_a_huge_object_nor_delay_others(world, endpoin
     threads = [
         threading.Thread(
             target=lambda: replies.append(
-                client.ask("PATCH", endpoint + dry_run, PATCHES[name], JSON_PATCH)
+                client.ask("PATCH", endpoint + dry_run, payloads.PATCHES[name], JSON_PATCH)
             )
         )
         for _ in range(4)
@@ -378,30 +372,14 @@ def slowest_answer(client, threads) -> float:
     return slowest
 
 
-YAML = {
-    "flow lists": b"spec: [" + b"[]," * 21_000 + b"]",
-    "flow lists of 1 MiB": b"spec: [" + b"[]," * 330_000 + b"]",
-    "sexagesimal": b"spec: " + b"1:" * 30_000 + b"1",
-    "a sexagesimal fraction": b"spec: " + b"1:" * 30_000 + b"1.5",
-    "a tagged sexagesimal": b"spec: !!int " + b"1:" * 30_000 + b"1",
-    "aliases": b"a: &a [x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nspec: [*c,*c]",
-    "deep": b"[" * 60_000,
-    "deep keys": b"? " * 30_000,
-    "directives": b"".join(b"%%TAG !a%d! x\n" % number for number in range(3500)) + b"---\na: 1",
-    "a huge integer": b"spec: " + b"9" * 60_000,
-    "not UTF-8": b"a: \xff",
-    "control characters": b"a: \x00\x01",
-}
-
-
-@pytest.mark.parametrize("name", YAML)
+@pytest.mark.parametrize("name", payloads.YAML)
 def test_wrong_yaml_is_refused_while_others_are_answered(world, name):
     client, other = world.proxied("mallory"), world.proxied("somebody")
     replies = []
     send = {"Content-Type": "application/yaml"}
     threads = [
         threading.Thread(
-            target=lambda: replies.append(client.ask("POST", ENDPOINTS, YAML[name], send))
+            target=lambda: replies.append(client.ask("POST", ENDPOINTS, payloads.YAML[name], send))
         )
         for _ in range(4)
     ]

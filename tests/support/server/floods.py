@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import resource
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
@@ -80,6 +82,30 @@ def flood(client: servers.Client, *, addresses: int = 1, waits: bool = True) -> 
     finally:
         made.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextlib.contextmanager
+def repeated(work: Callable[[], object], threads: int) -> Iterator[None]:
+    """Do `work` again and again, in so many threads, while the block runs.
+
+    What the other side refuses or closes is part of a flood: errors of sockets are ignored.
+    """
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.is_set():
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                work()
+
+    running = [threading.Thread(target=run, name="flood") for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in running:
+            thread.join()
 
 
 def slowest_while(

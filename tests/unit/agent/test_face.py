@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import weakref
+from typing import Any
 
 import pytest
 import tornado.web
+from tornado import iostream
 
 from coredumpd.agent import face
 
@@ -88,6 +92,30 @@ def test_a_full_face_answers_who_has_no_part_in_the_flood() -> None:
     connections, answer = asyncio.run(scene())
     assert answer.startswith(b"HTTP/1.1 200")
     assert connections <= face.CONNECTIONS_MAX
+
+
+def test_a_connection_that_is_over_is_not_kept_in_memory() -> None:
+    async def scene() -> int:
+        server, port = await serve()
+        streams: weakref.WeakSet[iostream.IOStream] = weakref.WeakSet()
+        handle = server.handle_stream
+
+        def watched(stream: iostream.IOStream, address: tuple[Any, ...]) -> None:
+            streams.add(stream)
+            handle(stream, address)
+
+        server.handle_stream = watched  # type: ignore[method-assign]
+        for _ in range(20):
+            assert (await ask(port, GET)).startswith(b"HTTP/1.1 200")
+        async with asyncio.timeout(20):
+            while server.connections:
+                await asyncio.sleep(0.01)
+        server.stop()
+        await asyncio.sleep(0)
+        gc.collect()
+        return len(streams)
+
+    assert asyncio.run(scene()) < 5
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import gc
 import resource
 import ssl
+import weakref
 
 import pytest
 from tornado import web
@@ -49,7 +51,7 @@ def serving(tmp_path):
                 routes,
                 context,
                 Slow.connections,
-                listener.Timeouts(first_request_s=0.3, **timeouts),
+                listener.Timeouts(**{"first_request_s": 0.3} | timeouts),
             )
             server.listen(0, "127.0.0.1")
             (socket,) = server._sockets.values()
@@ -85,6 +87,29 @@ def test_silence_is_closed_with_and_without_a_handshake(serving):
         writer.close()
 
     serving(scenario)
+
+
+def test_a_connection_that_is_over_is_not_kept_in_memory(serving):
+    async def scenario(port, context, server):
+        streams = weakref.WeakSet()
+        handle = server.handle_stream
+
+        def watched(stream, address):
+            streams.add(stream)
+            handle(stream, address)
+
+        server.handle_stream = watched
+        for number in range(20):
+            reader, writer = await opened(port, context if number % 2 else None)
+            writer.close()
+            await closed(reader)
+        while len(server.connections):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # the last handshakes' tasks end
+        gc.collect()
+        assert len(streams) < 5
+
+    serving(scenario, first_request_s=600)
 
 
 def test_who_has_spoken_may_be_silent_afterwards(serving):
