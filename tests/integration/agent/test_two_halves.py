@@ -17,11 +17,6 @@ from support.node import agents, corepattern, pods
 PATTERN = corepattern.SYSCTLS[0]
 POD = "/api/v1/namespaces/coredumpd/pods/agent-1"
 SET = "/apis/apps/v1/namespaces/coredumpd/daemonsets/agent"
-# As the shipper's container: no capability, none to be had again, and the server's group.
-POWERLESS = (
-    *("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"),
-    *("--no-new-privs", "--regid=65532", "--clear-groups"),
-)
 
 pytestmark = pytest.mark.skipif(not corepattern.writable(), reason="core_pattern is not writable")
 
@@ -51,7 +46,7 @@ def guard(node: agents.Agent, borrowed: str) -> Iterator[agents.Agent]:
 def ship(node: agents.Agent, *words: str) -> None:
     os.chown(node.store, 0, 65532)
     node.store.chmod(0o770)
-    node.start(*words, command="ship", before=POWERLESS)
+    node.start(*words, command="ship", before=agents.POWERLESS)
 
 
 def python(half: agents.Agent) -> int:

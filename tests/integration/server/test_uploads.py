@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import io
-import threading
 import time
 from collections.abc import Iterator
 
@@ -194,43 +191,9 @@ def test_a_count_names_no_dump_of_the_store(world):
     assert world.store.read_record(made[0]).raw["crashLoop"] == loop | {"folded": []}
 
 
-class Trickle:
-    """An upload that brings a byte now and then, never a whole dump."""
-
-    def __init__(self, world: uploads.World, token: str, pid: int, node: str) -> None:
-        key, record, _ = dumps.make(pid=pid, node=node, pod_uid=f"slow-{node}", podName="slow")
-        self.reply: http.client.HTTPResponse | None = None
-        self._over = threading.Event()
-        self._connection = world.client(token).connect()
-        self._connection.putrequest("PUT", upload.path(key))
-        self._connection.putheader("Authorization", f"Bearer {token}")
-        self._connection.putheader("Content-Length", str(1 << 30))
-        self._connection.endheaders()
-        self._connection.send(upload.head(record))
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        with contextlib.suppress(OSError):  # ended by the server
-            while not self._over.wait(0.05):
-                self._connection.send(b"x")
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            self.reply = self._connection.getresponse()
-
-    def wait(self) -> http.client.HTTPResponse | None:
-        self._thread.join(60)
-        return self.reply
-
-    def close(self) -> None:
-        self._over.set()
-        if self._connection.sock is not None:
-            self._connection.sock.close()
-        self._thread.join(60)
-
-
 def test_one_nodes_trickling_uploads_block_nobody(world):
     world.kube.pod("team-b", "web-0", "other", "node1")
-    slow = [Trickle(world, "agent-node2", pid, "node2") for pid in range(PLACES)]
+    slow = [uploads.Trickle(world, "agent-node2", pid, "node2") for pid in range(PLACES)]
     try:
         began = time.monotonic()
         for pid in range(5):  # at any moment of the flood
@@ -249,7 +212,7 @@ def test_one_nodes_trickling_uploads_block_nobody(world):
 
 def test_a_slow_upload_is_ended_and_told_when_to_come_back(world):
     before = refusals(world, "slow")
-    one = Trickle(world, "agent-node2", 1, "node2")
+    one = uploads.Trickle(world, "agent-node2", 1, "node2")
     try:
         waiting.until("the end", lambda: refusals(world, "slow") > before, 30)
         reply = one.wait()
@@ -273,7 +236,7 @@ def lenient(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def test_more_than_a_nodes_share_is_429_and_says_when(lenient):
-    slow = [Trickle(lenient, "agent-node2", pid, "node2") for pid in range(2)]
+    slow = [uploads.Trickle(lenient, "agent-node2", pid, "node2") for pid in range(2)]
     try:
         waiting.until("both", lambda: len(list(lenient.path.rglob("*.part"))) == 2, 60)
         reply = put(lenient, "agent-node2", dumps.make())

@@ -19,6 +19,11 @@ from support import waiting
 from support.node import installed
 
 DEADLINE_S = 60.0
+# As the shipper's container: no capability, none to be had again, and the server's group.
+POWERLESS = (
+    *("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"),
+    *("--no-new-privs", "--regid=65532", "--clear-groups"),
+)
 
 
 def program(kind: str) -> list[str]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from coredumpd.formats import upload
 from coredumpd.settings import backends, file
 from coredumpd.store import engines as stores
 from coredumpd.store import interface
-from support import pki
+from support import dumps, pki
 from support.kube import controlplane
 from support.server import servers
 
@@ -63,6 +68,7 @@ class World:
         self.token.write_text("agent\n")
         self.port = 0
         self.server: servers.Server | None = None
+        self.prefix: Sequence[str] = ()  # a command that starts the server
 
     def start(self) -> servers.Server:
         document = {
@@ -80,13 +86,10 @@ class World:
         }
         config = self.directory / "server.yaml"
         config.write_text(yaml.safe_dump(document))
-        arguments = [
-            "--config",
-            str(config),
-            "--kubeconfig",
-            str(self._kubeconfig or self.kube.kubeconfig()),
-        ]
-        self.server = servers.Server(self.program, arguments, self.directory / "server.log")
+        kubeconfig = self._kubeconfig or self.kube.kubeconfig()
+        arguments = ["--config", str(config), "--kubeconfig", str(kubeconfig)]
+        log = self.directory / "server.log"
+        self.server = servers.Server(self.program, arguments, log, self.prefix)
         self.port = self.server.port
         return self.server
 
@@ -102,3 +105,37 @@ class World:
         upload = file.check({"upload": self.settings()}).upload
         url = f"https://127.0.0.1:{self.port}"
         return stores.open_target(url, backends.BucketSettings(), upload)
+
+
+class Trickle:
+    """An upload that brings a byte now and then, never a whole dump."""
+
+    def __init__(self, world: World, token: str, pid: int, node: str) -> None:
+        key, record, _ = dumps.make(pid=pid, node=node, pod_uid=f"slow-{node}", podName="slow")
+        self.reply: http.client.HTTPResponse | None = None
+        self._over = threading.Event()
+        self._connection = world.client(token).connect()
+        self._connection.putrequest("PUT", upload.path(key))
+        self._connection.putheader("Authorization", f"Bearer {token}")
+        self._connection.putheader("Content-Length", str(1 << 30))
+        self._connection.endheaders()
+        self._connection.send(upload.head(record))
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):  # ended by the server
+            while not self._over.wait(0.05):
+                self._connection.send(b"x")
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            self.reply = self._connection.getresponse()
+
+    def wait(self) -> http.client.HTTPResponse | None:
+        self._thread.join(60)
+        return self.reply
+
+    def close(self) -> None:
+        self._over.set()
+        if self._connection.sock is not None:
+            self._connection.sock.close()
+        self._thread.join(60)
