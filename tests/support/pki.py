@@ -116,6 +116,15 @@ class Authority:
         )
 
 
+def certificate_without_extensions(directory: Path, name: str) -> Pair:
+    """A certificate of version 3 that signed itself, and says nothing about itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), 7, now, now + _DAY)
+    return _write(directory / name, builder.sign(key, hashes.SHA256()), key)
+
+
 def private_key(path: Path) -> ec.EllipticCurvePrivateKey:
     """The key in a file that this module wrote."""
     key = serialization.load_pem_private_key(path.read_bytes(), None)

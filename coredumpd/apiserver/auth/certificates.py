@@ -49,7 +49,10 @@ def problem(
     have nothing to do with it, valid or not.
     """
     if not _is_issued(leaf, tuple(intermediates)[:_INTERMEDIATES_MAX], authorities, now):
-        return UNKNOWN
+        named = (authority for authority in authorities if authority.subject == leaf.issuer)
+        causes = (authority_problem(authority, now) for authority in named)
+        cause = next(filter(None, causes), None)
+        return f"the authority that issued the client certificate {cause}" if cause else UNKNOWN
     if now < leaf.not_valid_before_utc:
         return "the client certificate is not valid yet"
     if now > leaf.not_valid_after_utc:
@@ -98,27 +101,41 @@ def _signs(
     *,
     is_anchor: bool,
 ) -> bool:
-    """Did `issuer`, being valid, issue `certificate`? By the rules of Go's crypto/x509.
+    """Did `issuer` issue `certificate`, and may it, with `depth` intermediates below it?"""
+    if authority_problem(issuer, now, depth, is_anchor=is_anchor) is not None:
+        return False
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, exceptions.InvalidSignature, exceptions.UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def authority_problem(
+    issuer: x509.Certificate, now: datetime.datetime, depth: int = 0, *, is_anchor: bool = True
+) -> str | None:
+    """The reason for which `issuer` may not issue a client's certificate. As Go's crypto/x509.
 
     A CA of X.509 version 1 has no extensions, and may be an anchor; one of version 3 says that it
     is a CA. Key usage and extended key usage, where they are there, must allow this.
     """
     if not issuer.not_valid_before_utc <= now <= issuer.not_valid_after_utc:
-        return False
+        return "is not valid now"
     try:
         constraints = _extension(issuer, x509.BasicConstraints)
         usage = _extension(issuer, x509.KeyUsage)
-        if constraints is None:
-            if not is_anchor or issuer.version is not x509.Version.v1:
-                return False
-        elif not constraints.ca or _is_longer(depth, constraints.path_length):
-            return False
-        if (usage is not None and not usage.key_cert_sign) or not _is_for_clients(issuer):
-            return False
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, exceptions.InvalidSignature, exceptions.UnsupportedAlgorithm):
-        return False
-    return True
+    except ValueError:
+        return "cannot be read"
+    if constraints is None:
+        is_old = is_anchor and issuer.version is x509.Version.v1
+        return None if is_old else "does not say that it is a CA: it has no basicConstraints"
+    if not constraints.ca:
+        return "says that it is no CA"
+    if _is_longer(depth, constraints.path_length):
+        return "has too many others below it"
+    if usage is not None and not usage.key_cert_sign:
+        return "may not sign certificates by its key usage"
+    return None if _is_for_clients(issuer) else "may not issue certificates of clients"
 
 
 def _is_longer(depth: int, length_max: int | None) -> bool:

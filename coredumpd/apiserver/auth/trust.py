@@ -8,6 +8,7 @@ names that certificate may carry, and the headers in which it names the user
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import logging
 from collections.abc import Mapping
@@ -113,9 +114,20 @@ class TrustSource:
                 len(trust.proxy_cas),
                 ", ".join(trust.allowed_names) or "any",
             )
+            _warn_of(trust)
             self.current = trust
 
     async def check(self) -> None:
         """Raises Unavailable until the ConfigMap has been read once."""
         if self.current is None:
             raise errors.Unavailable(f"ConfigMap {NAMESPACE}/{NAME} not read yet")
+
+
+def _warn_of(trust: Trust) -> None:
+    """TLS turns their clients away without a word, so the log says why."""
+    now = datetime.datetime.now(datetime.UTC)
+    for authority in (*trust.client_cas, *trust.proxy_cas):
+        problem = certificates.authority_problem(authority, now)
+        if problem is not None:
+            name = authority.subject.rfc4514_string()
+            _log.warning("the trusted authority %s %s: its clients are refused", name, problem)

@@ -102,6 +102,20 @@ def test_a_ca_of_version_1_is_believed(world, tmp_path, published):
     waiting.until("the new CA", lambda: is_believed(world, pair), 20)
 
 
+def test_a_ca_of_version_3_that_does_not_say_so_is_refused_and_the_log_says_why(
+    world, tmp_path, published
+):
+    """As in Go; kube-apiserver itself would not accept its certificates."""
+    certificate = pki.certificate_without_extensions(tmp_path, "no-ca")
+    issuer = pki.Authority(tmp_path, "issuer")
+    issuer._key, issuer._name = pki.private_key(certificate.key), pki.subject(certificate.cert)
+    pair = issuer.issue("front-proxy-client", file_name="of-no-ca")
+    published(certificate.cert.read_text())
+    reason = "the trusted authority CN=no-ca does not say that it is a CA"
+    waiting.until("the reason", lambda: reason in world.server.log.read_text(), 20)
+    assert not is_believed(world, pair)
+
+
 def test_a_401_says_the_check_that_failed_and_no_secret(world):
     yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
     proxy = world.kube.proxy_ca
