@@ -97,6 +97,16 @@ def test_what_cannot_be_obeyed_is_never_passed_over(said):
             assert any(f"/{name}: " in problem for problem in problems)
 
 
+@pytest.mark.parametrize(("value", "keeps"), [("true", True), ("false", False), ("1", False)])
+def test_a_pod_pins_its_dumps_by_one_word_and_every_other_is_told(value, keeps):
+    assert dump_annotations.keeps({dump_annotations.KEEP: value}) is keeps
+    _, problems = dump_annotations.of_pod(
+        {dump_annotations.KEEP: value}, dump_annotations.Rules(True, 10)
+    )
+    assert bool(problems) == (value == "1")
+    assert not dump_annotations.keeps({})
+
+
 def test_only_our_annotations_are_ours() -> None:
     metadata = {"annotations": {"coredump.fujitsu.com/capture": "disabled", "other": "x"}}
     assert dump_annotations.ours(metadata) == {"capture": "disabled"}

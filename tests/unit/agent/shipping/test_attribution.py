@@ -56,6 +56,13 @@ def test_a_record_that_the_api_confirms_says_so_and_knows_more() -> None:
     assert raw["namespaceUID"] == "ns-1"
 
 
+@pytest.mark.parametrize(("value", "pins"), [("true", True), ("false", False), ("yes", False)])
+def test_a_pod_may_pin_its_dumps(value: str, pins: bool) -> None:
+    annotations = {"coredump.fujitsu.com/keep": value}
+    assert (attribute(pod(annotations=annotations)).get("keep") is True) == pins
+    assert "keep" not in attribute(pod(), keep=True)  # only the pod's own word counts
+
+
 def test_a_new_pod_of_the_same_name_does_not_get_the_crash_of_the_old_one() -> None:
     raw = attribute(pod(uid="another"))
     assert (raw["podUID"], raw["capture"]["attribution"]) == ("1234-5678", "runtime")
