@@ -3,8 +3,6 @@
 The TLS layer has already verified a client's chain against both CAs together. Which of the two it
 was decides what the client may claim. So that is established here, for each request, against the
 current CAs: one that was rotated away is no longer trusted, on open connections either.
-
-Tested in: tests/integration/server/test_callers.py
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import threading
@@ -151,19 +152,48 @@ def test_requests_in_flight_are_shared_and_the_control_plane_is_served(small, sl
     assert refused.json["details"]["retryAfterSeconds"] == 1
 
 
-def test_who_leaves_at_once_keeps_the_place_until_the_work_is_over(small, slow_reviews):
-    greedy = small.proxied("hasty")
+@pytest.mark.parametrize("moment", ["review", "work"])
+def test_who_leaves_at_once_keeps_the_place_until_the_work_is_over(small, slow_reviews, moment):
+    greedy = small.proxied(f"hasty-{moment}")
+
+    def path() -> str:
+        """Names no two reviews share, or what is allowed already and then looks for a pod."""
+        if moment == "review":
+            return f"{ENDPOINTS}/x{time.monotonic_ns()}"
+        return f"{ENDPOINTS}?dryRun=All"
+
+    method = "GET" if moment == "review" else "POST"
+    body = {"metadata": {"name": "x"}, "spec": {"podUID": "uid-1"}}
+
+    def is_refused() -> bool:
+        return greedy.ask(method, path(), body if method == "POST" else None).code == 429
+
+    assert not is_refused()  # from now on it is allowed
     with contextlib.ExitStack() as held:
-        for number in range(4):
+        for _ in range(4):
             connection = held.enter_context(contextlib.closing(greedy.connect()))
-            path = f"{ENDPOINTS}/x{time.monotonic_ns()}-{number}"
-            connection.request("GET", path, headers=greedy.headers)
-        waiting.until("a refusal", lambda: is_refused(greedy), 20, 0.01)
-    assert is_refused(greedy)
+            data = json.dumps(body) if method == "POST" else None
+            headers = {**greedy.headers, "Content-Type": "application/json"}
+            connection.request(method, path(), data, headers)
+        waiting.until("a refusal", is_refused, 20, 0.01)
+    assert is_refused()
 
 
-def is_refused(client) -> bool:
-    return client.ask("GET", f"{ENDPOINTS}/y{time.monotonic_ns()}").code == 429
+def test_places_are_free_again_after_each_answer(small):
+    client = small.proxied("patient")
+    with contextlib.closing(client.connect()) as connection:
+        for path in [ENDPOINTS, f"{ENDPOINTS}/missing", f"{ENDPOINTS}?limit=x"] * 8:
+            connection.request("GET", path, headers=client.headers)
+            with connection.getresponse() as answer:
+                answer.read()
+                assert answer.status in (200, 404, 400)
+    for _ in range(12):
+        assert client.ask("GET", ENDPOINTS).code == 200
+    waiting.until(
+        "no places",
+        lambda: metric(small, "coredumpd_server_places_used", "request") == 1,  # this question's
+        10,
+    )
 
 
 def test_unknown_tokens_do_not_keep_known_ones_from_being_reviewed(small, slow_reviews):
