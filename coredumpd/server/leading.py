@@ -50,7 +50,7 @@ async def running(
     garbage = collector.Collector(
         store,
         cluster,
-        collector.Rules(settings.retention, settings.crashLoop),
+        collector.Rules(settings.retention, settings.crashLoop, settings.server.storeKeepFree),
         lambda: leader.leads,
         collector.Effects(
             publish=quota.Notice(kube, namespace).publish,

@@ -162,7 +162,8 @@ class ServerSettings:
         "1Gi",
         *values.SIZE,
         "bytes that uploads leave free in the file system of a directory store; an upload that"
-        " needs them is refused, and waits on its node",
+        " needs them is refused, and waits on its node. With onQuota: evict, dumps of the largest"
+        " namespaces are removed while less than twice this is free; every pod keeps its newest",
     )
     uploadMinRate: int = values.setting(
         "64Ki",

@@ -25,6 +25,7 @@ from coredumpd.server.retention import (
     deleted_pods,
     evictor,
     facts,
+    fairness,
     listing,
     lives,
     quota,
@@ -38,7 +39,8 @@ _log = logging.getLogger(__name__)
 class Store(Protocol):
     """The part of `in_use.CountingStore` that is needed here."""
 
-    def files(self) -> Iterator[interface.File]: ...
+    def files(self, prefix: layout.Prefix = ..., /) -> Iterator[interface.File]: ...
+    def free_bytes(self) -> int | None: ...
     def open_core(self, key: layout.DumpKey) -> interface.Core: ...
     def read_record(self, key: layout.DumpKey) -> records.CrashRecord: ...
     def commit(
@@ -72,6 +74,8 @@ class Rules:
 
     retention: sections.RetentionSettings
     crash_loop: sections.CrashLoopSettings
+    keep_free: int = 0
+    """Bytes below which uploads are refused: so much again is freed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +109,7 @@ class Collector:
         self._store = store
         self._cluster = cluster
         self._rules = rules.retention
+        self._keep_free = rules.keep_free
         self._leads = leads
         self._effects = effects
         self._loops = crash_loops.CrashLoops(store, rules.crash_loop)
@@ -136,9 +141,11 @@ class Collector:
         Raises StorageError, Unavailable, NotLeadingError.
         """
         namespaces = {one.name: one async for one in self._cluster.namespaces()}
+        held: dict[str, int] = {}  # bytes, by namespace
         groups = await asyncio.to_thread(listing.Namespaces, self._store.files())
         while (group := await asyncio.to_thread(groups.next)) is not None:
             name, dumps = group
+            held[name] = sum(dump.size for dump in dumps)
             if name == names.HOST_NAMESPACE:
                 remaining = await self._fold(name, dumps)
                 await self._keep_quota(name, None, remaining, self._rules.quota, reject=False)
@@ -151,9 +158,30 @@ class Collector:
             elif await self._cluster.namespace(name, fresh=True) is None:
                 _log.info("namespace %s is deleted, so are its %d dumps", name, len(dumps))
                 await self._remove_pods(name, dumps, "namespace")
+        await self._free_space(held, {name: one.uid for name, one in namespaces.items()})
         self._full &= namespaces.keys()
         await self._effects.publish(self._full)
         self._counters.passed()
+
+    async def _free_space(self, held: dict[str, int], uids: dict[str, str | None]) -> None:
+        """Where the disk is nearly full, the namespaces that hold the most give dumps; every pod
+        keeps its newest. `uids`: of the namespaces there are.
+        """
+        free = await asyncio.to_thread(self._store.free_bytes)
+        if free is None or self._rules.onQuota != "evict":
+            return
+        excess = 2 * self._keep_free - free
+        there = {name: size for name, size in held.items() if name in uids}
+        for name, cut in (fairness.cuts(there, excess) if excess > 0 else {}).items():
+            group = await asyncio.to_thread(
+                listing.Namespaces(self._store.files(layout.Prefix(name))).next
+            )
+            holding = await self._evictor.holding(group[1] if group else [], uids[name])
+            plan = holding.plan_sparing(cut)
+            await self._evictor.evict(plan, quota.NO_SPACE, self._remove_for_space)
+
+    async def _remove_for_space(self, key: layout.DumpKey) -> None:
+        await self._remove(key, "space")
 
     async def _of_namespace(
         self, namespace: clusters.Namespace, dumps: list[listing.Stored]

@@ -53,6 +53,19 @@ def plan(
     return [dump.key for dump in _without_superfluous(victims, present, excess)]
 
 
+def plan_sparing(
+    dumps: Iterable[listing.Stored], excess: int, marks: Marks = NO_MARKS
+) -> list[layout.DumpKey]:
+    """As `plan`, but every pod keeps its newest dump and no dump that is being read goes, even if
+    less than `excess` is freed.
+    """
+    present = list(dumps)
+    fixed = Marks(pinned={*marks.pinned, *marks.in_use})
+    candidates = [dump for dump in present if dump.key not in fixed.pinned]
+    spare = _bytes(_spare(candidates, present, _newest))
+    return plan(present, min(excess, spare), fixed)
+
+
 def _in_turn(present: Dumps, marks: Marks) -> Iterable[Dumps]:
     """The candidates: each list is used up before the next is begun."""
     ranks: dict[int, Dumps] = {0: [], 1: [], 2: []}

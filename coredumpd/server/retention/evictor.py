@@ -40,6 +40,10 @@ class Holding(NamedTuple):
         """The dumps to remove for `excess` bytes, see `eviction.plan`."""
         return eviction.plan(self.dumps, excess, self.marks)
 
+    def plan_sparing(self, excess: int) -> list[layout.DumpKey]:
+        """The dumps to remove for up to `excess` bytes, see `eviction.plan_sparing`."""
+        return eviction.plan_sparing(self.dumps, excess, self.marks)
+
     def plan_count(self, excess: int) -> list[layout.DumpKey]:
         """The dumps to remove so that there are `excess` fewer: the same plan, each counting 1."""
         equal = [dataclasses.replace(dump, size=1) for dump in self.dumps]

@@ -17,6 +17,7 @@ from coredumpd.formats import record as records
 from coredumpd.kube import api
 
 WARN_SHARE = 0.9
+NO_SPACE = "the store's disk is nearly full"
 _TIMEOUT_S = 30.0
 _log = logging.getLogger(__name__)
 

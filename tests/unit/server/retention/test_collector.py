@@ -35,6 +35,7 @@ class World:
         self.away: set[str] = set()
         self.forgotten: list[tuple[str, str]] = []
         self.leads = True
+        self.keep_free = 0
         self.told: list[tuple[str, str, str, str, str]] = []
         self.config_maps: dict[str, dict[str, Any]] = {quota_notice.CONFIG_MAP: {}}
 
@@ -72,7 +73,7 @@ class World:
         role = collector.Collector(
             self.store,
             cluster.KubeCluster(self),
-            collector.Rules(retention, sections.CrashLoopSettings()),
+            collector.Rules(retention, sections.CrashLoopSettings(), self.keep_free),
             lambda: self.leads,
             collector.Effects(quota.Notice(self, "coredumpd").publish, write_event, forget),
             metrics.Retention(prometheus_client.CollectorRegistry()),
@@ -489,3 +490,36 @@ def test_a_namespace_keeps_so_many_dumps_and_no_more(world: World) -> None:
     calm = world.put(b"x", time_s=CREATED_S + 1, pid=50, pod_uid="calm")
     world.collect(dumpsMax=10)
     assert sorted(world.left(), key=str) == sorted([calm, *many[2:]], key=str)
+
+
+def test_a_disk_that_is_nearly_full_gets_dumps_of_the_largest_namespace_only(world: World) -> None:
+    for namespace in ("team-a", "team-b"):
+        world.namespace(namespace)
+        world.pod(namespace, dumps.POD_UID)
+    large = [
+        world.put(b"x", time_s=CREATED_S + 5000 * n, pid=n, namespace="team-a")
+        for n in (1, 2, 3, 4)
+    ]
+    small = [world.put(b"x", time_s=CREATED_S + n, pid=n, namespace="team-b") for n in (1, 2)]
+    size = len(dumps.stored(b"x"))
+    world.keep_free = 10 * size
+    world.store.free_bytes = lambda: 20 * size  # type: ignore[method-assign]
+    world.collect()
+    assert world.left() == sorted([*large, *small], key=str)
+    world.store.free_bytes = lambda: 18 * size  # type: ignore[method-assign]
+    world.collect()
+    assert world.left() == sorted([*large[2:], *small], key=str)
+    assert any("the store's disk is nearly full" in news[4] for news in world.told)
+    world.store.free_bytes = lambda: 0  # type: ignore[method-assign]
+    world.collect()
+    assert world.left() == sorted([large[3], small[1]], key=str)  # each pod keeps its newest
+
+
+def test_where_the_quota_rejects_a_full_disk_removes_nothing(world: World) -> None:
+    world.namespace("team-a")
+    world.pod("team-a", dumps.POD_UID)
+    keys = [world.put(b"x", time_s=CREATED_S + 5000 * n, pid=n) for n in (1, 2, 3)]
+    world.keep_free = 100
+    world.store.free_bytes = lambda: 0  # type: ignore[method-assign]
+    world.collect(onQuota="reject")
+    assert world.left() == keys

@@ -92,6 +92,16 @@ def test_what_is_read_goes_last_and_what_nobody_vouches_for_first(dumps, excess,
         assert size_of(doubtful) < excess
 
 
+@given(namespaces(), some.integers(0, 400), some.data())
+def test_where_pods_are_spared_each_keeps_a_dump(dumps, excess, data):
+    marks = eviction.Marks(some_of(data, dumps), (), some_of(data, dumps))
+    by_key = {dump.key: dump for dump in dumps}
+    victims = [by_key[key] for key in eviction.plan_sparing(dumps, excess, marks)]
+    assert emptied(dumps, victims) == set()
+    assert not {*marks.pinned, *marks.in_use}.intersection(dump.key for dump in victims)
+    assert all(size_of(victims) - victim.size < excess for victim in victims)
+
+
 def test_one_huge_dump_goes_and_not_twenty_three_small_ones():
     """As seen: a quota of 60Mi, 66.4Mi stored, 63.9Mi of them one dump."""
     small = [stored(f"pod-{number % 15}", number, MI // 9, number) for number in range(23)]
