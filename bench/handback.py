@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 from support import crashers
-from support.node import agents, corepattern, pods
+from support.node import agents, corepattern, hostdirs, pods
 
 from bench import report
 
@@ -52,7 +52,7 @@ def _round(directory: Path, killed: str) -> tuple[float, int]:
     """(seconds until core_pattern was the pipe handler's, crashes of which nothing was kept)."""
     directory.mkdir()
     crasher = crashers.compiled("crasher", directory.parent)
-    host_dir = Path(tempfile.mkdtemp(prefix="cd-"))
+    host_dir = Path(tempfile.mkdtemp(prefix="cd-", dir=hostdirs.ROOTED))
     runtime = directory / "runtime"
     try:
         with agents.node(directory, host_dir, "frozen") as node, pods.running(runtime) as pod:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 from support import crashers, waiting
-from support.node import agents, capturing, corepattern, pods
+from support.node import agents, capturing, corepattern, hostdirs, pods
 
 from bench import report
 from coredumpd.agent.skipped import kernel_lines, ledger
@@ -98,7 +98,7 @@ def _peer(count: int, limit: int) -> list[float]:
 def _measured(directory: Path, mode: str, count: int, took: list[float]) -> Iterator[report.Line]:
     """STORMS of them at one node; what fork and exec took meanwhile is added to `took`."""
     program = crashers.compiled("crasher", directory)
-    host_dir = Path(tempfile.mkdtemp(prefix="cd-"))
+    host_dir = Path(tempfile.mkdtemp(prefix="cd-", dir=hostdirs.ROOTED))
     gone_s = []
     with (
         agents.node(directory, host_dir, "frozen") as node,

@@ -22,33 +22,45 @@ class NotRegularError(OSError):
     """A name is that of a link, a device, a directory, or a second name of some file."""
 
 
-def open_directory(path: str, create: bool = False) -> int:
+def open_directory(path: str, create: bool = False, below: int | None = None) -> int:
     """A descriptor of a directory that only we can write, made 0700 if `create`.
 
-    Raises Forbidden for a link, another's directory or one that group or others can write;
-    StorageError when it cannot be opened or made.
+    `path` is relative to the descriptor `below`, if given. Raises Forbidden for a link, another's
+    directory or one that group or others can write; StorageError when it cannot be opened or made.
     """
     try:
         if create:
-            _make_directory(path)
-        fd = os.open(path, DIRECTORY)
+            _make_directory(path, below)
+        fd = os.open(path, DIRECTORY, dir_fd=below)
     except OSError as error:
-        if os.path.islink(path):
+        if _is_link(path, below):
             raise errors.Forbidden(f"{path}: must be a directory, not a link") from error
         raise errors.StorageError(f"cannot use the directory {path}: {error.strerror}") from error
-    attributes = os.fstat(fd)
-    if attributes.st_uid != os.geteuid() or stat.S_IMODE(attributes.st_mode) & 0o022:
+    if not is_ours(fd):
         os.close(fd)
         rule = f"must belong to uid {os.geteuid()} and be writable by nobody else"
         raise errors.Forbidden(f"{path}: {rule}")
     return fd
 
 
-def _make_directory(path: str) -> None:
+def _is_link(path: str, below: int | None) -> bool:
     try:
-        os.mkdir(path, 0o700)
+        return stat.S_ISLNK(os.stat(path, dir_fd=below, follow_symlinks=False).st_mode)
+    except OSError:
+        return False  # the failure that is being reported counts
+
+
+def _make_directory(path: str, below: int | None) -> None:
+    try:
+        os.mkdir(path, 0o700, dir_fd=below)
     except FileExistsError:
         return  # its owner and mode are checked like any other's
+
+
+def is_ours(descriptor: int) -> bool:
+    """Does it belong to us, and can nobody else write it?"""
+    attributes = os.fstat(descriptor)
+    return attributes.st_uid == os.geteuid() and not attributes.st_mode & 0o022
 
 
 def is_plain(descriptor: int) -> bool:

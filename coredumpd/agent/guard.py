@@ -14,7 +14,7 @@ import logging
 from pathlib import Path
 
 from coredumpd.agent import jobs, tally
-from coredumpd.agent.node import install, lock, ownership, publisher
+from coredumpd.agent.node import cgroup_root, install, lock, ownership, publisher
 from coredumpd.agent.skipped import accounting
 from coredumpd.agent.tenants import adoption, policy_file
 from coredumpd.formats import host_dir as host_dirs
@@ -45,6 +45,7 @@ async def run(
     """
     host_dir = Path(settings.agent.hostDir)
     install.prepare(host_dir)
+    settings = dataclasses.replace(settings, policy=cgroup_root.settle(settings.policy))
     with await lock.acquire(host_dir / host_dirs.GUARD_LOCK, stop):
         policy_file.write(host_dir, settings.policy, options.node)
         guard = _Guard(settings, options, host_dir)

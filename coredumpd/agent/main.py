@@ -15,7 +15,7 @@ import socket
 from pathlib import Path
 
 from coredumpd import commandline, log
-from coredumpd.agent.node import install, sysctls
+from coredumpd.agent.node import cgroup_root, install, sysctls
 from coredumpd.agent.tenants import policy_file
 from coredumpd.formats import host_dir as host_dirs
 from coredumpd.formats import names
@@ -93,7 +93,8 @@ def _ship(arguments: argparse.Namespace, settings: sections.Settings, host_dir: 
 
 def _install(arguments: argparse.Namespace, settings: sections.Settings, host_dir: Path) -> int:
     install.prepare(host_dir)
-    policy_file.write(host_dir, settings.policy, arguments.node_name)
+    policy = cgroup_root.settle(settings.policy)
+    policy_file.write(host_dir, policy, arguments.node_name)
     line = install.install(host_dir)
     if not arguments.print_pattern:
         core_sysctls = sysctls.from_settings(host_dir, settings.agent, line)

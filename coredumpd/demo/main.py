@@ -33,7 +33,7 @@ def main(words: list[str]) -> int:
     parser = commandline.Parser(prog="coredumpd demo", description=__doc__.split("\n")[0])
     parser.add_argument("--keep", action="store_true", help="keep the working directory")
     arguments = parser.parse_args(words)
-    work = Path(tempfile.mkdtemp(prefix="coredumpd-demo-"))
+    work = Path(tempfile.mkdtemp(prefix="coredumpd-demo-", dir=_private_place()))
     try:
         run(work)
     finally:
@@ -42,6 +42,11 @@ def main(words: list[str]) -> int:
         else:
             shutil.rmtree(work, ignore_errors=True)
     return 0
+
+
+def _private_place() -> str:
+    """A directory that no other user can write, as hostDir demands: not /tmp."""
+    return "/var/lib" if os.access("/var/lib", os.W_OK) else os.path.expanduser("~")
 
 
 def run(work: Path) -> None:

@@ -13,6 +13,10 @@ LAUNCHER = "coredumpd"
 CURRENT = "current"  # a link to VERSIONS/<digest>
 CURRENT_LAUNCHER = f"{CURRENT}/{LAUNCHER}"  # what core_pattern names
 POLICY = "policy.json"
+LAST_POLICY = f"{POLICY}.last"  # the same bytes, written next
+# Locks of captures, by which their handlers share the node; see handler/slots.py.
+HANDLER_SLOTS = "handlers.slots"
+CAPTURE_SLOTS = "captures.slots"
 CAPTURE_SOCKET = "capture.sock"
 SPOOL = "spool"
 STATE = "state"  # the guard's own memory

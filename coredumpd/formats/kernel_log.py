@@ -18,19 +18,20 @@ KMSG = "/dev/kmsg"
 LINE_BYTES_MAX = 900  # the kernel's own limit for one /dev/kmsg record is near 1 KiB
 ERROR, WARNING, INFO = 3, 4, 6  # syslog(3) severities
 # The kinds of lines that tell of one crash.
-STORED, SKIPPED, NOT_STORED = "stored", "skipped", "not stored"
+STORED, SKIPPED, NOT_STORED, REFUSED = "stored", "skipped", "not stored", "refused"
 
 _PROGRAM = "coredumpd"
 _STORED = "stored "
 _OWNER = " of "
 _SKIPPED = "skipped crash of pid "
+_REFUSED = "refused crash of pid "
 _NOT_STORED = "crash not stored: "
 _PID = "pid "
 _PID_DIGITS_MAX = 7  # PID_MAX_LIMIT is 4194304
 
 
 class Outcome:
-    """One crash as a handler's line reports it: `kind` is STORED, SKIPPED or NOT_STORED.
+    """One crash as a handler's line reports it: `kind` is one of the above.
 
     `pid` is the process's in the initial PID namespace; None where the handler never learnt it.
     """
@@ -55,6 +56,11 @@ def stored(id: str, owner: str, size: int, stored_size: int, truncated: str | No
     """The dump `id` of `owner` is in the spool; `truncated` says why it was cut, if it was."""
     cut = f", truncated: {truncated}" if truncated else ""
     return f"{_STORED}{id}{_OWNER}{owner}: {size} -> {stored_size} bytes{cut}"
+
+
+def refused(pid: int, comm: str, owner: str, reason: str) -> str:
+    """The crash of `owner` has no share of this node's captures left; `reason` says of which."""
+    return f"{_REFUSED}{pid} ({comm}) of {owner}: {reason}"
 
 
 def skipped(pid: int, comm: str, reason: str) -> str:
@@ -82,9 +88,10 @@ def parse(text: str) -> Outcome | None:
         process = rest.removeprefix(_NOT_STORED)
         pid = _number(process.removeprefix(_PID).partition(": "))
         return Outcome(NOT_STORED, pid if process.startswith(_PID) else None)
-    if rest.startswith(_SKIPPED):
-        pid = _number(rest.removeprefix(_SKIPPED).partition(" "))
-        return None if pid is None else Outcome(SKIPPED, pid)
+    for kind, start in ((SKIPPED, _SKIPPED), (REFUSED, _REFUSED)):
+        if rest.startswith(start):
+            pid = _number(rest.removeprefix(start).partition(" "))
+            return None if pid is None else Outcome(kind, pid)
     if rest.startswith(_STORED):
         from coredumpd.formats import names  # not before the first byte is read
 

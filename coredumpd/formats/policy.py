@@ -1,8 +1,9 @@
 """The policy for crashes: the agent writes it to `<hostDir>/policy.json`, the handler obeys it.
 
-`encode` makes the document and `parse` reads it. The handler works without one, by the defaults,
-which are those of `settings.PolicySettings` (that module is too heavy for the crash path; a test
-compares the two).
+`encode` makes the document and `parse` reads it. The agent writes it twice: the handler obeys the
+second file, `policy.json.last`, when it cannot believe the first, and captures nothing when it can
+believe neither. A field that is missing has the default of `settings.PolicySettings` (that module
+is too heavy for the crash path; a test compares the two).
 
 No dataclasses, typing or re at the top: the crash path imports this module.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import os
 
 from coredumpd import durable, errors
+from coredumpd.formats import host_dir as host_dirs
 from coredumpd.formats import kernel_log
 
 TYPE_CHECKING = False
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 POLICY_BYTES_MAX = 8 * 1024 * 1024
+SLOTS_MAX = 1024
 
 
 class Policy:
@@ -33,7 +36,9 @@ class Policy:
 
     __slots__ = (
         "capture",
+        "captureSlots",
         "captureTimeout",
+        "cgroupRoot",
         "honourRlimit",
         "hostCrashes",
         "identities",
@@ -65,6 +70,8 @@ class Policy:
         self.spoolMaxUse = 16 * 1024**3  # bytes
         self.spoolKeepFree = 1024**3  # bytes
         self.spoolMaxEntries = 10_000
+        self.captureSlots = 16
+        self.cgroupRoot: str | None = None  # not learned: /
         self.niceness = 9
         self.node: str | None = None  # unknown until an agent has written it
         self.procDir = "/proc"
@@ -155,12 +162,20 @@ class Tenants:
 def encode(settings: dict[str, Any], node: str, tenants: Tenants) -> bytes:
     """The document for the node `node`, which `parse` and `parse_tenants` read.
 
-    `settings` has the fields of `settings.PolicySettings` by name.
+    `settings` has the fields of `settings.PolicySettings` by name. A document that `load` would
+    refuse for its length has no rules of tenants instead, and captures nothing of pods: a rule
+    that is left out must not be more open. Raises BadRecord when even that is too long.
     """
     import json
 
     document = {"version": VERSION, "node": node} | settings | tenants.as_dict()
-    return json.dumps(document, indent=1).encode() + b"\n"
+    data = json.dumps(document, indent=1).encode() + b"\n"
+    if len(data) > POLICY_BYTES_MAX:
+        closed = {"capture": "disabled", "namespaces": {}, "pods": {}}
+        data = json.dumps(document | closed, indent=1).encode() + b"\n"
+    if len(data) > POLICY_BYTES_MAX:
+        raise errors.BadRecord(f"policy: {len(data)} bytes; at most {POLICY_BYTES_MAX}")
+    return data
 
 
 def parse_tenants(data: bytes) -> Tenants:
@@ -181,37 +196,44 @@ def parse_tenants(data: bytes) -> Tenants:
         raise errors.BadRecord(f"policy: {error}") from error
 
 
-def load_or_default(path: str) -> Policy:
-    """The snapshot; the defaults, and a line in the kernel's log, when it cannot be believed."""
-    try:
-        return load(path)
-    except errors.CoredumpdError as error:
-        kernel_log.write(kernel_log.WARNING, f"going on with the default policy: {error}")
-        return Policy()
+def load_in_force(host_dir: int) -> Policy:
+    """The policy to obey, below the open directory `host_dir`: policy.json, else the last good one.
 
-
-def load(path: str) -> Policy:
-    """The snapshot at `path`; the defaults when there is none.
-
-    Raises Forbidden when somebody else could have written it, BadRecord when it is not a policy.
+    Raises what `load` does when neither can be believed.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return Policy()
+        return load(host_dirs.POLICY, host_dir)
+    except errors.CoredumpdError as error:
+        try:
+            policy = load(host_dirs.LAST_POLICY, host_dir)
+        except errors.CoredumpdError:
+            raise error from None
+        kernel_log.write(kernel_log.WARNING, f"going on with the last good policy: {error}")
+        return policy
+
+
+def load(path: str, directory: int | None = None) -> Policy:
+    """The snapshot at `path`, relative to the descriptor `directory` if given.
+
+    Raises NotFound when there is none, Forbidden when somebody else could have written it,
+    BadRecord when it is not a policy.
+    """
+    try:
+        fd = durable.open_regular(path, directory)
+    except FileNotFoundError as error:
+        raise errors.NotFound(f"policy {path}: there is none") from error
+    except durable.NotRegularError as error:
+        raise errors.Forbidden(f"policy {path}: must be a regular file with one name") from error
     except OSError as error:
         raise errors.Forbidden(f"policy {path}: {error.strerror}") from error
-    try:
-        attributes = os.fstat(fd)
-        if not durable.is_plain(fd):
-            raise errors.Forbidden(f"policy {path}: must be a regular file with one name")
-        if attributes.st_uid != os.geteuid() or attributes.st_mode & 0o22:
+    with open(fd, "rb") as file:
+        if not durable.is_ours(fd):
             rule = f"must belong to uid {os.geteuid()} and be writable by nobody else"
             raise errors.Forbidden(f"policy {path}: {rule}")
-        with open(fd, "rb", closefd=False) as file:
-            return parse(file.read(POLICY_BYTES_MAX))
-    finally:
-        os.close(fd)
+        data = file.read(POLICY_BYTES_MAX + 1)
+    if len(data) > POLICY_BYTES_MAX:
+        raise errors.BadRecord(f"policy {path}: more than {POLICY_BYTES_MAX} bytes")
+    return parse(data)
 
 
 def parse(data: bytes) -> Policy:
@@ -288,6 +310,11 @@ _RULES: dict[str, tuple[Any, str]] = {
     "spoolMaxUse": (_is_size, "must be bytes"),
     "spoolKeepFree": (_is_size, "must be bytes"),
     "spoolMaxEntries": (lambda value: _is_size(value) and value > 0, "must be a number above 0"),
+    "captureSlots": (
+        lambda value: _is_size(value) and 0 < value <= SLOTS_MAX,
+        f"must be 1 to {SLOTS_MAX}",
+    ),
+    "cgroupRoot": (lambda value: value is None or _is_path(value), "must be an absolute path"),
     "niceness": (lambda value: isinstance(value, int) and 0 <= value <= 19, "must be 0 to 19"),
     "runtimeStateDirs": (
         lambda value: isinstance(value, list) and all(map(_is_path, value)),

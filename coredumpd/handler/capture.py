@@ -9,8 +9,9 @@ The way of a crash, from the kernel to kubectl:
    are most modules imported, this one too: meanwhile the kernel fills the pipe again.
 3. `run`, here, reads policy.json, which the agent wrote, and checks by /proc that the pinned
    process is the one that crashed (`evidence/process`). Its cgroup identifies pod and container
-   (`evidence/cgroup`); the container runtime's state file has their names (`evidence/runtime`).
-4. The policy may skip the crash, and limits what is stored (`limits`). A skipped crash ends here.
+   (`formats/cgroup`); the container runtime's state file has their names (`evidence/runtime`).
+4. The policy may skip the crash, and limits what is stored (`limits`). A skipped crash ends here,
+   and so does one of a tenant that has its share of captures already (`shares`, `slots`).
 5. `<id>.part` is made in the spool, with a first record (`describe`). The handler gives up its
    rights (`sandbox/enter`), compresses the core into core.gz (`spool/copier`), and closes the pipe:
    the process may go. The record is completed, and `<id>.part` renamed `<id>` (`spool/capture`).
@@ -31,9 +32,9 @@ import time
 
 from coredumpd import durable, errors
 from coredumpd.formats import host_dir as host_dirs
-from coredumpd.formats import kernel_log, policy
+from coredumpd.formats import kernel_log, names, policy
 from coredumpd.handler import crash as crashes
-from coredumpd.handler import describe, limits
+from coredumpd.handler import describe, limits, shares, slots
 from coredumpd.handler.evidence import process, runtime
 from coredumpd.handler.sandbox import enter
 from coredumpd.spool import capture, copier
@@ -45,12 +46,20 @@ def run(crash: crashes.Crash) -> None:
     Raises the CoredumpdError that kept it from being stored. The source is closed as soon as no
     more of it is needed: that lets the kernel, and so the container, get on with dying.
     """
-    _obey(crash, policy.load_or_default(f"{crash.host_dir}/{host_dirs.POLICY}"))
+    host_dir = durable.open_directory(crash.host_dir)  # all below it is opened without links
+    _obey(crash, policy.load_in_force(host_dir))
     _identify(crash)
     limit = limits.of_core(crash.rules, crash.args.rlimit_core)
     reason = _reason_to_skip(crash, limit)
     if reason is None:
-        _store(crash, limit)
+        refusal = _take_slots(crash, host_dir) or _store(crash, host_dir, limit)
+        if refusal is None:
+            return
+        message = kernel_log.refused(
+            crash.args.pid, crash.process.comm, _owner_text(crash), refusal
+        )
+        kernel_log.write(kernel_log.WARNING, message)
+        os.close(crash.source)
         return
     # The line is written before the process may go: then nobody finds it gone and unreported.
     kernel_log.write(
@@ -75,7 +84,7 @@ def _identify(crash: crashes.Crash) -> None:
     """Learn the process, its container, and the policy for its pod. Raises as `examine`."""
     if crash.directory is None:
         raise errors.NotFound(f"process {crash.args.pid} is gone")
-    crash.process = process.examine(crash.args, crash.directory)
+    crash.process = process.examine(crash.args, crash.directory, crash.rules.cgroupRoot or "/")
     crash.owner = _owner(crash)
     place = crash.process.place
     if place is not None:
@@ -111,20 +120,47 @@ def _reason_to_skip(crash: crashes.Crash, limit: limits.Limit) -> str | None:
     return None
 
 
-def _store(crash: crashes.Crash, limit: limits.Limit) -> None:
+def _take_slots(crash: crashes.Crash, host_dir: int) -> str | None:
+    """Take a slot among the handlers, then wait for one to capture in; a refusal's reason."""
+    place = crash.process.place
+    holder = shares.Holder(_tenant(crash), place.pod_uid if place else "")
+    handlers = slots.handlers()
+    captures = min(crash.rules.captureSlots, handlers)
+    deadline = crash.begun_clock + crash.rules.captureTimeout
+    return slots.take(host_dir, host_dirs.HANDLER_SLOTS, handlers, holder) or slots.wait(
+        host_dir, host_dirs.CAPTURE_SLOTS, captures, holder, deadline
+    )
+
+
+def _tenant(crash: crashes.Crash) -> str:
+    """The tenant in whose share it counts; pods of unknown namespaces are one, "-"."""
+    if crash.process.place is None:
+        return names.HOST_NAMESPACE
+    return crash.owner.namespace if crash.owner else capture.UNKNOWN
+
+
+def _store(crash: crashes.Crash, host_dir: int, limit: limits.Limit) -> str | None:
+    """Store the core; the reason if the tenant's share of the spool has no room for a record."""
     record = describe.begun(crash)
-    spool = _open_spool(crash.host_dir)
-    room = limits.of_spool(spool, crash.rules)
-    entry = capture.Capture.create(spool, record.id)
+    spool = durable.open_directory(host_dirs.SPOOL, create=True, below=host_dir)
+    tenant = _tenant(crash)
+    room = limits.of_spool(spool, tenant, crash.rules)
+    if room is None:
+        return "its namespace has its share of the spool's entries (spoolMaxEntries)"
+    entry = capture.Capture.create(
+        spool, record.id, tenant, limits.reservation(room.size, limit.size, crash.first)
+    )
     entry.note(record)
     deadline = crash.begun_clock + crash.rules.captureTimeout
-    core = copier.Copier(entry.core, limit.size, deadline, room)
+    core = copier.Copier(entry.core, limit.size, deadline, room.size)
     enter.enter(spool, entry.directory)
     result = core.copy(crash.source, crash.first)
     os.close(crash.source)
     cut_at = None
     if result.reason == copier.MAX_SIZE:
         result.reason, cut_at = limit.reason, limit.size
+    if result.reason == copier.SPOOL_FULL:
+        result.reason = room.reason
     duration_s = time.monotonic() - crash.begun_clock
     entry.commit(describe.finished(record, result, cut_at, duration_s))
     kernel_log.write(
@@ -133,13 +169,9 @@ def _store(crash: crashes.Crash, limit: limits.Limit) -> None:
             record.id, _owner_text(crash), result.size, result.stored_size, result.reason
         ),
     )
+    return None
 
 
 def _owner_text(crash: crashes.Crash) -> str:
     owner = crash.owner
     return f"{owner.namespace}/{owner.pod_name}/{owner.container}" if owner else "an unnamed owner"
-
-
-def _open_spool(host_dir: str) -> int:
-    os.close(durable.open_directory(host_dir))
-    return durable.open_directory(f"{host_dir}/{host_dirs.SPOOL}", create=True)

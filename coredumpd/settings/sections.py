@@ -67,6 +67,18 @@ class PolicySettings:
         *values.integer(1, 1_000_000),
         "most dumps that may wait on the node; further crashes are only logged",
     )
+    captureSlots: int = values.setting(
+        16,
+        *values.integer(1, 1024),
+        "most cores that are stored at the same time; a pod and a namespace have at most a quarter"
+        " of them, and the last one is not for who has most",
+    )
+    cgroupRoot: str | None = values.setting(
+        None,
+        *values.PATH,
+        "the cgroup in which the kubelet makes kubepods, as the host sees it; not set: the agent"
+        " learns it from its own cgroup, or takes /",
+    )
     niceness: int = values.setting(
         9, *values.integer(0, 19), "nice value of the handler while it captures"
     )
@@ -100,9 +112,11 @@ class AgentSettings:
         " 6.17) connects to a listener that runs already; auto is pipe",
     )
     corePipeLimit: int = values.setting(
-        16,
+        128,
         *values.integer(1, 4096),
-        "most captures at a time; with pipe it is written to kernel.core_pipe_limit",
+        "most crashes at a time that have a handler, whether it stores the core, waits for one of"
+        " policy.captureSlots, or is refused; written to kernel.core_pipe_limit. Of these, too, a"
+        " pod and a namespace have at most a quarter",
     )
     suidDumpable: int | None = values.setting(
         None,

@@ -13,6 +13,11 @@ from coredumpd import durable, errors
 from coredumpd.formats import record as records
 
 PART = ".part"
+# A file without content, whose name says which tenant's share of the spool the entry counts in:
+# a handler asks for it without reading one record.
+# While the capture runs, its size is the most that the core may take: see handler/limits.py.
+TENANT = "tenant."
+UNKNOWN = "-"  # the tenant of pods whose namespace is not known
 CORE = "core.gz"
 META = "meta.json"
 _NEW_CORE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -42,10 +47,18 @@ class Capture:
             raise errors.StorageError(f"cannot open {id} in the spool: {CORE} is no plain file")
 
     @classmethod
-    def create(cls, spool: int, id: str) -> Capture:
-        """A new one. Raises AlreadyExists for an id in use, and as the constructor does."""
+    def create(cls, spool: int, id: str, tenant: str, reserved: int = 0) -> Capture:
+        """A new one of `tenant`'s, for which `reserved` bytes are counted while it runs.
+
+        Raises AlreadyExists for an id in use, and as the constructor does.
+        """
         try:
             os.mkdir(id + PART, 0o700, dir_fd=spool)
+            mark = durable.create_file(f"{id}{PART}/{TENANT}{tenant}", spool)
+            try:
+                os.ftruncate(mark, reserved)  # a hole: it takes no space
+            finally:
+                os.close(mark)
         except FileExistsError as error:
             raise errors.AlreadyExists(f"spool entry {id} exists") from error
         except OSError as error:

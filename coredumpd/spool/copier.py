@@ -28,6 +28,7 @@ TIMEOUT = "captureTimeout passed"
 RLIMIT = "larger than RLIMIT_CORE"
 QUOTA = "the namespace's quota is reached (onQuota: reject)"
 SPOOL_FULL = "the spool is full (spoolMaxUse, spoolKeepFree)"
+SPOOL_SHARE = "its namespace has its share of the spool (spoolMaxUse, spoolKeepFree)"
 SHORT = "the stream ended before the size its headers state"
 
 

@@ -50,7 +50,7 @@ class Spool:
 
     def add(self, record: records.CrashRecord, core: bytes) -> None:
         """Create an entry that no handler wrote. Raises AlreadyExists, StorageError."""
-        part = capture.Capture.create(self._fd, record.id)
+        part = capture.Capture.create(self._fd, record.id, record.namespace or capture.UNKNOWN)
         try:
             durable.write_all(part.core, core)
             part.commit(record)

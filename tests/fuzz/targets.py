@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from coredumpd import errors
 from coredumpd.agent.skipped import kernel_lines
-from coredumpd.formats import core_pattern, names, policy
+from coredumpd.formats import cgroup, core_pattern, names, policy
 from coredumpd.formats import record as records
-from coredumpd.handler.evidence import cgroup, runtime
+from coredumpd.handler.evidence import runtime
 from coredumpd.handler.socket import handshake
 
 UID = "4a7f1c2e-0c5d-4b0e-9a6b-0123456789ab"
@@ -53,9 +53,9 @@ POLICY = {
 
 def cgroup_text(data: bytes) -> None:
     """`/proc/PID/cgroup`: a place is a real uid and a real container id."""
-    cgroup.shown(data)
+    cgroup.shown(data, "/")
     with contextlib.suppress(errors.Conflict):
-        found = cgroup.place(data)
+        found = cgroup.place(data, "/")
         if found is not None:
             assert names.is_uid(found.pod_uid)
             assert len(found.container_id) == 64

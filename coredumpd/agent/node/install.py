@@ -18,6 +18,7 @@ import psutil
 
 import coredumpd
 from coredumpd import durable, errors
+from coredumpd.agent.node import host_namespaces, host_paths
 from coredumpd.formats import core_pattern
 from coredumpd.formats import host_dir as host_dirs
 
@@ -30,6 +31,13 @@ _OURS = (
     host_dirs.SHIPPER,
 )
 _PID_NS_INIT_INODE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
+_OUR_FILES = (
+    host_dirs.POLICY,
+    host_dirs.LAST_POLICY,
+    host_dirs.HANDLER_SLOTS,
+    host_dirs.CAPTURE_SLOTS,
+    host_dirs.CAPTURE_SOCKET,
+)
 _SOURCE_SCRIPT = """\
 #!{python} -I
 import sys
@@ -46,14 +54,12 @@ def prepare(host_dir: Path) -> None:
     could change the handler.
     """
     pattern_line(host_dir)
+    host_paths.check_above(host_dir)
+    host_namespaces.call(host_paths.check_above, host_dir)  # where the kernel looks for it
     try:
         host_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = host_dir.stat()
-        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            raise errors.Forbidden(
-                f"hostDir {host_dir}: must belong to uid {os.geteuid()} and be writable by nobody"
-                " else, because the kernel runs what is in it as root"
-            )
+        host_paths.check(host_dir)
+        host_dir.chmod(0o700)  # the kubelet makes it 0755
         for name in _OURS:
             (host_dir / name).mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
@@ -126,7 +132,7 @@ def remove_all(host_dir: Path) -> list[str]:
         (host_dir / host_dirs.CURRENT).unlink()
     for name in set(_OURS) - {host_dirs.SPOOL}:
         shutil.rmtree(host_dir / name, ignore_errors=True)
-    for name in (host_dirs.POLICY, host_dirs.CAPTURE_SOCKET):
+    for name in _OUR_FILES:
         with contextlib.suppress(FileNotFoundError):
             (host_dir / name).unlink()
     spool = host_dir / host_dirs.SPOOL

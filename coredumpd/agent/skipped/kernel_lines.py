@@ -22,7 +22,7 @@ RECORDS_AT_ONCE_MAX = 200
 
 # Why a crash left no dump, and what an administrator can do about each reason.
 PIPE_LIMIT, QUEUE, SOCKET, NO_HANDLER = "pipe-limit", "socket-queue", "socket-dead", "no-handler"
-FAILED, POLICY, NOT_DUMPED = "failed", "policy", "not-dumped"
+FAILED, POLICY, NOT_DUMPED, SHARE = "failed", "policy", "not-dumped", "share"
 # Not reasons: a crash that is stored; a gap in the log.
 STORED, LOST_LINES = "stored", "lost-lines"
 ADVICE = {
@@ -32,6 +32,8 @@ ADVICE = {
     SOCKET: "nobody listened on the capture socket",
     NO_HANDLER: "the kernel could not run the handler; see the node's kernel log",
     FAILED: "the handler could not store it; the node's kernel log says why",
+    SHARE: "its pod or namespace had its share of this node already (policy.captureSlots,"
+    " agent.corePipeLimit, policy.spoolMaxEntries); the node's kernel log names the pod",
     NOT_DUMPED: "the kernel made no core of it, as of processes that may not be dumped, or its"
     " handler was killed",
 }
@@ -62,6 +64,7 @@ _SUPPRESSED = re.compile(r"(?:coredump_(pipe|sock)\w*|do_coredump): (\d{1,9}) ca
 _HANDLER = {
     kernel_log.NOT_STORED: FAILED,
     kernel_log.SKIPPED: POLICY,
+    kernel_log.REFUSED: SHARE,
     kernel_log.STORED: STORED,
 }
 

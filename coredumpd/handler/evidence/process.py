@@ -14,8 +14,7 @@ import os
 import time
 
 from coredumpd import errors, log
-from coredumpd.formats import core_pattern
-from coredumpd.handler.evidence import cgroup
+from coredumpd.formats import cgroup, core_pattern
 
 PROC = "/proc"
 FILE_BYTES_MAX = 64 * 1024
@@ -36,20 +35,21 @@ class Process:
     start_time: float  # seconds since the epoch
 
 
-def examine(args: core_pattern.CrashArgs, directory: int) -> Process:
+def examine(args: core_pattern.CrashArgs, directory: int, cgroup_root: str) -> Process:
     """Facts about the process that `args` names, below its `/proc/PID`, open as `directory`.
 
-    Raises NotFound when it is gone and Conflict when another one has its pid. Closes `directory`.
+    `cgroup_root` is the kubelet's. Raises NotFound when it is gone and Conflict when another one
+    has its pid. Closes `directory`.
     """
     try:
-        return _examine(args, directory)
+        return _examine(args, directory, cgroup_root)
     except OSError as error:
         raise errors.NotFound(f"process {args.pid} went away: {error.strerror}") from error
     finally:
         os.close(directory)
 
 
-def _examine(args: core_pattern.CrashArgs, directory: int) -> Process:
+def _examine(args: core_pattern.CrashArgs, directory: int, cgroup_root: str) -> Process:
     start_ticks = _start_ticks(read(directory, "stat"))
     status = fields(read(directory, f"task/{args.tid}/status"))
     mismatch = _mismatch(args, status)
@@ -59,8 +59,8 @@ def _examine(args: core_pattern.CrashArgs, directory: int) -> Process:
         raise errors.Conflict(f"process {args.pid} is not the one that crashed: {mismatch}")
     process = Process()
     text = read(directory, "cgroup")
-    process.place = cgroup.place(text)
-    process.cgroup_path = _escaped(cgroup.shown(text))
+    process.place = cgroup.place(text, cgroup_root)
+    process.cgroup_path = _escaped(cgroup.shown(text, cgroup_root))
     process.comm = _printable(read(directory, "comm").removesuffix(b"\n"))
     process.exe = _link(directory, "exe")
     process.cwd = _link(directory, "cwd")

@@ -13,9 +13,8 @@ from __future__ import annotations
 import os
 import stat
 
-from coredumpd import errors
-from coredumpd.formats import names
-from coredumpd.handler.evidence import cgroup
+from coredumpd import durable, errors
+from coredumpd.formats import cgroup, names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def _check_place(document: Any, labels: dict[str, Any], place: cgroup.Place) -> 
     path = _first(_dict(document, "linux"), ("cgroupsPath",))
     claims = [] if uid is None else [("pod uid", uid, uid == place.pod_uid)]
     if path is not None:
-        claims.append(("linux.cgroupsPath", path, cgroup.from_path(path) == place))
+        claims.append(("linux.cgroupsPath", path, cgroup.from_claim(path) == place))
     if not claims:
         raise errors.BadRecord("runtime state: names neither a pod uid nor a cgroup")
     for field, value, agrees in claims:
@@ -118,11 +117,7 @@ def _read(directory: str, name: str) -> bytes | None:
         raise errors.Forbidden(f"runtime state {directory}/{name}: {error.strerror}") from error
     try:
         attributes = os.fstat(fd)
-        if (
-            not stat.S_ISREG(attributes.st_mode)
-            or attributes.st_uid != os.geteuid()
-            or attributes.st_mode & 0o22
-        ):
+        if not stat.S_ISREG(attributes.st_mode) or not durable.is_ours(fd):
             raise errors.Forbidden(
                 f"runtime state {directory}/{name}: must be a regular file that only root can write"
             )

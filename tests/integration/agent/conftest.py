@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.kube import fakekube
-from support.node import agents, pods
+from support.node import agents, hostdirs, pods
 from support.server import uploads
 
 
 @pytest.fixture
 def node(tmp_path: Path, kind: str) -> Iterator[agents.Agent]:
-    """hostDir has a short path: core_pattern holds 127 bytes."""
-    host_dir = Path(tempfile.mkdtemp(prefix="cd-"))
-    with agents.node(tmp_path, host_dir, kind) as agent:
+    """Without a running agent yet."""
+    with hostdirs.temporary() as host_dir, agents.node(tmp_path, host_dir, kind) as agent:
         yield agent
-    shutil.rmtree(host_dir, ignore_errors=True)
 
 
 @pytest.fixture

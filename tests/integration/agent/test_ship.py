@@ -157,7 +157,25 @@ def test_a_host_dir_that_others_can_write_to_is_refused(node):
     node.host_dir.chmod(0o777)
     refused = node.call("run", "--config", str(node.config()), "--no-kubernetes")
     assert refused.returncode == 77
-    assert f"hostDir {node.host_dir}: must belong to uid 0" in refused.stderr
+    assert f"hostDir {node.host_dir}: must belong to root" in refused.stderr
+
+
+def test_a_directory_above_host_dir_that_others_can_write_to_is_refused_by_name(node):
+    above = node.host_dir / "above"
+    above.mkdir()
+    above.chmod(0o1777)
+    node.settings["hostDir"] = str(above / "h")
+    refused = node.call("run", "--config", str(node.config()), "--no-kubernetes")
+    assert refused.returncode == 77
+    assert f"{above}, above it, must belong to root" in refused.stderr
+    assert "belongs to uid 0 and has mode 1777" in refused.stderr
+    assert not (above / "h").exists()
+
+
+def test_a_host_dir_that_others_can_read_is_closed_to_them(node):
+    node.host_dir.chmod(0o755)
+    node.start("--no-kubernetes", "--no-core-pattern")
+    assert node.host_dir.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_agent_is_small(node, put, kube):

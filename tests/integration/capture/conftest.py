@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support import crashers
-from support.node import installed, pods
+from support.node import hostdirs, installed, pods
 
 
 @pytest.fixture(scope="session")
@@ -28,10 +26,9 @@ def thread_crasher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def host_dir() -> Iterator[Path]:
-    """A short path: core_pattern holds 127 bytes."""
-    path = Path(tempfile.mkdtemp(prefix="cd-"))
-    yield path
-    shutil.rmtree(path)
+    """One that only root can change."""
+    with hostdirs.temporary() as path:
+        yield path
 
 
 @pytest.fixture

@@ -255,6 +255,7 @@ def test_what_is_planted_where_the_spool_should_be_is_refused(
 def test_a_policy_that_is_a_fifo_or_a_link_does_not_stop_a_capture(
     handler: installed.Installed, victim: subprocess.Popen[bytes]
 ) -> None:
+    handler.policy("policy.json.last")
     pidfd = os.pidfd_open(victim.pid)
     os.set_inheritable(pidfd, True)
     for plant in (os.mkfifo, lambda path: os.symlink("/dev/zero", path)):
@@ -269,6 +270,7 @@ def test_a_policy_that_is_a_device_or_has_a_second_name_is_not_obeyed(
     handler: installed.Installed, victim: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     policy = handler.host_dir / "policy.json"
+    handler.policy("policy.json.last")
     handler.policy(maxSize=2)
     policy.rename(tmp_path / "elsewhere")
     pidfd = os.pidfd_open(victim.pid)

@@ -116,13 +116,84 @@ def test_a_spool_that_others_can_write_is_refused(
     assert handler.entries() == []
 
 
-def test_a_policy_that_others_can_write_is_not_obeyed(
-    handler: installed.Installed, words: list[str]
+@pytest.mark.parametrize("how", ["writable", "missing", "huge", "junk"])
+def test_without_a_policy_that_can_be_believed_nothing_is_captured_and_the_log_says_so(
+    handler: installed.Installed, words: list[str], how: str
 ) -> None:
     handler.policy(maxSize=10)
-    (handler.host_dir / "policy.json").chmod(0o666)
-    assert handle(handler, words, b"x" * 100).returncode == 0
-    assert handler.record(handler.wait_for_entry())["core"]["size"] == 100
+    path = handler.host_dir / "policy.json"
+    match how:
+        case "writable":
+            path.chmod(0o666)
+        case "missing":
+            path.unlink()
+        case "huge":
+            with path.open("ab") as file:
+                file.write(b" " * 9_000_000)
+        case _:
+            path.write_bytes(b"{")
+    refused = handle(handler, words, b"x" * 100)
+    assert refused.returncode != 0
+    assert b"policy" in refused.stderr
+    assert handler.entries() == []
+
+
+@pytest.mark.parametrize("size", [0, 9_000_000])
+def test_the_last_good_policy_holds_while_the_new_one_cannot_be_read(
+    handler: installed.Installed, pod: pods.Pod, words: list[str], size: int
+) -> None:
+    last = {"runtimeStateDirs": [str(pod.state_dir)], "maxSize": 70_000}
+    (handler.host_dir / "policy.json").write_bytes(b" " * size)
+    handler.policy("policy.json.last", **last)
+    assert handle(handler, words, cores.elf(3_000_000)).returncode == 0
+    assert handler.record(handler.wait_for_entry())["core"]["size"] == 70_000
+    opted_out = {"namespaces": {"shop": {"capture": "disabled"}}}
+    handler.policy("policy.json.last", **last | opted_out)
+    assert handle(handler, words, cores.elf(3_000_000)).returncode == 0
+    assert len(handler.entries()) == 1
+
+
+def test_a_full_share_of_the_spool_cuts_its_own_core_and_not_a_neighbours(
+    handler: installed.Installed, pod: pods.Pod, words: list[str], tmp_path: Path
+) -> None:
+    handler.policy(runtimeStateDirs=[str(pod.state_dir)], spoolMaxUse=40_000_000, spoolKeepFree=0)
+    for core in (cores.elf(9_000_000), cores.elf(9_000_000), cores.elf(3_000_000)):
+        assert handle(handler, words, core).returncode == 0
+    reasons = [truncated(handler, entry) for entry in handler.entries()]
+    assert any(reason and "its share of the spool" in reason for reason in reasons)
+    before = set(handler.entries())
+    with pods.running(tmp_path / "runtime", namespace="team-a", name="neighbour") as neighbour:
+        process = neighbour.start(["sleep", "600"])
+        core = cores.elf(9_000_000)
+        assert handle(handler, installed.arguments(process), core).returncode != 0  # not dumping
+        pidfd = os.pidfd_open(process.pid)
+        os.set_inheritable(pidfd, True)
+        assert handle(handler, installed.arguments(process, pidfd=pidfd), core).returncode == 0
+        os.close(pidfd)
+        process.kill()
+        process.wait()
+    (entry,) = set(handler.entries()) - before
+    assert truncated(handler, entry) is None
+    assert gzip.decompress((entry / "core.gz").read_bytes()) == core
+
+
+def truncated(handler: installed.Installed, entry: Path) -> str | None:
+    """Why an entry's core was cut."""
+    reason: str | None = handler.record(entry)["core"]["truncated"]["reason"]
+    return reason
+
+
+def test_a_share_of_the_spools_entries_is_refused_its_own_and_leaves_others_theirs(
+    handler: installed.Installed, pod: pods.Pod, words: list[str]
+) -> None:
+    handler.policy(runtimeStateDirs=[str(pod.state_dir)], spoolMaxEntries=8)
+    for _ in range(4):
+        assert handle(handler, words, cores.elf(100_000)).returncode == 0
+    assert len(handler.entries()) == 2
+    state = pod.containerd_state(**{"io.kubernetes.cri.sandbox-namespace": "team-a"})
+    pod.write_state(state)
+    assert handle(handler, words, cores.elf(100_000)).returncode == 0
+    assert len(handler.entries()) == 3
 
 
 def test_help_names_every_field(handler: installed.Installed) -> None:

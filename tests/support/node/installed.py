@@ -55,9 +55,9 @@ class Installed:
     def spool(self) -> Path:
         return self.host_dir / "spool"
 
-    def policy(self, **fields: object) -> None:
+    def policy(self, file: str = "policy.json", **fields: object) -> None:
         """Write the snapshot an agent would, with `fields` over a quick test's values."""
-        path = self.host_dir / "policy.json"
+        path = self.host_dir / file
         path.write_text(json.dumps({"version": 1, "node": "node1"} | fields))
         path.chmod(0o600)
 

@@ -29,18 +29,58 @@ def test_the_defaults_are_those_of_the_settings() -> None:
         "spoolKeepFree",
         "spoolMaxEntries",
         "niceness",
+        "captureSlots",
+        "cgroupRoot",
     ):
         assert getattr(ours, name) == getattr(theirs, name), name
     assert tuple(ours.runtimeStateDirs) == theirs.runtimeStateDirs
 
 
-def test_no_snapshot_means_the_defaults(tmp_path: Path) -> None:
-    assert policy.load(str(tmp_path / "policy.json")).hostCrashes == "ignore"
+def test_no_snapshot_is_not_the_defaults(tmp_path: Path) -> None:
+    with pytest.raises(errors.NotFound):
+        policy.load(str(tmp_path / "policy.json"))
+
+
+@pytest.mark.parametrize("first", [None, b"", b"{", b"x" * (policy.POLICY_BYTES_MAX + 1)])
+def test_the_last_good_policy_stands_in_and_without_it_there_is_none(
+    tmp_path: Path, first: bytes | None
+) -> None:
+    if first is not None:
+        (tmp_path / "policy.json").write_bytes(first)
+        (tmp_path / "policy.json").chmod(0o600)
+    host_dir = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises((errors.NotFound, errors.BadRecord)):
+        policy.load_in_force(host_dir)
+    last = {"version": 1, "maxSize": 7, "namespaces": {"team-a": {"capture": "disabled"}}}
+    (tmp_path / "policy.json.last").write_text(json.dumps(last))
+    (tmp_path / "policy.json.last").chmod(0o600)
+    rules = policy.load_in_force(host_dir)
+    os.close(host_dir)
+    assert (rules.maxSize, rules.namespaces) == (7, last["namespaces"])
+
+
+@pytest.mark.parametrize("many", [0, 10, 30_000])
+def test_a_document_is_never_longer_than_what_is_read_and_never_more_open(many: int) -> None:
+    rules = {f"team-{number}": {"capture": "disabled", "x": "y" * 300} for number in range(many)}
+    settings = dataclasses.asdict(sections.PolicySettings())
+    data = policy.encode(settings, "node1", policy.Tenants(rules))
+    assert len(data) <= policy.POLICY_BYTES_MAX
+    for namespace in (*list(rules)[:3], *list(rules)[-3:]):
+        read = policy.parse(data)
+        read.narrow("some-uid", namespace)
+        assert read.capture == "disabled"
+
+
+def test_a_document_that_cannot_be_bounded_is_not_made() -> None:
+    tenants = policy.Tenants(encryptTo={str(number): "k" * 1000 for number in range(10_000)})
+    with pytest.raises(errors.BadRecord, match="at most"):
+        policy.encode(dataclasses.asdict(sections.PolicySettings()), "node1", tenants)
 
 
 def test_a_snapshot_is_obeyed_and_newer_fields_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
     path.write_text(json.dumps({"version": 1, "maxSize": 4096, "node": "n1", "newer": []}))
+    path.chmod(0o600)
     found = policy.load(str(path))
     assert (found.maxSize, found.node, found.hostCrashes) == (4096, "n1", "ignore")
 
@@ -60,6 +100,8 @@ def test_a_snapshot_is_obeyed_and_newer_fields_are_passed_over(tmp_path: Path) -
         ("spoolMaxUse", "16Gi"),
         ("spoolMaxEntries", 0),
         ("niceness", 20),
+        ("captureSlots", 0),
+        ("cgroupRoot", "relative"),
         ("node", 7),
         ("procDir", "proc"),
     ],

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from coredumpd.formats import core_pattern, policy
+from coredumpd.formats import cgroup, core_pattern, policy
 from coredumpd.formats import record as records
 from coredumpd.gzipio import member
 from coredumpd.handler import crash as crashes
 from coredumpd.handler import describe
-from coredumpd.handler.evidence import cgroup, process, runtime
+from coredumpd.handler.evidence import process, runtime
 
 PLACE = cgroup.Place("1234-5678", "0" * 64)
 

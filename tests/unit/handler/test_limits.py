@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from support import cores
+
 from coredumpd.formats import policy
 from coredumpd.handler import limits
 from coredumpd.spool import copier
@@ -38,23 +40,49 @@ def test_an_rlimit_below_a_page_means_no_core() -> None:
     assert limits.of_core(rules(honourRlimit=True), PAGE).size == PAGE
 
 
-def test_the_tighter_of_use_and_free_space_is_the_room() -> None:
+def usage(size: int = 0, own_size: int = 0) -> limits.Usage:
+    return limits.Usage(0, size, 0, own_size)
+
+
+def test_the_tighter_of_use_and_free_space_bounds_a_tenants_quarter() -> None:
     made = rules(spoolMaxUse=1000, spoolKeepFree=100)
-    assert limits.room(made, used=400, free=10_000) == 600
-    assert limits.room(made, used=400, free=300) == 200
-    assert limits.room(made, used=2000, free=300) < 0
+    assert limits.room(made, usage(), free=10_000).size == 250
+    assert limits.room(made, usage(200, 200), free=10_000).size == 50
+    assert limits.room(made, usage(500), free=10_000).size == 250
+    assert limits.room(made, usage(), free=300).size == 50
+    assert limits.room(made, usage(2000), free=300).size < 0
+
+
+def test_who_has_its_share_is_cut_and_the_neighbour_is_not() -> None:
+    made = rules(spoolMaxUse=1000, spoolKeepFree=0)
+    sealing = limits.room(made, usage(250, 250), free=10_000)
+    assert (sealing.size, sealing.reason) == (0, copier.SPOOL_SHARE)
+    assert (
+        limits.room(made, usage(250), free=10_000).size == limits.room(made, usage(), 10_000).size
+    )
+
+
+def test_a_capture_reserves_what_its_headers_state_and_no_more_than_there_is() -> None:
+    core = cores.elf(1_000_000)
+    assert limits.reservation(10**9, 10**9, core[:65536]) == len(core)
+    assert limits.reservation(1000, 10**9, core[:65536]) == 1000
+    assert limits.reservation(10**9, 500, core[:65536]) == 500
+    assert limits.reservation(10**9, 700, b"no core") == 700
 
 
 def test_captures_in_progress_count_and_planted_links_do_not(tmp_path: Path) -> None:
-    for name, size in (("a", 100), ("b.part", 50)):
+    for name, size, tenant in (("a", 100, "shop"), ("b.part", 50, "shop"), ("c", 7, "team-a")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "core.gz").write_bytes(bytes(size))
+        (tmp_path / name / f"tenant.{tenant}").touch()
+    os.truncate(tmp_path / "a" / "tenant.shop", 5000)  # reserved while it was captured
+    os.truncate(tmp_path / "b.part" / "tenant.shop", 5000)
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
     (tmp_path / "link").mkdir()
     (tmp_path / "link" / "core.gz").symlink_to("/proc/kcore")
     fd = os.open(tmp_path, os.O_RDONLY)
-    entries, used = limits.usage(fd)
-    assert entries == 5
-    assert used < 1000
+    found = limits.Usage.of(fd, "shop")
     os.close(fd)
+    assert (found.entries, found.own_entries, found.own_size) == (6, 2, 5100)
+    assert found.size < 1000

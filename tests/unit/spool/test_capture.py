@@ -23,7 +23,7 @@ def spool(tmp_path: Path) -> Iterator[int]:
 
 def test_a_committed_capture_is_an_entry_with_core_and_record(spool: int, tmp_path: Path) -> None:
     _, crash, _ = dumps.make()
-    capture = writer.Capture.create(spool, crash.id)
+    capture = writer.Capture.create(spool, crash.id, "shop")
     os.write(capture.core, b"core")
     capture.note(crash)
     assert sorted(os.listdir(tmp_path / "spool")) == [crash.id + ".part"]
@@ -33,18 +33,18 @@ def test_a_committed_capture_is_an_entry_with_core_and_record(spool: int, tmp_pa
     assert records.CrashRecord.parse((entry / "meta.json").read_bytes()).id == crash.id
     assert (entry / "core.gz").read_bytes() == b"core"
     assert (entry / "core.gz").stat().st_mode & 0o777 == 0o600
-    assert sorted(os.listdir(entry)) == ["core.gz", "meta.json"]
+    assert sorted(os.listdir(entry)) == ["core.gz", "meta.json", "tenant.shop"]
     capture.close()
 
 
 def test_an_id_in_use_is_refused(spool: int) -> None:
-    writer.Capture.create(spool, "a").close()
+    writer.Capture.create(spool, "a", "shop").close()
     with pytest.raises(errors.AlreadyExists):
-        writer.Capture.create(spool, "a")
+        writer.Capture.create(spool, "a", "shop")
 
 
 def test_a_capture_in_progress_cannot_be_reopened(spool: int) -> None:
-    capture = writer.Capture.create(spool, "a")
+    capture = writer.Capture.create(spool, "a", "shop")
     with pytest.raises(errors.Conflict, match="being written"):
         writer.Capture.reopen(spool, "a")
     capture.close()

@@ -29,7 +29,7 @@ def spool(tmp_path: Path) -> Iterator[int]:
 def killed(spool: int, data: bytes, cut: int) -> records.CrashRecord:
     """The `.part` of a handler killed when all but `cut` bytes of its gzip were on disk."""
     _, crash, _ = dumps.make()
-    capture = writer.Capture.create(spool, crash.id)
+    capture = writer.Capture.create(spool, crash.id, "shop")
     capture.note(crash)
     source, into = os.pipe()
     os.close(into)
@@ -73,20 +73,20 @@ def test_a_capture_with_no_byte_of_core_is_still_a_dump(spool: int, tmp_path: Pa
 
 
 def test_a_capture_at_work_is_left_alone(spool: int, tmp_path: Path) -> None:
-    capture = writer.Capture.create(spool, "busy")
+    capture = writer.Capture.create(spool, "busy", "shop")
     assert recovery.recover(str(tmp_path)) == [("busy", "its handler is at work")]
     assert os.listdir(tmp_path) == ["busy.part"]
     capture.close()
 
 
 def test_an_empty_part_is_removed_and_reported(spool: int, tmp_path: Path) -> None:
-    writer.Capture.create(spool, "nothing").close()
+    writer.Capture.create(spool, "nothing", "shop").close()
     assert "removed" in recovery.recover(str(tmp_path))[0][1]
     assert os.listdir(tmp_path) == []
 
 
 def test_a_part_that_nobody_can_attribute_is_kept_and_reported(spool: int, tmp_path: Path) -> None:
-    capture = writer.Capture.create(spool, "unknown")
+    capture = writer.Capture.create(spool, "unknown", "shop")
     os.write(capture.core, b"bytes")
     capture.close()
     assert "left alone" in recovery.recover(str(tmp_path))[0][1]

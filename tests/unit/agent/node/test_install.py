@@ -5,9 +5,11 @@ import shutil
 import stat
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.node import hostdirs
 
 from coredumpd import errors
 from coredumpd.agent.node import install
@@ -16,10 +18,10 @@ from coredumpd.formats import host_dir as host_dirs
 
 
 @pytest.fixture
-def host_dir(tmp_path: Path) -> Path:
-    path = tmp_path / "h"
-    install.prepare(path)
-    return path
+def host_dir() -> Iterator[Path]:
+    with hostdirs.temporary() as root:
+        install.prepare(root / "h")
+        yield root / "h"
 
 
 def test_what_is_installed_runs_and_only_root_may_touch_it(host_dir: Path) -> None:

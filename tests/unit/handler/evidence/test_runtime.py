@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coredumpd import errors
-from coredumpd.handler.evidence import cgroup, runtime
+from coredumpd.formats import cgroup
+from coredumpd.handler.evidence import runtime
 
 UID = "4a7f1c2e-0c5d-4b0e-9a6b-0123456789ab"
 ID = "0123456789abcdef" * 4

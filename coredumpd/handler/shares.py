@@ -1,0 +1,56 @@
+"""How tenants share what a node has for captures: slots, bytes and entries of the spool. Pure.
+
+A tenant is a namespace; of slots, a pod as well. Nobody has more than a quarter, and what is scarce
+is left to those who have less of it: so a tenant that takes all it can get does not keep a capture
+from its neighbours. Pods whose namespace is not known are one tenant together, as are the processes
+in no pod.
+"""
+
+from __future__ import annotations
+
+SHARE = 4  # a tenant's part is one of so many
+
+
+class Holder:
+    """A process that holds a slot, by its namespace and its pod's uid."""
+
+    __slots__ = ("namespace", "pod_uid")
+
+    def __init__(self, namespace: str, pod_uid: str) -> None:
+        self.namespace = namespace
+        self.pod_uid = pod_uid
+
+
+def refusal(asking: Holder, holders: list[Holder], slots: int) -> str | None:
+    """Why `asking` gets none of `slots` slots beside the `holders` of others; None: it gets one.
+
+    The last slot goes to nobody who holds as many as any other.
+    """
+    if len(holders) >= slots:
+        return f"all {slots} slots are taken"
+    share = max(1, slots // SHARE)
+    of_pod = sum(holder.pod_uid == asking.pod_uid for holder in holders)
+    held: dict[str, int] = {}
+    for holder in holders:
+        held[holder.namespace] = held.get(holder.namespace, 0) + 1
+    own = held.get(asking.namespace, 0)
+    if of_pod >= share or own >= share:
+        whose = "pod" if of_pod >= share else "namespace"
+        return f"its {whose} has its share, {share} of {slots} slots"
+    if own and len(holders) == slots - 1 and own == max(held.values()):
+        return f"the last of {slots} slots is not for who has most"
+    return None
+
+
+def allowance(total: int, others: int) -> int:
+    """The most that one tenant may have of `total` bytes or entries, of which others have `others`.
+
+    A quarter; never more than half of what others leave, so that something is always left for one
+    more. Two tenants with all they can get do not make a third one's allowance smaller.
+    """
+    return max(0, min(total // SHARE, (total - others) // 2))
+
+
+def may_enter(total: int, others: int, own: int) -> bool:
+    """May a tenant with `own` entries have one more? The last is for whoever has none."""
+    return own + others < total and own < max(1, allowance(total, others))
