@@ -207,7 +207,7 @@ volume() {
     case $2 in *://*) return 0 ;; esac
     echo "        - name: $1"
     case $2 in
-    emptyDir) echo "          emptyDir: {}" ;;
+    emptyDir) echo "          emptyDir: {sizeLimit: 1Gi} # objects have 256Mi, and a history" ;;
     pvc:*) echo "          persistentVolumeClaim: {claimName: ${2#pvc:}}" ;;
     nfs:*)
         rest=${2#nfs:}

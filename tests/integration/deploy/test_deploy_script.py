@@ -159,6 +159,14 @@ def test_the_default_store_is_a_claim_that_the_server_alone_mounts(written):
     assert not [volume for volume in volumes if "persistentVolumeClaim" in volume]
 
 
+def test_no_pod_can_fill_its_nodes_disk(written):
+    for kind, name in (("Deployment", "coredumpd-server"), ("DaemonSet", "coredumpd-agent")):
+        volumes = written[kind, name]["spec"]["template"]["spec"]["volumes"]
+        for volume in volumes:
+            if "emptyDir" in volume:
+                assert "sizeLimit" in volume["emptyDir"], volume["name"]
+
+
 def test_strangers_reach_the_agents_metrics_from_one_namespace_and_nothing_else(tmp_path):
     words = ("--metrics-namespace", "prometheus", "--api-ports", "16443")
     assert deploy(*words, "cores", "coreapi", tmp_path).returncode == 0
