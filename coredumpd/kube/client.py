@@ -23,6 +23,9 @@ from kubernetes.aio.config import incluster_config
 from coredumpd import errors, proxies
 
 REQUEST_TIMEOUT_S = 15.0
+# At a time, which is more than a server has requests in flight. With aiohttp's 100, the reviews of
+# one caller's requests would keep those of all others waiting.
+CONNECTIONS_MAX = 1024
 TOKEN_AGE_S_MAX = 60.0  # the kubelet rotates a token long before it expires
 RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 _WATCH_SILENCE_S_MAX = 330.0  # a watch is asked for 300 s; a peer silent for longer is gone
@@ -67,6 +70,7 @@ async def connect(kubeconfig: str | None = None, context: str | None = None) -> 
     settings = configuration.Configuration()
     # aiohttp would look for proxies and passwords in the environment by itself.
     settings.client_session_kwargs = {"trust_env": False}
+    settings.connection_pool_maxsize = CONNECTIONS_MAX
     try:
         if kubeconfig is None and in_cluster():
             loader = incluster_config.InClusterConfigLoader(

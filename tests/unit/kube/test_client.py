@@ -230,3 +230,19 @@ def test_the_default_namespace_is_the_contexts(tmp_path, monkeypatch):
     ):
         with pytest.raises(errors.SettingsError):
             wrong()
+
+
+def test_slow_requests_of_one_keep_no_others_waiting(kube):
+    kube.delay_s = 6.0
+
+    async def run():
+        async with await client.connect(str(kube.kubeconfig())) as api:
+            tasks = [asyncio.create_task(api.request("GET", f"{POD}{n}")) for n in range(150)]
+            while len(kube.asked) < len(tasks):  # pytest's timeout is the deadline
+                assert not any(task.done() for task in tasks)
+                await asyncio.sleep(0.02)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(run())
