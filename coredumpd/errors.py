@@ -232,6 +232,13 @@ class CannotSeal(Unavailable):
     """
 
 
+class CannotAttribute(Unavailable):
+    """Nothing proves whose crash it is, and somebody's rules may forbid that it leaves the node.
+
+    It stays in the spool, within bounds, and is retried.
+    """
+
+
 class CannotOpen(Forbidden):
     """The core is encrypted, and none of the given identities opens it."""
 

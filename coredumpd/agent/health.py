@@ -24,14 +24,17 @@ class _Metrics(tornado.web.RequestHandler):
 
 
 class _Health(tornado.web.RequestHandler):
-    def initialize(self, problems: Callable[[], list[str]]) -> None:
+    def initialize(
+        self, problems: Callable[[], list[str]], notices: Callable[[], list[str]] = list[str]
+    ) -> None:
         self._problems = problems
+        self._notices = notices
 
     def get(self) -> None:
         problems = self._problems()
         self.set_status(503 if problems else 200)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish("\n".join(problems or ["ok"]) + "\n")
+        self.finish("\n".join([*(problems or ["ok"]), *self._notices()]) + "\n")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +53,18 @@ class Faces:
 
 
 def serve(
-    port: int, probe_port: int, measure: Callable[[], bytes], problems: Callable[[], list[str]]
+    port: int,
+    probe_port: int,
+    measure: Callable[[], bytes],
+    problems: Callable[[], list[str]],
+    notices: Callable[[], list[str]] = list[str],
 ) -> Faces:
-    """Listen on both ports (0: any). Raises SettingsError if one is taken."""
+    """Listen on both ports (0: any). `notices`: what /healthz says without failing.
+
+    Raises SettingsError if a port is taken.
+    """
     probes: list[Any] = [
-        ("/healthz", _Health, {"problems": problems}),
+        ("/healthz", _Health, {"problems": problems, "notices": notices}),
         ("/livez", _Health, {"problems": list[str]}),  # the event loop turns: nothing else
     ]
     metrics: list[Any] = [("/metrics", _Metrics, {"measure": measure})]

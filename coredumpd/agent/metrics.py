@@ -38,6 +38,10 @@ class Metrics:
             "seal_failures", "tries to encrypt a dump that failed; it stays on the node"
         )
         self.set_aside = counter("set_aside", "spool entries that can never be shipped")
+        self.denied = gauge(
+            "policy_denied", "pods and namespaces whose rules have no room: not captured"
+        )
+        self.withheld = gauge("withheld", "dumps that stay on the node: nothing proves whose")
         self.folded = counter("folded", "crashes of a loop that are only counted")
         self.spool_entries = gauge("spool_entries", "dumps waiting in the spool")
         self.stuck_s = gauge("ship_failing_seconds", "seconds for which a dump has failed to ship")

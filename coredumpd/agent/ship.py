@@ -23,6 +23,7 @@ from coredumpd.agent.shipping import (
     attribution,
     delivery,
     guard_status,
+    kept,
     report,
     sealer,
     shipper,
@@ -104,15 +105,20 @@ class _Shipping:
         self._installation = uninstall.Installation(kube)
         self._recovery_problem: str | None = None
         self._jobs: dict[str, jobs.Job] = {}
-        preparation = delivery.Preparation(attribution.Attributor(kube, options.node))
+        preparation = delivery.Preparation(attribution.Attributor(None, options.node))
         if kube is not None:
-            preparation = self._follow_tenants(kube, settings.policy, host_dir, preparation)
+            preparation = self._follow_tenants(
+                kube, settings.policy, host_dir, agent.unnamedPatience
+            )
         reporter = report.Reporter(self._metrics, self._events)
+        bounds = kept.Bounds(agent.keptMaxEntries, agent.keptMaxUse, agent.keptMaxAge)
+        self._keeper = kept.Keeper(self._spool, bounds, reporter, self._events)
         self._shipper = shipper.Shipper(
             self._spool,
             delivery.Delivery(target, preparation, reporter),
             reporter,
             shipper.Options(agent.parallelShips, settings.crashLoop),
+            self._keeper,
         )
         self._stuck = stuck.Monitor(self._shipper, self._events, agent.stuckAfter)
         self._guard = guard_status.Follower(
@@ -124,6 +130,7 @@ class _Shipping:
             "events": self._events.run,
             "guard": self._guard.run,
             "recover": self._recover,
+            "kept": self._keeper.run,
         }
 
     def _follow_tenants(
@@ -131,18 +138,21 @@ class _Shipping:
         kube: client.Client,
         policy: sections.PolicySettings,
         host_dir: Path,
-        preparation: delivery.Preparation,
+        unnamed_patience_s: float,
     ) -> delivery.Preparation:
-        """Add the steps that namespaces and pods can ask for by annotations."""
+        """The steps of a node with Kubernetes: whose is a dump, and what do its owners ask for?"""
         own_namespace = os.environ.get("POD_NAMESPACE") or client.own_namespace()
         scope = watcher.Scope(self._node, host_dir / host_dirs.SHIPPER, own_namespace)
-        tenants = watcher.Watcher(kube, policy, scope, self._events)
+        tenants = watcher.Watcher(kube, policy, scope, self._events, self._metrics)
         self._jobs["tenants"] = tenants.run
         seals = sealer.Sealer(kube, tenants, self._events, self._metrics)
-        return dataclasses.replace(preparation, refuses=tenants.refuses, sealer=seals)
+        attributor = attribution.Attributor(
+            kube, self._node, tenants, unnamed_patience_s=unnamed_patience_s
+        )
+        return delivery.Preparation(attributor, tenants.refuses, seals)
 
     async def run(self, stop: asyncio.Event) -> None:
-        faces = health.serve(*self._ports, self._measure, self._problems)
+        faces = health.serve(*self._ports, self._measure, self._problems, self._keeper.notices)
         _log.info(
             "agent of node %s ready, metrics on port %d, probes on port %d",
             *(self._node, faces.port, faces.probe_port),
@@ -167,6 +177,7 @@ class _Shipping:
     def _measure(self) -> bytes:
         self._guard.refresh()
         self._metrics.spool_entries.set(self._shipper.waiting)
+        self._metrics.withheld.set(self._keeper.count)
         self._metrics.stuck_s.set(self._shipper.failing_s)
         self._metrics.silent_s.set(self._shipper.silent_s)
         return self._metrics.text()

@@ -19,6 +19,9 @@ ENCRYPT_TO = "encrypt-to"
 KEEP = "keep"
 OF_NAMESPACES = (CAPTURE, MAX_SIZE, QUOTA, RETENTION, ENCRYPT_TO)
 OF_PODS = (CAPTURE, MAX_SIZE, KEEP)
+VALUE_CHARS_MAX = 256  # every valid value is shorter
+UNKNOWN_MAX = 8  # names that are none of ours, of which problems are reported
+_CUT = "\N{HORIZONTAL ELLIPSIS}"  # ends a value that was too long: no valid value has it
 _WORDS = {"enabled": True, "disabled": False}
 
 
@@ -39,13 +42,23 @@ class Retention:
 
 
 def ours(metadata: Mapping[str, object]) -> dict[str, str]:
-    """The annotations of an object's `metadata` that are meant for us, without the prefix."""
+    """The annotations of an object's `metadata` that are meant for us, without the prefix.
+
+    Bounded: a value that is too long is cut, and then valid for no annotation; of names that we do
+    not know, the first few.
+    """
     present = metadata.get("annotations")
-    return {
-        name.removeprefix(PREFIX): str(value)
+    own = {
+        name.removeprefix(PREFIX): _cut(str(value))
         for name, value in (present if isinstance(present, Mapping) else {}).items()
         if name.startswith(PREFIX)
     }
+    unknown = sorted(set(own) - set(OF_NAMESPACES) - set(OF_PODS))
+    return {name: value for name, value in own.items() if name not in unknown[UNKNOWN_MAX:]}
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= VALUE_CHARS_MAX else value[:VALUE_CHARS_MAX] + _CUT
 
 
 def of_namespace(annotations: Mapping[str, str], default: Rules) -> tuple[Rules, list[str]]:

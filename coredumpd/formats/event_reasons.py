@@ -6,6 +6,7 @@ SKIPPED = "CoreDumpSkipped"
 QUOTA = "CoreDumpQuota"
 POLICY = "CoreDumpPolicy"
 STUCK = "CoreDumpsStuck"
+WITHHELD = "CoreDumpsWithheld"
 RESUMED = "CoreDumpsResumed"
 PATTERN_DRIFT = "CorePatternDrift"
 PATTERN_FIGHT = "CorePatternFight"
@@ -15,8 +16,10 @@ MEANINGS = {
     TRUNCATED: "on a pod: as CoreDumped, but the core ends early; the message says why",
     SKIPPED: "on a pod: crashes of a loop are only counted; on a Node: a crash was not captured",
     QUOTA: "on a pod: its namespace is near its quota, or the quota allowed only the record",
-    POLICY: "on a pod: an annotation of the pod or its namespace cannot be obeyed",
+    POLICY: "on a pod: an annotation of the pod or its namespace cannot be obeyed; on a Node: rules"
+    " have no room",
     STUCK: "on a Node: dumps have not reached the store for longer than agent.stuckAfter",
+    WITHHELD: "on a Node: dumps stay there, because nothing proves whose they are",
     RESUMED: "on a Node: dumps reach the store again",
     PATTERN_DRIFT: "on a Node: something else changed a core setting; it is ours again",
     PATTERN_FIGHT: "on a Node: something else keeps changing them; corrections pause",

@@ -5,20 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from coredumpd.formats import names
+
+# kubelet, pkg/kubelet/types/pod_update.go.
+_HASH = "kubernetes.io/config.hash"
+_MIRROR = "kubernetes.io/config.mirror"
+_SOURCE = "kubernetes.io/config.source"
 _STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 
 
 def uids(pod: dict[str, Any]) -> set[str]:
-    """The uids a pod goes by: the API's, and for a static pod the one the kubelet runs it under.
+    """The uids a pod may go by: the API's, and a static pod's. The latter needs a further proof."""
+    return {pod["metadata"]["uid"]} | ({uid} if (uid := static_uid(pod)) else set())
 
-    A mirror pod has a uid of its own; cgroups and the runtime know the hash of its file (kubelet
-    `pkg/kubelet/types/pod_update.go`, ConfigHashAnnotationKey).
+
+def static_uid(pod: dict[str, Any]) -> str | None:
+    """The uid under which the kubelet runs the static pod whose mirror `pod` seems to be.
+
+    Cgroups and the runtime know a static pod by the hash of its file; its mirror in the API has
+    that hash in annotations and belongs to its Node (kubelet `pkg/kubelet/pod/mirror_client.go`).
+    Whoever may create pods can write all of this. So the uid proves nothing alone: a caller must
+    also compare the mirror's namespace and name with those the runtime recorded for that uid.
     """
-    uids = {pod["metadata"]["uid"]}
-    annotations = pod["metadata"].get("annotations") or {}
-    if "kubernetes.io/config.mirror" in annotations:
-        uids.add(annotations.get("kubernetes.io/config.hash", ""))
-    return uids
+    metadata = pod["metadata"]
+    annotations = metadata.get("annotations") or {}
+    uid = annotations.get(_HASH)
+    node = (pod.get("spec") or {}).get("nodeName")
+    owned = any(
+        isinstance(owner, dict) and owner.get("kind") == "Node" and owner.get("name") == node
+        for owner in metadata.get("ownerReferences") or []
+    )
+    is_mirror = annotations.get(_MIRROR) == uid and annotations.get(_SOURCE) in ("file", "http")
+    good = isinstance(uid, str) and names.is_uid(uid) and uid != metadata["uid"]
+    return uid if good and is_mirror and node and owned else None
 
 
 def container_status(pod: dict[str, Any], container_id: str | None) -> dict[str, Any] | None:

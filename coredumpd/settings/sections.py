@@ -130,6 +130,21 @@ class AgentSettings:
         "after a dump has failed to ship, or a commit has made no progress, for this long, /healthz"
         " fails and an Event on the Node is written",
     )
+    unnamedPatience: float = values.setting(
+        "2m",
+        *values.DURATION,
+        "how long a crash that the runtime does not name waits for the API to know its container",
+    )
+    keptMaxEntries: int = values.setting(
+        100,
+        *values.integer(0, 100_000),
+        "most dumps that stay on the node because nothing proves whose they are, and as many that"
+        " were set aside as `<id>.bad`",
+    )
+    keptMaxUse: int = values.setting("1Gi", *values.SIZE, "most bytes of each of these two kinds")
+    keptMaxAge: float = values.setting(
+        "168h", *values.DURATION, "how long such a dump is kept; then it is removed, and counted"
+    )
     port: int = values.setting(
         9090, *values.integer(0, 65535), "port of /metrics and /healthz; 0: any free port"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -47,6 +48,48 @@ class Spool:
                 with contextlib.suppress(FileNotFoundError):  # shipped and removed meanwhile
                     aged_names.append((os.stat(name, dir_fd=self._fd).st_mtime_ns, name))
         return [Entry(self._fd, name) for _, name in sorted(aged_names)]
+
+    def aside(self) -> list[tuple[str, int, float]]:
+        """(name, bytes, seconds since the epoch) of each entry that was set aside."""
+        facts = []
+        for name in os.listdir(self._fd):
+            if name.endswith(ASIDE):
+                with contextlib.suppress(errors.NotFound):
+                    facts.append((name, *self.size_and_time(name)))
+        return facts
+
+    def size_and_time(self, name: str) -> tuple[int, float]:
+        """Bytes of an entry, and when it was captured or set aside. Raises NotFound."""
+        try:
+            status = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode):
+                return status.st_size, status.st_mtime
+            directory = os.open(name, durable.DIRECTORY, dir_fd=self._fd)
+            try:
+                files = [
+                    os.stat(file, dir_fd=directory, follow_symlinks=False)
+                    for file in os.listdir(directory)
+                ]
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise errors.NotFound(f"spool entry {name}: {error.strerror}") from error
+        return sum(file.st_blocks * 512 for file in files), status.st_mtime
+
+    def discard(self, name: str) -> None:
+        """Remove an entry of any kind, even a file that somebody put there. Raises StorageError."""
+        try:
+            is_directory = stat.S_ISDIR(
+                os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode
+            )
+            if not is_directory:
+                os.unlink(name, dir_fd=self._fd)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise errors.StorageError(f"cannot remove {name}: {error.strerror}") from error
+        if is_directory:
+            Entry(self._fd, name).remove()
 
     def add(self, record: records.CrashRecord, core: bytes) -> None:
         """Create an entry that no handler wrote. Raises AlreadyExists, StorageError."""
@@ -144,9 +187,12 @@ class Entry:
             raise errors.StorageError(f"cannot remove {self.id}: {error.strerror}") from error
 
     def set_aside(self) -> None:
-        """Rename the entry so that no scan finds it. Raises StorageError."""
+        """Rename the entry so that no scan finds it, in place of an older one. StorageError."""
+        aside = self.id + ASIDE
+        Entry(self._spool, aside).remove()
         try:
-            os.rename(self.id, self.id + ASIDE, src_dir_fd=self._spool, dst_dir_fd=self._spool)
+            os.rename(self.id, aside, src_dir_fd=self._spool, dst_dir_fd=self._spool)
+            os.utime(aside, dir_fd=self._spool)  # its age counts from now on
         except OSError as error:
             raise errors.StorageError(f"cannot set {self.id} aside: {error.strerror}") from error
 

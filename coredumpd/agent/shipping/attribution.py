@@ -1,8 +1,15 @@
-"""Attributes a crash to a pod: asks Kubernetes to confirm what the handler found on the node.
+"""Attributes a crash to a pod and to the life of its namespace, by evidence that no tenant writes.
 
 The handler has recorded what the cgroup and the runtime's state file say. The API adds the pod's
 labels, owner and restarts, translates a static pod's uid, and names the pod of a record that has
-only a cgroup.
+only a cgroup. The namespace's uid comes, in this order, from
+
+- a pod that the API has, and the namespace read after it (`tenants/lives`);
+- what the agent, or the one before it, saw while the pod was there; the handler writes that, too;
+- the time: a namespace that was there, by its creation, SKEW_S before the crash.
+
+Without evidence it is not known whose rules hold. Then the dump goes to `_host`, which only
+cluster-wide roles see, if nobody's rules can be broken; else it stays on the node.
 """
 
 from __future__ import annotations
@@ -11,55 +18,127 @@ import logging
 import time
 import urllib.parse
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from coredumpd import errors
-from coredumpd.formats import annotations as rules
+from coredumpd.agent.shipping import pod_facts
+from coredumpd.agent.tenants import lives
 from coredumpd.formats import names
 from coredumpd.formats import record as records
-from coredumpd.kube import api, collection, pods
+from coredumpd.kube import api, collection
 
 _log = logging.getLogger(__name__)
 CONFIRM_TIMEOUT_S = 3.0  # an API that is down may delay a dump by this, once
+SKEW_S = 300.0  # most difference between the node's clock and the API's
+
+
+class Tenants(Protocol):
+    """The namespaces and pods that the agent has seen; `tenants.Watcher` is one."""
+
+    def life_of(self, record: records.CrashRecord) -> str | None:
+        """The uid of the namespace of the record's pod. Raises BadRecord for a contradiction."""
+
+    def is_free(self) -> bool:
+        """Is it certain that no namespace seals and nobody opts out?"""
+
+
+class NamespaceGoneError(Exception):
+    """The namespace in which it crashed is gone, whoever has its name now."""
 
 
 class Attributor:
     """Completes records by the API; without it (`kube` None) it only places the unnamed ones."""
 
     def __init__(
-        self, kube: api.Requests | None, node: str | None, unnamed_patience_s: float = 120.0
+        self,
+        kube: api.Requests | None,
+        node: str | None,
+        tenants: Tenants | None = None,
+        *,
+        unnamed_patience_s: float = 120.0,
     ) -> None:
         """`unnamed_patience_s`: how long an unnamed record waits for its pod to appear."""
         self._kube = kube
         self._node = node
+        self._tenants = tenants
         self._unnamed_patience_s = unnamed_patience_s
         self._unnamed_since_s: dict[str, float] = {}
 
     async def attribute(self, record: records.CrashRecord) -> records.CrashRecord:
-        """The record completed from its pod; if it never gets a name, it goes to `_host`.
+        """The record completed from its pod, with the uid of its namespace.
 
-        A record with names is never delayed: if the API is away, it is returned unchanged. Raises
-        Unavailable only for a record without names, which is worth another try.
+        Raises NamespaceGoneError; BadRecord for a record that contradicts the API; CannotAttribute
+        for one that stays on the node; Unavailable when a later try may succeed.
         """
         if record.namespace == names.HOST_NAMESPACE:
             return record
         if self._kube is None:
-            return record if record.namespace else unnamed(record, self._node)
+            return record if record.namespace else pod_facts.unnamed(record, self._node)
         if record.namespace and record.pod_name:
-            try:
-                pod = await self._pod(self._kube, record.namespace, record.pod_name)
-            except errors.NotFound:
-                return record  # deleted meanwhile; the names from the node stand
-            except errors.CoredumpdError as error:
-                _log.warning("%s is shipped unconfirmed: %s", record.id, error)
-                return record
-            return await self._with_namespace_uid(self._kube, confirmed(record, pod))
+            return await self._confirmed(self._kube, record)
         for pod in await self._pods_of_node(self._kube):
-            completed = named(record, pod)
+            completed = pod_facts.named(record, pod, self._node)
             if completed is not None:
                 self._unnamed_since_s.pop(record.id, None)
-                return await self._with_namespace_uid(self._kube, completed)
+                return await self._in_namespace(self._kube, completed, pod)
         return self._patiently_unnamed(record)
+
+    async def _confirmed(
+        self, kube: api.Requests, record: records.CrashRecord
+    ) -> records.CrashRecord:
+        """A record with the runtime's names. With a proven namespace it is never delayed."""
+        life = self._life_of(record)
+        try:
+            pod = await self._pod(kube, record.namespace or "", record.pod_name or "")
+        except errors.NotFound:
+            pod = None  # deleted meanwhile; the names from the node stand
+        except errors.CoredumpdError as error:
+            return _unconfirmed(record, life, error)
+        if pod is not None and not pod_facts.is_crashed(record, pod):
+            pod = None  # another pod has the name now; the crashed one is gone
+        if pod is not None:
+            record = pod_facts.confirmed(record, pod, self._node)
+        return await self._in_namespace(kube, record, pod, life)
+
+    def _life_of(self, record: records.CrashRecord) -> str | None:
+        """The namespace's uid by what was seen. Raises BadRecord where the record contradicts it.
+
+        That of the handler is the same evidence: it had it from an agent.
+        """
+        life = None if self._tenants is None else self._tenants.life_of(record)
+        if life is not None and record.namespace_uid not in (None, life):
+            text = f"the record says namespace {record.namespace_uid}, but its pod is in {life}"
+            raise errors.BadRecord(text)
+        return life or record.namespace_uid
+
+    async def _in_namespace(
+        self,
+        kube: api.Requests,
+        record: records.CrashRecord,
+        pod: dict[str, Any] | None,
+        life: str | None = None,
+    ) -> records.CrashRecord:
+        """Add the namespace's uid, which is asked for after the pod was."""
+        path = f"/api/v1/namespaces/{_quoted(record.namespace or '')}"
+        try:
+            _, namespace = await kube.request("GET", path, timeout_s=CONFIRM_TIMEOUT_S)
+        except errors.NotFound as error:
+            raise NamespaceGoneError from error
+        except errors.CoredumpdError as error:
+            return _unconfirmed(record, life, error)
+        uid = namespace["metadata"]["uid"]
+        if pod is not None and lives.is_of(namespace, lives.created_s(pod) or 0.0):
+            if life not in (None, uid):
+                text = f"the record says namespace {life}, but its pod is in {uid}"
+                raise errors.BadRecord(text)
+            life = uid
+        if life is None and _is_surely_after(namespace, record):
+            life = uid
+        if life is None:
+            return self._unproven(record, "nothing proves in which life of its namespace it was")
+        if life != uid:
+            raise NamespaceGoneError
+        return record.with_(namespaceUID=life)
 
     def _patiently_unnamed(self, record: records.CrashRecord) -> records.CrashRecord:
         """A container that died young is in no status until the kubelet reports it."""
@@ -67,23 +146,17 @@ class Attributor:
         since_s = self._unnamed_since_s.setdefault(record.id, now_s)
         if now_s - since_s < self._unnamed_patience_s:
             raise errors.Unavailable(f"{record.id}: no pod {record.pod_uid} on this node yet")
+        placed = self._unproven(record, f"no pod {record.pod_uid} is on this node")
         self._unnamed_since_s.pop(record.id)
-        _log.warning("no pod %s on this node: %s goes to _host", record.pod_uid, record.id)
-        return unnamed(record, self._node)
+        return placed
 
-    async def _with_namespace_uid(
-        self, kube: api.Requests, record: records.CrashRecord
-    ) -> records.CrashRecord:
-        """Add the namespace's uid to a confirmed record: a later namespace may reuse the name."""
-        if record.attribution != "api":
-            return record
-        path = f"/api/v1/namespaces/{_quoted(record.namespace or '')}"
-        try:
-            _, namespace = await kube.request("GET", path, timeout_s=CONFIRM_TIMEOUT_S)
-        except errors.CoredumpdError as error:
-            _log.warning("%s is shipped without its namespace's uid: %s", record.id, error)
-            return record
-        return record.with_(namespaceUID=namespace["metadata"]["uid"])
+    def _unproven(self, record: records.CrashRecord, why: str) -> records.CrashRecord:
+        """`record` for `_host`. Raises CannotAttribute while somebody's rules may forbid that."""
+        if self._tenants is None or not self._tenants.is_free():
+            rule = "a namespace or a pod may forbid that its dump leaves the node in the clear"
+            raise errors.CannotAttribute(f"{record.id}: {why}; {rule}")
+        _log.warning("%s goes to _host: %s", record.id, why)
+        return pod_facts.unnamed(record, self._node)
 
     async def _pod(self, kube: api.Requests, namespace: str, name: str) -> dict[str, Any]:
         path = f"/api/v1/namespaces/{_quoted(namespace)}/pods/{_quoted(name)}"
@@ -95,40 +168,21 @@ class Attributor:
         return [pod async for pod in collection.every(kube, "/api/v1/pods", query)]
 
 
-def confirmed(record: records.CrashRecord, pod: dict[str, Any]) -> records.CrashRecord:
-    """`record` completed from `pod` if it is the crashed pod; otherwise `record` unchanged."""
-    if record.pod_uid not in pods.uids(pod):
-        return record  # another pod has the name now; the crashed one is gone
-    status = pods.container_status(pod, record.container_id)
-    owners = pod["metadata"].get("ownerReferences") or []
-    owner = next((one for one in owners if one.get("controller")), None)
-    record = records.pinned(record, rules.keeps(rules.ours(pod["metadata"])))
-    return record.with_(
-        podUID=pod["metadata"]["uid"],
-        podLabels=pod["metadata"].get("labels") or {},
-        owner={"kind": owner["kind"], "name": owner["name"]} if owner else None,
-        restartCount=status.get("restartCount") if status else None,
-        capture={**record.raw["capture"], "attribution": "api"},
-    )
+def _unconfirmed(
+    record: records.CrashRecord, life: str | None, error: errors.CoredumpdError
+) -> records.CrashRecord:
+    """The record without the API's word, if its namespace is proven already."""
+    if life is None:
+        text = f"not known yet in which namespace {record.id} was: {error}"
+        raise errors.Unavailable(text) from error
+    _log.warning("%s is shipped unconfirmed: %s", record.id, error)
+    return record.with_(namespaceUID=life)
 
 
-def named(record: records.CrashRecord, pod: dict[str, Any]) -> records.CrashRecord | None:
-    """`record`, which has only a uid and a container id, named after `pod`; None if not its pod."""
-    status = pods.container_status(pod, record.container_id)
-    if record.pod_uid not in pods.uids(pod) or status is None:
-        return None
-    completed = record.with_(
-        namespace=pod["metadata"]["namespace"],
-        podName=pod["metadata"]["name"],
-        container=status["name"],
-        image=status.get("image"),
-    )
-    return confirmed(completed, pod)
-
-
-def unnamed(record: records.CrashRecord, node: str | None) -> records.CrashRecord:
-    """`record` in the host's namespace, which only cluster-wide roles see: its pod is unknown."""
-    return record.with_(namespace=names.HOST_NAMESPACE, node=record.raw.get("node") or node)
+def _is_surely_after(namespace: dict[str, Any], record: records.CrashRecord) -> bool:
+    """Was the namespace there before the crash, however the clocks differ?"""
+    since_s = lives.created_s(namespace)
+    return since_s is not None and since_s + SKEW_S <= record.time_s
 
 
 def _quoted(name: str) -> str:

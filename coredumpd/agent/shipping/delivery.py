@@ -8,6 +8,7 @@ import enum
 from collections.abc import Callable
 
 from coredumpd import aiokit, errors
+from coredumpd.agent.shipping import attribution
 from coredumpd.agent.shipping import entry as entries
 from coredumpd.formats import record as records
 from coredumpd.gzipio import check
@@ -30,6 +31,7 @@ class Outcome(enum.Enum):
 
     SHIPPED = "the store has committed it"
     REFUSED = "it must not be shipped, and was removed"
+    WITHHELD = "it stays on the node, because nothing proves whose it is"
     GONE = "it was removed by hand, folded, or set aside"
 
 
@@ -51,7 +53,10 @@ class Delivery:
             before = await aiokit.call(entry.record)
         except errors.NotFound:  # only here: a store that raises this is to be tried again
             return Outcome.GONE
-        record = await self._preparation.attributor.attribute(before)
+        try:
+            record = await self._preparation.attributor.attribute(before)
+        except attribution.NamespaceGoneError:
+            return await self._refuse(entry, before)  # as the server removes its other dumps
         if self._preparation.refuses(record):
             return await self._refuse(entry, record)
         if record.raw != before.raw:

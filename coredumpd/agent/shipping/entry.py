@@ -107,6 +107,7 @@ class Waiting:
         self.entry = entry
         self.backoff = backoff
         self.lane: str | None = None  # None until its record has been read
+        self.pod: str | None = None  # the uid, as the node knows it
         self.group: crash_loop.SameCrash | None = None  # crashes that may be one loop with it
         self.crash: crash_loop.Crash | None = None
         self.busy = False  # it has a slot: it is being shipped now
@@ -120,7 +121,7 @@ class Waiting:
 
     def read(self, record: records.CrashRecord) -> None:
         """Note what its record says: its lane and its crash loop."""
-        self.lane = record.container_id or "host"
+        self.lane, self.pod = record.container_id or "host", record.pod_uid
         self.group, self.crash = crash_loop.same_crash(record), crash_loop.of(record)
 
     def failed(self) -> None:

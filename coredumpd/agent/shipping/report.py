@@ -49,3 +49,8 @@ class Reporter:
         """An entry stays in the spool under another name; the log says why."""
         del id
         self._metrics.set_aside.inc()
+
+    def dropped(self, reason: str, text: str) -> None:
+        """A dump that stayed on the node is removed, because the bounds allow no more."""
+        self._metrics.skipped.labels(reason).inc()
+        _log.error("removed %s", text)

@@ -17,7 +17,7 @@ from coredumpd.agent import events, metrics
 from coredumpd.agent.shipping import attribution, sealed_core
 from coredumpd.agent.shipping import entry as entries
 from coredumpd.formats import annotations as dump_annotations
-from coredumpd.formats import event_reasons, names, policy
+from coredumpd.formats import event_reasons, names
 from coredumpd.formats import record as records
 from coredumpd.kube import api
 
@@ -28,16 +28,13 @@ _log = logging.getLogger(__name__)
 
 
 class Tenants(Protocol):
-    """The namespaces' annotations; `tenants.Watcher` is one."""
+    """The annotations of the namespace with a uid; `tenants.Watcher` has them."""
 
-    @property
-    def tenants(self) -> policy.Tenants: ...
+    def annotations_of(self, namespace: str, uid: str | None) -> Mapping[str, str] | None:
+        """None for a namespace that no watch has shown."""
 
-    def annotations_of(self, namespace: str) -> Mapping[str, str] | None: ...
-
-
-class _GoneError(Exception):
-    """The namespace that asked for sealing is gone, and its keys with it."""
+    def sealed_before(self, namespace: str, uid: str | None) -> str | None:
+        """The ConfigMap by the last snapshot. Raises Unavailable where that does not know."""
 
 
 class Sealer:
@@ -64,12 +61,12 @@ class Sealer:
         if record.sealed is not None or record.namespace == names.HOST_NAMESPACE:
             return record
         try:
-            name = await self._config_map(namespace)
+            name = await self._config_map(namespace, record.namespace_uid)
             if name is None:
                 return record
             recipients = await self._recipients(record, namespace, name)
             sealed = await aiokit.call(sealed_core.seal, entry, record, recipients)
-        except _GoneError:
+        except attribution.NamespaceGoneError:
             _log.warning("%s can never be sealed: its namespace is gone", record.id)
             return None
         except (errors.CannotSeal, errors.StorageError):
@@ -79,22 +76,22 @@ class Sealer:
         _log.info("sealed %s to %s", record.id, ", ".join(recipients.names))
         return sealed
 
-    async def _config_map(self, namespace: str) -> str | None:
-        """The ConfigMap with the recipients; None where cores stay plain. Raises CannotSeal.
+    async def _config_map(self, namespace: str, uid: str | None) -> str | None:
+        """The ConfigMap with the recipients; None where cores stay plain.
 
         The API is asked about a namespace that no watch has shown: it, or this agent, is new.
+        Raises CannotSeal, and NamespaceGoneError: who has the name now has no say about this dump.
         """
-        watched = self._tenants.annotations_of(namespace)
+        watched = self._tenants.annotations_of(namespace, uid)
         if watched is not None:
             return watched.get(dump_annotations.ENCRYPT_TO)
-        before = self._tenants.tenants.encryptTo
         try:
-            document = await self._get(f"/api/v1/namespaces/{_quoted(namespace)}")
-        except errors.CoredumpdError as error:  # the API is away, or the namespace is gone
-            if before is None:
-                problem = f"not known yet whether namespace {namespace} wants its dumps encrypted"
-                raise errors.CannotSeal(f"{problem}: {error}") from error
-            return before.get(namespace)
+            document = await self._namespace(namespace, uid)
+        except errors.CannotSeal as error:
+            try:
+                return self._tenants.sealed_before(namespace, uid)
+            except errors.Unavailable as unknown:
+                raise errors.CannotSeal(f"{unknown}: {error}") from error
         return dump_annotations.ours(document["metadata"]).get(dump_annotations.ENCRYPT_TO)
 
     async def _recipients(
@@ -102,7 +99,7 @@ class Sealer:
     ) -> sealing.Recipients:
         """The keys that can open the core.
 
-        Raises CannotSeal, after an Event on the pod that names the problem, or _GoneError.
+        Raises CannotSeal, after an Event on the pod that names the problem; NamespaceGoneError.
         """
         problem = dump_annotations.no_config_map(name)
         if problem is None:
@@ -111,28 +108,35 @@ class Sealer:
             path = f"/api/v1/namespaces/{_quoted(namespace)}"
             try:
                 document = await self._get(f"{path}/configmaps/{_quoted(name)}")
+                # Afterwards: a ConfigMap of the namespace that has the name now is not its own.
+                await self._namespace(namespace, record.namespace_uid)
                 return sealing.recipients((document.get("data") or {}).get(KEY) or "")
             except errors.Invalid as error:
                 problem = f"{config_map} key {KEY}: {error.message}"
             except errors.NotFound:
-                await self._require(path)
+                await self._namespace(namespace, record.namespace_uid)
                 problem = f"{config_map} is not there"
             except errors.Forbidden:
                 rule = "only coredump-recipients may"
                 problem = f"{config_map} may not be read by the agent: {rule}"
+            except errors.CannotSeal:
+                raise
             except errors.CoredumpdError as error:
                 raise errors.CannotSeal(f"{config_map} cannot be read: {error}") from error
         await self._announce(record, namespace, problem)
         raise errors.CannotSeal(problem)
 
-    async def _require(self, namespace_path: str) -> None:
-        """Raises _GoneError if the namespace is gone."""
+    async def _namespace(self, name: str, uid: str | None) -> Any:
+        """The namespace with this uid. Raises NamespaceGoneError, CannotSeal."""
         try:
-            await self._get(namespace_path)
+            document = await self._get(f"/api/v1/namespaces/{_quoted(name)}")
         except errors.NotFound as error:
-            raise _GoneError from error
+            raise attribution.NamespaceGoneError from error
         except errors.CoredumpdError as error:
-            raise errors.CannotSeal(str(error)) from error
+            raise errors.CannotSeal(f"namespace {name} cannot be read: {error}") from error
+        if uid is None or document["metadata"]["uid"] != uid:
+            raise attribution.NamespaceGoneError
+        return document
 
     async def _announce(self, record: records.CrashRecord, namespace: str, problem: str) -> None:
         """Write an Event on the pod; one about the same problem only every EVENT_REPEAT_S."""

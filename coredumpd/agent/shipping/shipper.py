@@ -18,7 +18,7 @@ import time
 import asyncinotify
 
 from coredumpd import aiokit, errors, log
-from coredumpd.agent.shipping import crash_loops, delivery
+from coredumpd.agent.shipping import crash_loops, delivery, kept
 from coredumpd.agent.shipping import entry as entries
 from coredumpd.settings import sections
 
@@ -56,7 +56,9 @@ class Shipper:
         deliveries: delivery.Delivery,
         reporter: entries.Reporter,
         options: Options,
+        keeper: kept.Keeper,
     ) -> None:
+        self._keeper = keeper
         self._spool = spool
         self._delivery = deliveries
         self._reporter = reporter
@@ -138,7 +140,7 @@ class Shipper:
         """Put every new entry into the lane of its container, fold loops, start idle lanes."""
         options = self._options
         for entry in await aiokit.call(lambda: list(self._spool.entries())):
-            if entry.id not in self._waiting:
+            if entry.id not in self._waiting and not self._keeper.is_waiting(entry.id):
                 backoff = aiokit.Backoff(options.backoff_s_min, options.backoff_s_max)
                 self._waiting[entry.id] = entries.Waiting(entry, backoff)
         for waiting in [one for one in self._waiting.values() if one.lane is None]:
@@ -177,6 +179,8 @@ class Shipper:
             outcome = await self._ship_until_done(lane.queue[0])
             waiting = lane.queue.popleft()
             self._forget(waiting)
+            if outcome is not delivery.Outcome.WITHHELD:
+                self._keeper.release(waiting.id)
             if outcome is delivery.Outcome.SHIPPED and waiting.crash and waiting.group:
                 self._loops.shipped(waiting.group, waiting.crash)
         del self._lanes[name]
@@ -198,6 +202,9 @@ class Shipper:
             except (errors.BadRecord, errors.Invalid, errors.AlreadyExists) as error:
                 await self._set_aside(waiting, error)
                 return delivery.Outcome.GONE
+            except errors.CannotAttribute as error:
+                await self._keeper.withhold(waiting.id, waiting.pod or "", error)
+                return delivery.Outcome.WITHHELD
             except errors.CoredumpdError as error:
                 # What a server asks for, with jitter: its other agents were told the same.
                 asked_s = (error.retry_after_s or 0) * random.uniform(1.0, 1.5)  # noqa: S311

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support import crashers, dumps, keys, waiting
+from support.kube import podspecs
 from support.node import agents, capturing, corepattern, pods
 from support.server import servers
 
@@ -24,9 +25,14 @@ PAIR = keys.age()
 
 def wanting(kube, name="default", config_map=CONFIG_MAP):
     """A namespace that wants its cores sealed."""
-    said = {"coredump.fujitsu.com/encrypt-to": config_map} if config_map else {}
-    meta = {"name": name, "uid": f"ns-{name}", "annotations": said}
-    kube.objects[f"/api/v1/namespaces/{name}"] = {"metadata": meta}
+    said = {"encrypt_to": config_map} if config_map else {}
+    kube.objects[f"/api/v1/namespaces/{name}"] = podspecs.namespace(name, **said)
+
+
+def pod(kube, namespace, uid):
+    document = podspecs.pod(namespace, "web", uid)
+    kube.objects[f"/api/v1/pods/{namespace}.web"] = document
+    kube.objects[f"/api/v1/namespaces/{namespace}/pods/web"] = document
 
 
 def recipients(kube, text, namespace="default", name=CONFIG_MAP):
@@ -138,21 +144,32 @@ def test_a_mistake_keeps_the_core_here_until_it_is_mended_and_tells_the_pod(node
 
 def test_an_agent_that_starts_while_the_api_is_away_does_not_forget_who_wants_sealing(node, kube):
     wanting(kube)
+    wanting(kube, "other", None)
     recipients(kube, PAIR.recipient)
+    pod(kube, "default", "1234-5678")
+    pod(kube, "other", "5678")
     start(node, kube)
     policy = node.host_dir / "policy.json"
-    waiting.until("the snapshot", lambda: json.loads(policy.read_bytes())["encryptTo"], 30)
+
+    def proven():
+        seen = json.loads(policy.read_bytes())
+        lives = [one["namespaceUID"] for one in seen["identities"].values()]
+        return seen["encryptTo"] and lives.count(None) == 0 and len(lives) == 2
+
+    waiting.until("the snapshot", proven, 30)
     node.stop()
     config = str(kube.kubeconfig())
     kube.stop()
     put(node, "app-1", core=b"memory")
-    put(node, "app-2", namespace="other", containerID="d" * 64)
+    put(node, "app-2", namespace="other", podUID="5678", containerID="d" * 64)
+    put(node, "app-3", namespace="other", podUID="9", containerID="e" * 64)  # nobody saw it
     node.start("--kubeconfig", config, "--no-core-pattern")
     waiting.until("the other dump", lambda: len(node.stored()) == 1, 30)
     waiting.until("the refusal", lambda: "cannot be read" in node.logged(), 30)
+    waiting.until("the third", lambda: "in which namespace app-3 was" in node.logged(), 30)
     assert [key.partition("/")[0] for key in node.stored()] == ["other"]
     kube.start()
-    key, _ = node.wait_stored(2)
+    key, *_ = node.wait_stored(3)
     assert opened(node, key)[0] == b"memory"
 
 
@@ -165,7 +182,9 @@ def test_an_agent_that_has_never_heard_of_namespaces_ships_no_pods_dump(node, ku
     put(node, "app-2", namespace="_host", containerID=None)
     node.start("--kubeconfig", config, "--no-core-pattern")
     waiting.until("the host's dump", lambda: len(node.stored()) == 1, 30)
-    waiting.until("the refusal", lambda: "not known yet whether namespace" in node.logged(), 30)
+    waiting.until(
+        "the refusal", lambda: "not known yet in which namespace app-1" in node.logged(), 30
+    )
     assert [key.partition("/")[0] for key in node.stored()] == ["_host"]
     kube.start()
     _, key = node.wait_stored(2)

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import json
 
-from support import dumps, waiting
+import pytest
+from support import dumps, keys, waiting
+from support.kube import podspecs
 
 from coredumpd.formats import names, quota_notice
 
-PREFIX = "coredump.fujitsu.com/"
+
+def namespace(kube, name, uid=None, **annotations):
+    kube.objects[f"/api/v1/namespaces/{name}"] = podspecs.namespace(name, uid, **annotations)
 
 
-def said(**annotations):
-    return {PREFIX + name.replace("_", "-"): value for name, value in annotations.items()}
+def pod(kube, namespace, name, uid=None, **annotations):
+    put(kube, podspecs.pod(namespace, name, uid, **annotations))
 
 
-def namespace(kube, name, **annotations):
-    meta = {"name": name, "uid": f"ns-{name}", "annotations": said(**annotations)}
-    kube.objects[f"/api/v1/namespaces/{name}"] = {"metadata": meta}
-
-
-def pod(kube, namespace, name, **annotations):
-    meta = {"name": name, "namespace": namespace, "uid": f"uid-{name}"}
-    item = {"metadata": meta | {"annotations": said(**annotations)}, "status": {}}
-    kube.objects[f"/api/v1/pods/{name}"] = item
-    kube.objects[f"/api/v1/namespaces/{namespace}/pods/{name}"] = item
+def put(kube, document):
+    namespace, name = (document["metadata"][field] for field in ("namespace", "name"))
+    kube.objects[f"/api/v1/pods/{namespace}.{name}"] = document
+    kube.objects[f"/api/v1/namespaces/{namespace}/pods/{name}"] = document
 
 
 def snapshot(node):
@@ -51,7 +49,7 @@ def test_annotations_reach_the_handlers_snapshot_and_leave_it_again(node, kube):
     assert now["pods"]["uid-secret"]["capture"] == "disabled"
     assert (node.host_dir / "policy.json").stat().st_mode & 0o777 == 0o600
     namespace(kube, "default")
-    del kube.objects["/api/v1/pods/secret"]
+    del kube.objects["/api/v1/pods/default.secret"]
     until(
         node, "the change", lambda now: not now["namespaces"] and list(now["pods"]) == ["uid-web"]
     )
@@ -100,6 +98,7 @@ def test_an_agent_that_starts_while_the_api_is_away_keeps_what_tenants_said(node
 def test_a_dump_of_a_pod_that_wants_none_does_not_leave_the_node(node, kube):
     """The handler was faster than the news of the pod."""
     namespace(kube, "default", capture="disabled")
+    namespace(kube, "other")
     start(node, kube)
     until(node, "the namespace", lambda now: "default" in now["namespaces"])
     dumps.spooled(node.spool, "app-1")
@@ -131,3 +130,118 @@ def test_of_a_crash_loop_in_the_spool_two_and_three_keep_their_core(node):
     assert node.crashes() == 12
     assert len(node.stored()) < 12
     assert "coredumpd_agent_folded_total" in node.get("/metrics")[1]
+
+
+def test_a_pod_that_claims_a_victims_uid_changes_nothing_and_removes_no_dump(node, kube):
+    """As `attacks.md` has it, and with every further field that a tenant may write."""
+    namespace(kube, "victim", encrypt_to="coredump-recipients")
+    namespace(kube, "evil")
+    pod(kube, "victim", "web", "1234-5678", max_size="1Gi")
+    put(kube, podspecs.mirror("hash", "kube-system", "etcd-node1", max_size="2Gi"))
+    namespace(kube, "kube-system")
+    start(node, kube)
+    until(node, "both pods", lambda now: len(now["pods"]) > 1)
+    before = snapshot(node)["pods"]
+    dumps.spooled(node.spool, "app-1", namespace="victim")  # it waits for its ConfigMap
+    for number, claimed in enumerate(["1234-5678", "hash", "uid-of-another-node"]):
+        evil = podspecs.mirror(claimed, "evil", f"evil-{number}", capture="disabled")
+        put(kube, evil)
+    until(node, "the claims", lambda now: len(now["identities"]) >= 9)
+    now = snapshot(node)["pods"]
+    assert {key: now[key] for key in before} == before
+    waiting.until("a try", lambda: "app-1 not shipped" in node.logged(), 30)
+    assert (node.spool / "app-1").exists()
+    assert "1234-5678" not in {key for key in now if now[key]["capture"] == "disabled"}
+    assert "coredumpd_agent_skipped_total{" not in node.get("/metrics")[1]
+
+
+UNNAMED = {"namespace": None, "podName": None, "container": None}
+
+
+@pytest.mark.parametrize(
+    "rule", [{"capture": "disabled"}, {"encrypt_to": "coredump-recipients"}], ids=str
+)
+def test_a_crash_that_nobody_can_name_stays_here_while_a_namespace_has_such_a_rule(
+    node, kube, rule
+):
+    namespace(kube, "default", **rule)
+    namespace(kube, "other")
+    node.settings["unnamedPatience"] = "1s"
+    node.settings["keptMaxEntries"] = 2
+    start(node, kube)
+    until(node, "the rule", lambda now: now["namespaces"] or now["encryptTo"])
+    for number in range(3):
+        dumps.spooled(node.spool, f"app-{number}", containerID=f"{number:064x}", **UNNAMED)
+    dumps.spooled(node.spool, "app-9", namespace="other", containerID="d" * 64)
+    waiting.until("the other dump", lambda: len(node.stored()) == 1, 30)
+    reason = 'coredumpd_agent_skipped_total{reason="unattributed"} 1.0'
+    waiting.until("the bound", lambda: reason in node.get("/metrics")[1], 30)
+    assert [key.partition("/")[0] for key in node.stored()] == ["other"]
+    assert len(list(node.spool.iterdir())) == 2
+    status, text = node.get("/healthz")
+    assert "2 dumps stay on the node" in text, (status, text)
+    assert "CoreDumpsWithheld" in {event["reason"] for event in kube.created("events")}
+
+
+def test_a_crash_that_nobody_can_name_goes_to_the_admins_while_nobody_has_such_a_rule(node, kube):
+    namespace(kube, "default", max_size="1Gi")
+    node.settings["unnamedPatience"] = "1s"
+    start(node, kube)
+    until(node, "the namespace", lambda now: "default" in now["namespaces"])
+    dumps.spooled(node.spool, "app-1", **UNNAMED)
+    assert [key.partition("/")[0] for key in node.wait_stored(1)] == ["_host"]
+
+
+def test_a_pod_with_more_labels_than_a_record_holds_is_shipped_with_some_of_them(node, kube):
+    namespace(kube, "default")
+    document = podspecs.pod("default", "web", "1234-5678")
+    document["metadata"]["labels"] = {f"label-{n:04}": "x" * 63 for n in range(2500)}
+    put(kube, document)
+    start(node, kube)
+    dumps.spooled(node.spool, "app-1")
+    (key,) = node.wait_stored(1)
+    record = node.record(key)
+    assert len(record["podLabels"]) + record["podLabelsCut"] == 2500
+
+
+def test_a_record_of_another_tenants_pod_is_set_aside_and_counted(node, kube):
+    """As a handler that was taken over could write it."""
+    namespace(kube, "default")
+    namespace(kube, "victim")
+    pod(kube, "default", "web", "1234-5678")
+    start(node, kube)
+    until(node, "the pod", lambda now: now["identities"].get("1234-5678", {}).get("namespaceUID"))
+    dumps.spooled(node.spool, "app-1", namespace="victim")
+    waiting.until("it to be set aside", (node.spool / "app-1.bad").exists, 30, 0.05)
+    assert node.stored() == []
+    assert "coredumpd_agent_set_aside_total 1.0" in node.get("/metrics")[1]
+
+
+@pytest.mark.parametrize("rule", [{}, {"encrypt_to": "coredump-recipients"}], ids=str)
+def test_a_dump_of_a_former_namespace_goes_to_nobody(node, kube, rule):
+    """Its successor has other rules, and keys of its own."""
+    namespace(kube, "default", "ns-old", encrypt_to="coredump-recipients")
+    pod(kube, "default", "web", "1234-5678")
+    start(node, kube)
+    until(node, "the pod", lambda now: now["identities"].get("1234-5678", {}).get("namespaceUID"))
+    dumps.spooled(node.spool, "app-1")
+    waiting.until("a try", lambda: "app-1 not shipped" in node.logged(), 30)
+    for path in [path for path in kube.objects if path.endswith("web")]:
+        del kube.objects[path]
+    namespace(kube, "default", "ns-new", **rule)
+    keys_ = "/api/v1/namespaces/default/configmaps/coredump-recipients"
+    kube.objects[keys_] = {"metadata": {}, "data": {"recipients": keys.age().recipient}}
+    waiting.until("the spool to be empty", lambda: not list(node.spool.iterdir()), 60)
+    assert node.stored() == []
+
+
+def test_annotations_as_long_as_a_tenant_likes_leave_the_policy_whole(node, kube):
+    for number in range(40):
+        namespace(kube, f"loud-{number}", encrypt_to="x" * 250_000, max_size="9" * 1000)
+    namespace(kube, "default", capture="disabled")
+    start(node, kube)
+    until(node, "the rules", lambda now: "default" in now["namespaces"])
+    now = snapshot(node)
+    assert now["namespaces"]["default"]["capture"] == "disabled"
+    assert now["encryptTo"] == {f"loud-{number}": "" for number in range(40)}
+    assert (node.host_dir / "policy.json").stat().st_size < 100_000

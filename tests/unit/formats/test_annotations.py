@@ -127,3 +127,17 @@ def test_a_name_that_no_config_map_has_is_told_and_still_wants_sealing(text: str
     assert problems == [dump_annotations.no_config_map(text)]
     assert problems[0] is not None
     assert problems[0].endswith("no dump leaves its node")
+
+
+@given(some.dictionaries(some.text(max_size=5), some.text(max_size=600), max_size=50))
+def test_what_is_ours_is_bounded_and_a_value_that_was_cut_is_never_obeyed(given_: dict[str, str]):
+    long = {"capture": "enabled" + " " * 300, "max-size": "1" * 300, "encrypt-to": "x" * 300}
+    present = {f"coredump.fujitsu.com/{name}": value for name, value in (given_ | long).items()}
+    own = dump_annotations.ours({"annotations": present})
+    assert all(len(value) <= dump_annotations.VALUE_CHARS_MAX + 1 for value in own.values())
+    known = {*dump_annotations.OF_NAMESPACES, *dump_annotations.OF_PODS}
+    assert len(set(own) - known) <= dump_annotations.UNKNOWN_MAX
+    assert set(long) <= set(own)
+    rules, _ = dump_annotations.of_namespace(own, DEFAULT)
+    assert rules == dump_annotations.Rules(enabled=False, maxSize=DEFAULT.maxSize)
+    assert dump_annotations.no_config_map(own["encrypt-to"])

@@ -140,3 +140,27 @@ def test_every_field_of_the_table_lies_below_an_object_of_the_table() -> None:
     for path in kinds:
         above = path.rpartition(".")[0]
         assert not above or kinds[above] == records.OBJECT
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.integers(),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=3), below),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*document(), "podLabels", "owner"]), json_values))
+def test_what_is_encoded_reads_back_or_is_refused_before_it_is_written(changes: Any) -> None:
+    record = records.CrashRecord(document(**changes))
+    try:
+        data = record.encode()
+    except errors.BadRecord:
+        return
+    raw = records.CrashRecord.parse(data).raw
+    assert {name: raw[name] for name in record.raw} == record.raw
+
+
+def test_a_record_that_is_too_long_to_be_read_is_not_encoded() -> None:
+    record = records.CrashRecord(document(podLabels={"a": "x" * records.RECORD_BYTES_MAX}))
+    with pytest.raises(errors.BadRecord, match="at most"):
+        record.encode()

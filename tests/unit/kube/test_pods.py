@@ -1,21 +1,52 @@
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
+from support.kube import podspecs
 
 from coredumpd.kube import pods
 
 
-def test_a_mirror_pod_goes_by_the_hash_of_its_file_too() -> None:
-    annotations = {"kubernetes.io/config.hash": "hash", "kubernetes.io/config.mirror": "hash"}
-    assert pods.uids({"metadata": {"uid": "api", "annotations": annotations}}) == {"api", "hash"}
+def test_the_mirror_of_a_static_pod_may_go_by_the_hash_of_its_file_too() -> None:
+    mirror = podspecs.mirror("hash")
+    assert pods.uids(mirror) == {mirror["metadata"]["uid"], "hash"}
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("annotations", "kubernetes.io/config.mirror", None),
+        ("annotations", "kubernetes.io/config.mirror", "x"),
+        ("annotations", "kubernetes.io/config.source", "api"),
+        ("annotations", "kubernetes.io/config.source", None),
+        ("annotations", "kubernetes.io/config.hash", "../uid"),
+        ("annotations", "kubernetes.io/config.hash", ""),
+        ("ownerReferences", "kind", "ReplicaSet"),
+        ("ownerReferences", "name", "node2"),
+        ("spec", "nodeName", "node2"),
+        ("spec", "nodeName", ""),
+    ],
+)
+def test_a_pod_that_is_no_kubelets_mirror_has_its_own_uid_alone(
+    section: str, field: str, value: str | None
+) -> None:
+    pod = copy.deepcopy(podspecs.mirror("hash"))
+    place: dict[str, Any] = {
+        "annotations": pod["metadata"]["annotations"],
+        "ownerReferences": pod["metadata"]["ownerReferences"][0],
+        "spec": pod["spec"],
+    }[section]
+    place[field] = value
+    assert pods.uids(pod) == {pod["metadata"]["uid"]}
+
+
+def test_a_pod_without_owner_or_annotations_has_its_own_uid_alone() -> None:
+    pod = podspecs.mirror("hash")
+    pod["metadata"]["ownerReferences"] = None
+    assert pods.static_uid(pod) is None
     assert pods.uids({"metadata": {"uid": "api"}}) == {"api"}
-
-
-def test_a_hash_that_anybody_can_write_on_a_pod_is_not_its_uid() -> None:
-    annotations = {"kubernetes.io/config.hash": "victim"}
-    assert pods.uids({"metadata": {"uid": "own", "annotations": annotations}}) == {"own"}
 
 
 @pytest.mark.parametrize(

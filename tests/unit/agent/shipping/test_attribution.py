@@ -5,52 +5,67 @@ from typing import Any
 
 import pytest
 from support import dumps
+from support.kube import podspecs
 
 from coredumpd import errors
 from coredumpd.agent.shipping import attribution
+from coredumpd.formats import record as records
 
 CONTAINER_ID = "c" * 64
-
-
-def pod(uid: str = "1234-5678", **metadata: Any) -> dict[str, Any]:
-    status = {"name": "app", "image": "local/app:1", "restartCount": 3}
-    status["lastState"] = {"terminated": {"containerID": f"containerd://{CONTAINER_ID}"}}
-    owner = {"kind": "ReplicaSet", "name": "web-1", "controller": True}
-    meta = {"name": "web", "namespace": "default", "uid": uid, "labels": {"app": "web"}}
-    return {
-        "metadata": meta | {"ownerReferences": [owner]} | metadata,
-        "status": {"containerStatuses": [status]},
-    }
-
-
-class Api:
-    """Answers as told; the real client is tested against a real server elsewhere."""
-
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
-
-    async def request(self, method: str, path: str, *args: Any, **named: Any) -> tuple[int, Any]:
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        if path == "/api/v1/namespaces/default":
-            return 200, {"metadata": {"uid": "ns-1"}}
-        return 200, self.answer
-
-
-def attribute(answer: Any, **changes: Any) -> dict[str, Any]:
-    """The record as it is in the end: patience is tested by itself."""
-    kube = None if answer is None else Api(answer)
-    attributor = attribution.Attributor(kube, "node1", unnamed_patience_s=0.0)
-    return asyncio.run(attributor.attribute(dumps.crash(**changes))).raw
-
-
+CRASHED = "2026-01-02T03:04:05.000Z"  # as `dumps` has it
 UNNAMED = {"namespace": None, "podName": None, "container": None}
 
 
+def pod(uid: str = "1234-5678", **changes: Any) -> dict[str, Any]:
+    document = podspecs.pod("default", "web", uid)
+    document["metadata"] |= changes
+    status = {"name": "app", "image": "local/app:1", "restartCount": 3}
+    status["lastState"] = {"terminated": {"containerID": f"containerd://{CONTAINER_ID}"}}
+    document["status"] = {"containerStatuses": [status]}
+    return document
+
+
+class Api:
+    """Answers requests for pods with `pods`, those for the namespace with `namespace`."""
+
+    def __init__(self, pods: Any, namespace: Any = None) -> None:
+        self.pods = pods
+        self.namespace = namespace or podspecs.namespace("default", "ns-1")
+
+    async def request(self, method: str, path: str, *args: Any, **named: Any) -> tuple[int, Any]:
+        answer = self.namespace if path == "/api/v1/namespaces/default" else self.pods
+        if isinstance(answer, Exception):
+            raise answer
+        return 200, answer
+
+
+class Tenants:
+    """What the agent has seen of the pod, and whether nobody seals or opts out."""
+
+    def __init__(self, life: str | None = None, free: bool = False) -> None:
+        self.life = life
+        self.free = free
+
+    def life_of(self, record: records.CrashRecord) -> str | None:
+        return self.life
+
+    def is_free(self) -> bool:
+        return self.free
+
+
+def attribute(
+    pods: Any, *, present: Any = None, tenants: Tenants | None = None, **changes: Any
+) -> dict[str, Any]:
+    """The record as it is in the end: patience is tested by itself."""
+    kube = None if pods is None else Api(pods, present)
+    seen = tenants or Tenants()
+    attributor = attribution.Attributor(kube, "node1", seen, unnamed_patience_s=0.0)
+    return asyncio.run(attributor.attribute(dumps.crash(**changes))).raw
+
+
 def test_a_record_that_the_api_confirms_says_so_and_knows_more() -> None:
-    raw = attribute(pod())
+    raw = attribute(pod(labels={"app": "web"}))
     assert raw["capture"]["attribution"] == "api"
-    assert raw["owner"] == {"kind": "ReplicaSet", "name": "web-1"}
     assert raw["podLabels"] == {"app": "web"}
     assert raw["restartCount"] == 3
     assert raw["namespaceUID"] == "ns-1"
@@ -69,24 +84,104 @@ def test_a_new_pod_of_the_same_name_does_not_get_the_crash_of_the_old_one() -> N
     assert "podLabels" not in raw
 
 
+@pytest.mark.parametrize("field", ["namespace", "name"])
+def test_a_record_that_contradicts_the_api_is_no_dump(field: str) -> None:
+    """As a handler that was taken over could write it."""
+    with pytest.raises(errors.BadRecord, match="1234-5678 is not"):
+        attribute(pod(**{field: "another"}))
+
+
+def test_a_record_of_a_pod_of_another_node_is_no_dump() -> None:
+    elsewhere = pod() | {"spec": {"nodeName": "node2"}}
+    with pytest.raises(errors.BadRecord, match="not on this node"):
+        attribute(elsewhere)
+
+
+def test_a_record_that_names_another_namespaces_uid_than_its_pods_is_no_dump() -> None:
+    for changes in ({"tenants": Tenants("ns-2")}, {"namespaceUID": "ns-2"}):
+        with pytest.raises(errors.BadRecord, match="but its pod is in ns-1"):
+            attribute(pod(), **changes)  # type: ignore[arg-type]
+    with pytest.raises(errors.BadRecord, match="but its pod is in ns-3"):
+        attribute(errors.NotFound("gone"), tenants=Tenants("ns-3"), namespaceUID="ns-1")
+
+
+@pytest.mark.parametrize("namespace", ["ns-2", errors.NotFound("gone")])
+@pytest.mark.parametrize("changes", [{"tenants": Tenants("ns-1")}, {"namespaceUID": "ns-1"}])
+def test_a_crash_of_a_namespace_that_is_gone_is_not_its_successors(
+    namespace: Any, changes: Any
+) -> None:
+    if isinstance(namespace, str):
+        namespace = podspecs.namespace("default", namespace)
+    with pytest.raises(attribution.NamespaceGoneError):
+        attribute(errors.NotFound("gone"), present=namespace, **changes)
+
+
+@pytest.mark.parametrize("since", ["2026-01-02T02:59:06Z", "2026-01-02T03:04:06Z", None])
+def test_a_gone_pod_of_a_young_namespace_may_be_of_the_former_one(since: str | None) -> None:
+    namespace = podspecs.namespace("default", "ns-2", since or "")
+    if since is None:
+        del namespace["metadata"]["creationTimestamp"]
+    with pytest.raises(errors.CannotAttribute, match="in which life of its namespace"):
+        attribute(errors.NotFound("gone"), present=namespace)
+    raw = attribute(errors.NotFound("gone"), present=namespace, tenants=Tenants(free=True))
+    assert (raw["namespace"], raw["namespaceUID"], raw["node"]) == ("_host", None, "node1")
+
+
+def test_a_namespace_that_was_there_before_the_crash_is_proven_by_time() -> None:
+    namespace = podspecs.namespace("default", "ns-2", "2026-01-02T02:59:04Z")
+    raw = attribute(errors.NotFound("gone"), present=namespace)
+    assert (raw["namespace"], raw["namespaceUID"]) == ("default", "ns-2")
+
+
+def test_a_pod_older_than_the_namespace_that_has_the_name_now_does_not_prove_it() -> None:
+    namespace = podspecs.namespace("default", "ns-2", "2026-01-02T03:04:00Z")
+    with pytest.raises(errors.CannotAttribute):
+        attribute(pod(creationTimestamp="2026-01-02T03:03:59Z"), present=namespace)
+    raw = attribute(pod(creationTimestamp="2026-01-02T03:04:00Z"), present=namespace)
+    assert raw["namespaceUID"] == "ns-2"
+
+
+@pytest.mark.parametrize("away", ["pods", "present"])
+@pytest.mark.parametrize("changes", [{"tenants": Tenants("ns-1")}, {"namespaceUID": "ns-1"}])
+def test_while_the_api_is_away_only_a_proven_namespace_is_shipped(away: str, changes: Any) -> None:
+    error = errors.Unavailable("away")
+    answers: dict[str, Any] = {"pods": errors.NotFound("gone"), away: error}
+    raw = attribute(**answers, **changes)
+    assert (raw["capture"]["attribution"], raw["namespaceUID"]) == ("runtime", "ns-1")
+    with pytest.raises(errors.Unavailable, match="not known yet in which namespace"):
+        attribute(**answers)
+
+
+def static(name: str = "web", hash: str = "1234-5678", **changes: Any) -> dict[str, Any]:
+    return podspecs.mirror(hash, "default", name) | changes
+
+
 def test_a_static_pods_crash_gets_the_uid_that_the_api_knows() -> None:
-    annotations = {"kubernetes.io/config.mirror": "x", "kubernetes.io/config.hash": "1234-5678"}
-    assert attribute(pod(uid="mirror-uid", annotations=annotations))["podUID"] == "mirror-uid"
+    mirror = static()
+    assert attribute(mirror)["podUID"] == mirror["metadata"]["uid"]
 
 
-def test_a_hash_annotation_alone_claims_nothing() -> None:
-    raw = attribute(pod(uid="thief", annotations={"kubernetes.io/config.hash": "1234-5678"}))
-    assert raw["podUID"] == "1234-5678"
+@pytest.mark.parametrize("name", ["thief", "web"])
+def test_a_hash_claims_nothing_without_the_runtimes_names(name: str) -> None:
+    """A tenant can write every annotation, owner and node of such a pod, but not its names."""
+    thief = static(name, "1234-5678")
+    thief["metadata"]["namespace"] = "evil"
+    thief["status"] = pod()["status"]
+    with pytest.raises(errors.CannotAttribute, match="no pod 1234-5678 is on this node"):
+        attribute({"items": [thief]}, **UNNAMED)
+    assert attribute(thief)["podUID"] == "1234-5678"
 
 
-@pytest.mark.parametrize("error", [errors.NotFound("gone"), errors.Unavailable("away")])
-def test_names_from_the_node_stand_when_the_api_cannot_confirm(error: Exception) -> None:
-    assert attribute(error)["capture"]["attribution"] == "runtime"
+def test_a_static_pod_known_by_its_cgroup_alone_is_nobodys() -> None:
+    mirror = static() | {"status": pod()["status"]}
+    with pytest.raises(errors.CannotAttribute):
+        attribute({"items": [mirror]}, **UNNAMED)
 
 
 def test_a_crash_known_by_its_cgroup_is_named_by_the_api() -> None:
     raw = attribute({"items": [pod(uid="other"), pod()]}, **UNNAMED)
     assert (raw["namespace"], raw["podName"], raw["container"]) == ("default", "web", "app")
+    assert raw["namespaceUID"] == "ns-1"
 
 
 def test_a_crash_known_by_its_cgroup_waits_for_the_api() -> None:
@@ -95,16 +190,21 @@ def test_a_crash_known_by_its_cgroup_waits_for_the_api() -> None:
 
 
 def test_a_container_in_no_status_yet_is_asked_for_again() -> None:
-    attributor = attribution.Attributor(Api({"items": []}), "node1")
+    attributor = attribution.Attributor(Api({"items": []}), "node1", Tenants(free=True))
     with pytest.raises(errors.Unavailable, match="1234-5678 on this node yet"):
         asyncio.run(attributor.attribute(dumps.crash(**UNNAMED)))
 
 
 @pytest.mark.parametrize("answer", [None, {"items": []}])
 def test_a_crash_that_nobody_can_name_goes_where_only_admins_look(answer: Any) -> None:
-    raw = attribute(answer, **UNNAMED)
+    raw = attribute(answer, tenants=Tenants(free=True), **UNNAMED)
     assert (raw["namespace"], raw["node"]) == ("_host", "node1")
 
 
-def test_another_container_of_the_pod_is_not_mistaken_for_the_crashed_one() -> None:
-    assert attribute({"items": [pod()]}, **UNNAMED, containerID="d" * 64)["namespace"] == "_host"
+@pytest.mark.parametrize("items", [[], [{"containerID": "d" * 64}]])
+def test_a_crash_that_nobody_can_name_stays_here_while_somebody_seals_or_opts_out(
+    items: list[Any],
+) -> None:
+    changes = UNNAMED | (items[0] if items else {})
+    with pytest.raises(errors.CannotAttribute, match="may forbid"):
+        attribute({"items": [pod()] if items else []}, **changes)

@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 from support import dumps, keys
+from support.kube import podspecs
 
 from coredumpd import errors, sealing
 from coredumpd.agent import events, metrics
 from coredumpd.agent.shipping import sealer
-from coredumpd.formats import names, policy
+from coredumpd.formats import names
 from coredumpd.formats import record as records
 from coredumpd.spool import entries
 
 NAMESPACE = "/api/v1/namespaces/default"
 KEYS = f"{NAMESPACE}/configmaps/coredump-recipients"
 SAID = {"encrypt-to": "coredump-recipients"}
+OURS = {"namespaceUID": "ns-1"}
 PAIR = keys.age()
 
 
@@ -54,11 +56,16 @@ class Known:
     """What the watch has told, and the last snapshot."""
 
     def __init__(self) -> None:
-        self.tenants = policy.Tenants()
+        self.before: dict[str, str] | None = None  # of the last snapshot
         self.said: dict[str, Mapping[str, str]] = {}
 
-    def annotations_of(self, namespace: str) -> Mapping[str, str] | None:
-        return self.said.get(namespace)
+    def annotations_of(self, namespace: str, uid: str | None) -> Mapping[str, str] | None:
+        return self.said.get(namespace) if uid == "ns-1" else None
+
+    def sealed_before(self, namespace: str, uid: str | None) -> str | None:
+        if self.before is None or uid != "ns-1":
+            raise errors.Unavailable(f"not known yet whether namespace {namespace} wants it")
+        return self.before.get(namespace)
 
 
 class Node:
@@ -68,9 +75,10 @@ class Node:
         self.api, self.known, self.metrics = Api(), Known(), metrics.Metrics()
         teller = events.Events(self.api, "node1")
         self.sealer = sealer.Sealer(self.api, self.known, teller, self.metrics)
-        self.path = dumps.spooled(directory / "spool", "app-1", core=b"memory " * 1000)
+        self.path = dumps.spooled(directory / "spool", "app-1", core=b"memory " * 1000, **OURS)
         (self.entry,) = entries.Spool(str(directory / "spool")).entries()
         self.known.said["default"] = SAID
+        self.api.objects[NAMESPACE] = podspecs.namespace("default", "ns-1")
         self.recipients(PAIR.recipient)
 
     def recipients(self, text: str) -> None:
@@ -163,7 +171,6 @@ def test_a_config_map_without_the_key_is_as_one_without_recipients(node, found):
 
 def test_a_config_map_that_is_not_there_is_told(node: Node) -> None:
     del node.api.objects[KEYS]
-    node.api.objects[NAMESPACE] = {"metadata": {"name": "default"}}
     assert "is not there" in node.refused()
     assert len(node.api.posted) == 1
 
@@ -189,8 +196,8 @@ def test_while_the_api_is_away_the_core_waits_and_no_pod_is_told(node: Node) -> 
 def test_of_a_namespace_without_news_the_api_is_asked(node: Node) -> None:
     """It is new, or the agent is."""
     node.known.said = {}
-    said = {"coredump.fujitsu.com/encrypt-to": "coredump-recipients"}
-    node.api.objects[NAMESPACE] = {"metadata": {"name": "default", "annotations": said}}
+    said = {"encrypt_to": "coredump-recipients"}
+    node.api.objects[NAMESPACE] = podspecs.namespace("default", "ns-1", **said)
     sealed = node.seal()
     assert sealed is not None
     assert sealed.sealed is not None
@@ -199,13 +206,13 @@ def test_of_a_namespace_without_news_the_api_is_asked(node: Node) -> None:
 def test_without_any_news_of_namespaces_nothing_is_shipped(node: Node) -> None:
     node.known.said = {}
     node.api.objects[NAMESPACE] = errors.Unavailable("away")
-    assert "not known yet whether namespace default wants its dumps encrypted" in node.refused()
+    assert "not known yet whether namespace default wants" in node.refused()
 
 
 @pytest.mark.parametrize(("before", "wanted"), [({}, False), ({"default": "keys"}, True)])
 def test_while_the_api_is_away_the_last_snapshot_says_who_wants_sealing(node, before, wanted):
     node.known.said = {}
-    node.known.tenants = policy.Tenants(encryptTo=before)
+    node.known.before = before
     node.api.objects[NAMESPACE] = errors.Unavailable("away")
     node.api.objects[f"{NAMESPACE}/configmaps/keys"] = errors.Unavailable("away")
     if wanted:
@@ -214,14 +221,25 @@ def test_while_the_api_is_away_the_last_snapshot_says_who_wants_sealing(node, be
         assert node.seal().sealed is None
 
 
-@pytest.mark.parametrize("heard", [True, False])
-def test_a_core_whose_namespace_is_gone_with_its_keys_is_never_shipped(node, heard):
-    """The collector would remove it at once, were it in the store."""
-    node.api.objects.clear()
-    if not heard:
+@pytest.mark.parametrize("present", [None, "ns-2"])
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_core_whose_namespace_is_gone_is_never_sealed_to_who_has_the_name_now(
+    node: Node, present: str | None, watched: bool
+) -> None:
+    """Nor shipped: the collector would remove it at once, were it in the store."""
+    del node.api.objects[NAMESPACE]
+    if present is not None:
+        said = {"encrypt_to": "coredump-recipients"}
+        node.api.objects[NAMESPACE] = podspecs.namespace("default", present, **said)
+    if not watched:
         node.known.said = {}
-        node.known.tenants = policy.Tenants(encryptTo={"default": "coredump-recipients"})
     assert node.seal() is None
+    assert node.entry.record().sealed is None
+
+
+def test_a_core_without_a_proven_namespace_is_not_sealed_to_anybody(node: Node) -> None:
+    record = node.entry.record().with_(namespaceUID=None)
+    assert asyncio.run(node.sealer.seal(node.entry, record)) is None
 
 
 def test_a_crash_of_the_host_is_nobodys_to_seal(node: Node) -> None:

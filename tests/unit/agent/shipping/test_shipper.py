@@ -13,7 +13,7 @@ import pytest
 from support import dumps
 
 from coredumpd import aiokit, errors
-from coredumpd.agent.shipping import attribution, delivery, shipper
+from coredumpd.agent.shipping import attribution, delivery, kept, shipper
 from coredumpd.formats import crash_loop, layout, names
 from coredumpd.formats import record as records
 from coredumpd.spool import entries
@@ -41,6 +41,12 @@ class Reporter:
     async def set_aside(self, id: str) -> None:
         self.told.append(("aside", id))
 
+    def dropped(self, reason: str, text: str) -> None:
+        self.told.append(("dropped", reason))
+
+    async def node(self, reason: str, message: str) -> None:
+        self.told.append((reason, message))
+
 
 class Node:
     """A spool, a store that may fail on purpose, and what the shipper told."""
@@ -54,6 +60,7 @@ class Node:
         self.role: shipper.Shipper | None = None
         self.retry_after_s: int | None = None
         self.scan_interval_s = 10.0
+        self.attributor: Any = None
 
     def commit(self, key: layout.DumpKey, crash: records.CrashRecord, core: BinaryIO) -> None:
         if self.refuse(key):
@@ -66,12 +73,13 @@ class Node:
         self, until: Callable[[], bool], meanwhile: Callable[[], Awaitable[None]] | None = None
     ) -> None:
         async def ship() -> None:
-            attributor = attribution.Attributor(None, "node1")
+            attributor = self.attributor or attribution.Attributor(None, "node1")
             deliveries = delivery.Delivery(self, delivery.Preparation(attributor), self.reporter)
             options = shipper.Options(
                 parallel=2, scan_interval_s=self.scan_interval_s, backoff_s_min=0.01
             )
-            role = shipper.Shipper(self.spool, deliveries, self.reporter, options)
+            keeper = kept.Keeper(self.spool, kept.Bounds(), self.reporter, self.reporter)
+            role = shipper.Shipper(self.spool, deliveries, self.reporter, options, keeper)
             self.role = role
             task = asyncio.create_task(role.run())
             try:
@@ -367,3 +375,47 @@ def test_a_file_that_cannot_be_opened_for_want_of_descriptors_holds_up_one_try(n
     node.refuse = refuse
     node.run(lambda: node.shipped() == ["a-1"])
     assert [what for what, _ in node.reporter.told] == ["failed", "failed", "shipped"]
+
+
+class Unattributing:
+    """Proves nothing of the crashes in `unproven`."""
+
+    def __init__(self, unproven: set[str]) -> None:
+        self.unproven = unproven
+        self.asked: list[str] = []
+
+    async def attribute(self, record: records.CrashRecord) -> records.CrashRecord:
+        self.asked.append(record.id)
+        if record.id in self.unproven:
+            raise errors.CannotAttribute(f"{record.id}: nothing proves whose it is")
+        return record
+
+
+def test_a_withheld_dump_holds_up_no_other_of_its_container_and_is_no_failure(node: Node) -> None:
+    node.attributor = Unattributing({"a-1"})
+    node.scan_interval_s = 0.05
+    for id in ("a-1", "b-2", "c-3"):
+        node.put(id)
+    node.run(lambda: node.shipped() == ["b-2", "c-3"] and not (node.role and node.role.waiting))
+    assert [entry.id for entry in node.spool.entries()] == ["a-1"]
+    assert node.attributor.asked.count("a-1") == 1  # and not again at every scan
+    assert [what for what, _ in node.reporter.told].count("CoreDumpsWithheld") == 1
+    assert node.role is not None
+    assert node.role.failing_s == 0.0
+
+
+def test_a_withheld_dump_is_shipped_once_something_proves_whose_it_is(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, "RETRY_S", 0.1)
+    node.attributor = Unattributing({"a-1"})
+    node.scan_interval_s = 0.05
+    node.put("a-1")
+
+    async def later() -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            while node.attributor.asked.count("a-1") < 2:
+                await asyncio.sleep(0.01)
+        node.attributor.unproven.clear()
+
+    node.run(lambda: node.shipped() == ["a-1"], later)

@@ -13,6 +13,7 @@ from typing import Any
 import prometheus_client
 import pytest
 from support import dumps
+from support.kube import podspecs
 
 from coredumpd import errors
 from coredumpd.formats import annotations as annotated
@@ -161,8 +162,7 @@ def test_an_annotation_of_the_namespace_overrides_the_threshold(world: World) ->
 
 def test_a_static_pod_lives_under_the_uid_of_its_file(world: World) -> None:
     world.namespace("team-a")
-    mirror = {"kubernetes.io/config.mirror": dumps.POD_UID}
-    world.pod("team-a", "mirror", **mirror, **{"kubernetes.io/config.hash": dumps.POD_UID})
+    world.pods["team-a"].append(podspecs.mirror(dumps.POD_UID, "team-a"))
     key = world.put()
     world.collect(gcThreshold="0")
     world.collect(gcThreshold="0")
