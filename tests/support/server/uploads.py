@@ -38,7 +38,8 @@ def _control_plane(directory: Path) -> controlplane.ControlPlane:
         kube.tokens[f"agent-{node}"] = agent_of(node)
     kube.tokens["agent"] = kube.tokens["agent-node1"]
     kube.tokens["unbound"] = {"username": ACCOUNT, "groups": ["system:serviceaccounts"]}
-    kube.namespace("default", "default-uid")
+    for namespace in ("default", "shop"):
+        kube.namespace(namespace, f"{namespace}-uid")
     kube.tokens["admin"] = {"username": "admin", "groups": ["system:masters"]}
     kube.tokens["other"] = {"username": ACCOUNT + "x", "groups": []}
     return kube
