@@ -33,14 +33,20 @@ def open_directory(path: str, create: bool = False, below: int | None = None) ->
             _make_directory(path, below)
         fd = os.open(path, DIRECTORY, dir_fd=below)
     except OSError as error:
+        place = _whole(path, below)
         if _is_link(path, below):
-            raise errors.Forbidden(f"{path}: must be a directory, not a link") from error
-        raise errors.StorageError(f"cannot use the directory {path}: {error.strerror}") from error
+            raise errors.Forbidden(f"{place}: must be a directory, not a link") from error
+        raise errors.StorageError(f"cannot use the directory {place}: {error.strerror}") from error
     if not is_ours(fd):
         os.close(fd)
         rule = f"must belong to uid {os.geteuid()} and be writable by nobody else"
-        raise errors.Forbidden(f"{path}: {rule}")
+        raise errors.Forbidden(f"{_whole(path, below)}: {rule}")
     return fd
+
+
+def _whole(path: str, below: int | None) -> str:
+    """`path` for a message, with the directory it is relative to."""
+    return path if below is None else f"{os.readlink(f'/proc/self/fd/{below}')}/{path}"
 
 
 def _is_link(path: str, below: int | None) -> bool:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import tempfile
 from pathlib import Path
 
 from coredumpd.agent import jobs, tally
-from coredumpd.agent.node import cgroup_root, install, lock, ownership, publisher
+from coredumpd.agent.node import cgroup_root, install, leftovers, lock, ownership, publisher
 from coredumpd.agent.skipped import accounting
 from coredumpd.agent.tenants import adoption, policy_file
 from coredumpd.formats import host_dir as host_dirs
@@ -45,8 +46,10 @@ async def run(
     """
     host_dir = Path(settings.agent.hostDir)
     install.prepare(host_dir)
-    settings = dataclasses.replace(settings, policy=cgroup_root.settle(settings.policy))
     with await lock.acquire(host_dir / host_dirs.GUARD_LOCK, stop):
+        settings = dataclasses.replace(settings, policy=cgroup_root.settle(settings.policy))
+        for name in leftovers.clear(Path(tempfile.gettempdir())):
+            _log.info("removed %s, which a killed process of this program had left", name)
         policy_file.write(host_dir, settings.policy, options.node)
         guard = _Guard(settings, options, host_dir)
         await guard.start()

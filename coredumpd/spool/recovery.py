@@ -6,28 +6,38 @@ readable part of a cut one is compressed again.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Iterator
 
 from coredumpd import durable, errors
+from coredumpd.formats import layout
 from coredumpd.formats import record as records
 from coredumpd.gzipio import member, reader
 from coredumpd.spool import capture as captures
 
 REASON = "the handler was killed"
+# What is set aside for a person: at most so many, for so long. Beyond, of the tenant with the most
+# the oldest one goes.
+ASIDE_MAX = 100
+ASIDE_S = 7 * 24 * 3600.0
+ORPHAN_S = 3600.0  # then a `.part` that cannot be recovered is set aside
 _READ_BYTES = 256 * 1024
 
 
 def recover(spool: str) -> list[tuple[str, str]]:
     """Recover every orphan `.part` below `spool`: (id, text for the log) for each.
 
-    A `.part` whose handler lives is left alone; one that cannot be attributed stays as it is, and
-    is reported at every start. Raises Forbidden and StorageError as `durable.open_directory` does.
+    A `.part` whose handler lives is left alone; one that cannot be attributed is set aside when it
+    is ORPHAN_S old. What is set aside is removed beyond ASIDE_MAX and after ASIDE_S. Raises
+    Forbidden and StorageError as `durable.open_directory` does.
     """
     directory = durable.open_directory(spool, create=True)
     try:
         names = [name for name in os.listdir(directory) if name.endswith(captures.PART)]
-        return [_recover(directory, name.removesuffix(captures.PART)) for name in sorted(names)]
+        done = [_recover(directory, name.removesuffix(captures.PART)) for name in sorted(names)]
+        return done + _remove_aside(directory, time.time())
     finally:
         os.close(directory)
 
@@ -38,7 +48,7 @@ def _recover(spool: int, id: str) -> tuple[str, str]:
     except errors.Conflict:
         return id, "its handler is at work"
     except errors.StorageError as error:
-        return id, f"left alone: {error}"
+        return id, _leave(spool, id, error)
     try:
         note = capture.noted()
         if not note and os.fstat(capture.core).st_size == 0:
@@ -56,9 +66,63 @@ def _recover(spool: int, id: str) -> tuple[str, str]:
         capture.commit(record)
         return id, f"kept {result.size} bytes of a capture whose handler was killed"
     except (errors.CoredumpdError, OSError) as error:
-        return id, f"left alone: {error}"
+        return id, _leave(spool, id, error)
     finally:
         capture.close()
+
+
+def _leave(spool: int, id: str, problem: Exception) -> str:
+    """Set an old `.part` aside, leave a young one; a text for the log."""
+    part = id + captures.PART
+    try:
+        if time.time() - os.stat(part, dir_fd=spool, follow_symlinks=False).st_mtime < ORPHAN_S:
+            return f"left alone: {problem}"
+        os.rename(part, id + layout.BAD, src_dir_fd=spool, dst_dir_fd=spool)
+    except OSError as error:
+        return f"left alone: {problem}, and {error.strerror}"
+    return f"set aside: {problem}"
+
+
+def _remove_aside(spool: int, now_s: float) -> list[tuple[str, str]]:
+    """Remove what `surplus` names: (name, text for the log) for each."""
+    aside = []
+    for name in os.listdir(spool):
+        if name.endswith(layout.BAD):
+            with contextlib.suppress(OSError):  # removed by hand meanwhile, or no directory
+                time_s = os.stat(name, dir_fd=spool, follow_symlinks=False).st_mtime
+                aside.append((time_s, _tenant(spool, name), name))
+    removed = []
+    for name in surplus(aside, now_s):
+        try:
+            durable.remove_flat(name, spool)
+            removed.append((name, "removed: it was set aside, and is old or one of too many"))
+        except OSError as error:
+            removed.append((name, f"cannot be removed: {error.strerror}"))
+    return removed
+
+
+def surplus(aside: list[tuple[float, str, str]], now_s: float) -> list[str]:
+    """Of entries that were set aside (time, tenant, name), the names of those that go. Pure."""
+    removed = [name for time_s, _, name in aside if now_s - time_s > ASIDE_S]
+    by_tenant: dict[str, list[tuple[float, str]]] = {}
+    for time_s, tenant, name in aside:
+        if now_s - time_s <= ASIDE_S:
+            by_tenant.setdefault(tenant, []).append((time_s, name))
+    for entries in by_tenant.values():
+        entries.sort(reverse=True)  # the oldest last
+    for _ in range(len(aside) - len(removed) - ASIDE_MAX):
+        removed.append(max(by_tenant.values(), key=len).pop()[1])
+    return removed
+
+
+def _tenant(spool: int, name: str) -> str:
+    """The tenant of an entry, "" when nothing says it. Raises OSError."""
+    directory = os.open(name, durable.DIRECTORY, dir_fd=spool)
+    try:
+        marks = [file for file in os.listdir(directory) if file.startswith(captures.TENANT)]
+        return marks[0] if marks else ""
+    finally:
+        os.close(directory)
 
 
 def _mend(core: int) -> member.Result:

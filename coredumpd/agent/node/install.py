@@ -23,6 +23,7 @@ from coredumpd.formats import core_pattern
 from coredumpd.formats import host_dir as host_dirs
 
 _BUNDLE = "handler_bundle"  # build.spec puts it there
+BUNDLED_LAUNCHER = f"{_BUNDLE}/{host_dirs.LAUNCHER}"  # below the unpacked executable
 _OURS = (
     host_dirs.VERSIONS,
     host_dirs.SPOOL,

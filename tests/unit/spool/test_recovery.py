@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import gzip
 import os
 import random
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support import dumps
 
 from coredumpd import durable
@@ -98,3 +101,48 @@ def test_a_part_that_is_no_directory_is_left_alone(spool: int, tmp_path: Path, w
     path = tmp_path / "planted.part"
     path.symlink_to("/etc") if what == "link" else path.write_text("")
     assert "left alone" in recovery.recover(str(tmp_path))[0][1]
+
+
+ASIDE = st.lists(
+    st.tuples(
+        st.floats(0, 2 * recovery.ASIDE_S), st.sampled_from(["shop", "team-a", "team-b", ""])
+    ),
+    max_size=3 * recovery.ASIDE_MAX,
+)
+
+
+@given(ASIDE)
+def test_what_is_set_aside_is_bounded_and_who_has_most_loses_its_oldest(
+    aged: list[tuple[float, str]],
+) -> None:
+    now_s = 2 * recovery.ASIDE_S
+    aside = [(time_s, tenant, str(number)) for number, (time_s, tenant) in enumerate(aged)]
+    removed = set(recovery.surplus(aside, now_s))
+    kept = [one for one in aside if one[2] not in removed]
+    assert len(kept) <= recovery.ASIDE_MAX
+    assert all(now_s - time_s <= recovery.ASIDE_S for time_s, _, _ in kept)
+    lost = [one for one in aside if one[2] in removed and now_s - one[0] <= recovery.ASIDE_S]
+    counts = collections.Counter(tenant for _, tenant, _ in kept)
+    for time_s, tenant, _ in lost:
+        assert len(kept) == recovery.ASIDE_MAX
+        assert counts[tenant] >= max(counts.values()) - 1
+        assert all(time_s <= other for other, owner, _ in kept if owner == tenant)
+
+
+def test_an_old_capture_without_a_record_is_set_aside_and_goes_after_a_week(
+    spool: int, tmp_path: Path
+) -> None:
+    for name, age_s in (("young", 0.0), ("old", 2 * recovery.ORPHAN_S)):
+        capture = writer.Capture.create(spool, name, "shop")
+        os.write(capture.core, b"core")
+        capture.close()
+        then = time.time() - age_s
+        os.utime(tmp_path / f"{name}.part", (then, then))
+    outcomes = dict(recovery.recover(str(tmp_path)))
+    assert outcomes["young"].startswith("left alone")
+    assert outcomes["old"].startswith("set aside")
+    assert sorted(os.listdir(tmp_path)) == ["old.bad", "young.part"]
+    then = time.time() - 2 * recovery.ASIDE_S
+    os.utime(tmp_path / "old.bad", (then, then))
+    assert "old.bad" in dict(recovery.recover(str(tmp_path)))
+    assert os.listdir(tmp_path) == ["young.part"]
