@@ -23,6 +23,7 @@ from coredumpd.server import app, cluster
 from coredumpd.store import engines as stores
 
 ADDRESS = "127.0.0.1"
+_CONNECTIONS_MAX = 4096  # as in a cluster; its one caller has a share of half of them
 _SEND_TIMEOUT_S = 60.0
 _GRACE_S = 10.0
 
@@ -38,6 +39,7 @@ async def serve(data_dir: str, port: int, store_url: str | None) -> None:
         authorizer=TokenHolderMay(),
         cluster=cluster.NoCluster(),
         checks={},
+        connections_max=_CONNECTIONS_MAX,
     )
     options = life.Options(
         address=ADDRESS,
