@@ -22,7 +22,8 @@ from pathlib import Path
 
 from support import crashers, dumps, waiting
 from support.kube import fakekube
-from support.node import agents, capturing, corepattern, memory, pods
+from support.node import agents, capturing, corepattern, hostdirs, memory, pods
+from support.server import floods
 
 from bench import neighbour, questions, report
 
@@ -31,6 +32,7 @@ SERVER_GROUP = 65532  # deploy.sh: the shipper's group
 CRASHES, PAUSE_S = 11, 1.5
 FLOODERS, SPARSE_GIB = 24, 20
 WAITING, WAITING_BYTES = 200, 512 * 1024
+SHARES = 4  # a namespace may have a quarter of the spool
 STORED_S = 60.0
 STRANGER = "127.0.0.2"
 IDLE, BODY_BYTES = 1100, 100_000_000
@@ -83,7 +85,7 @@ def running(directory: Path, mode: str, **policy: object) -> Iterator[Node]:
     """A node whose crashes go to us by `mode`."""
     directory.mkdir()
     (directory / "kube").mkdir()
-    host_dir = Path(tempfile.mkdtemp(prefix="cd-"))
+    host_dir = Path(tempfile.mkdtemp(prefix="cd-", dir=hostdirs.ROOTED))
     runtime = directory / "runtime"
     with (
         corepattern.borrowed(),
@@ -134,7 +136,7 @@ def crash_again_and_again(name: str, node: Node, program: Path) -> Iterator[repo
 
         def whole() -> list[str]:
             keys = [key for key in node.shipper.stored() if key.startswith("neighbour/")]
-            return [key for key in keys if not node.shipper.record(key)["core"].get("truncated")]
+            return [key for key in keys if not node.shipper.record(key)["core"]["truncated"]["is"]]
 
         with contextlib.suppress(waiting.Failed):  # the bar tells
             waiting.until("its dumps", lambda: len(whole()) == CRASHES, STORED_S)
@@ -173,8 +175,8 @@ def crashes(directory: Path, mode: str) -> Iterator[report.Line]:
 
 
 def full_spool(directory: Path) -> Iterator[report.Line]:
-    """A namespace whose cores cannot be sealed has more waiting than the spool takes."""
-    size = WAITING * WAITING_BYTES // 2
+    """A namespace whose cores cannot be sealed has its share of the spool, and crashes on."""
+    size = WAITING * WAITING_BYTES * SHARES
     with running(directory, "pipe", spoolMaxUse=str(size)) as node:
         program = crashers.compiled("crasher", directory)
         annotations = {"coredump.fujitsu.com/encrypt-to": "nothing-of-this-name"}
@@ -182,8 +184,12 @@ def full_spool(directory: Path) -> Iterator[report.Line]:
         node.kube.objects["/api/v1/namespaces/greedy"] = {"metadata": meta}
         for number in range(WAITING):
             core = os.urandom(WAITING_BYTES)
-            dumps.spooled(node.guard.spool, f"a-{number}", core, namespace="greedy")
-        yield from crash_again_and_again("fairness full spool", node, program)
+            id, container = f"a-{number}", f"{number:064d}"
+            dumps.spooled(node.guard.spool, id, core, namespace="greedy", containerID=container)
+        with pods.running(node.runtime, namespace="greedy", name="web") as greedy:
+            crashing = floods.repeated(lambda: greedy.start([program, "abort"], cwd="/").wait(), 2)
+            with crashing:
+                yield from crash_again_and_again("fairness full spool", node, program)
 
 
 def strangers(directory: Path) -> Iterator[report.Line]:

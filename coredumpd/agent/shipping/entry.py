@@ -108,6 +108,7 @@ class Waiting:
         self.backoff = backoff
         self.lane: str | None = None  # None until its record has been read
         self.pod: str | None = None  # the uid, as the node knows it
+        self.namespace = ""  # as its record says; empty if it does not
         self.group: crash_loop.SameCrash | None = None  # crashes that may be one loop with it
         self.crash: crash_loop.Crash | None = None
         self.busy = False  # it has a slot: it is being shipped now
@@ -122,6 +123,7 @@ class Waiting:
     def read(self, record: records.CrashRecord) -> None:
         """Note what its record says: its lane and its crash loop."""
         self.lane, self.pod = record.container_id or "host", record.pod_uid
+        self.namespace = record.namespace or ""
         self.group, self.crash = crash_loop.same_crash(record), crash_loop.of(record)
 
     def failed(self) -> None:

@@ -18,7 +18,7 @@ import time
 import asyncinotify
 
 from coredumpd import aiokit, errors, log
-from coredumpd.agent.shipping import crash_loops, delivery, kept
+from coredumpd.agent.shipping import crash_loops, delivery, kept, turns
 from coredumpd.agent.shipping import entry as entries
 from coredumpd.settings import sections
 
@@ -63,7 +63,7 @@ class Shipper:
         self._delivery = deliveries
         self._reporter = reporter
         self._options = options
-        self._slots = asyncio.Semaphore(options.parallel)
+        self._turns = turns.Turns(options.parallel, options.backoff_s_min, options.backoff_s_max)
         self._loops = crash_loops.Loops(spool, options.crash_loop, reporter.folded)
         self._waiting: dict[str, entries.Waiting] = {}
         self._lanes: dict[str, _Lane] = {}
@@ -188,12 +188,17 @@ class Shipper:
     async def _ship_until_done(self, waiting: entries.Waiting) -> delivery.Outcome:
         while True:
             try:
-                async with self._slots:
+                async with self._turns.turn(waiting.namespace):
                     if waiting.folded:
                         return delivery.Outcome.GONE
                     waiting.busy = True
                     try:
-                        return await self._delivery.attempt(waiting)
+                        outcome = await self._delivery.attempt(waiting)
+                        self._turns.resume(waiting.namespace)
+                        return outcome
+                    except errors.CannotSeal:
+                        self._turns.pause(waiting.namespace)
+                        raise
                     except OSError as error:  # of the process or the disk, as EMFILE or EIO
                         text = f"{waiting.id}: {error.strerror or error}"
                         raise errors.StorageError(text) from error

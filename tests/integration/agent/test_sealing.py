@@ -245,3 +245,17 @@ def test_a_store_that_fails_is_given_the_same_bytes_again(node, kube):
         timeout=60,
     )
     assert check.returncode == 0, check.stdout + check.stderr
+
+
+def test_a_namespace_that_cannot_be_sealed_delays_no_other_and_asks_seldom(node, kube):
+    wanting(kube, "greedy")
+    wanting(kube, "other", None)
+    for number in range(300):
+        put(node, f"a-{number}", namespace="greedy", containerID=f"{number:064d}")
+    start(node, kube)
+    waiting.until("the refusal", lambda: "is not there" in node.logged(), 30)
+    put(node, "b-1", namespace="other", containerID="b" * 64)
+    waiting.until("the other's dump", lambda: len(node.stored()) == 1, 30)
+    asked = [path for _, path, _ in kube.asked if "/configmaps/" in path]
+    assert len(asked) < 100
+    assert len(os.listdir(node.spool)) == 300
