@@ -8,7 +8,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from bench import processes, questions, report
 
@@ -52,9 +52,9 @@ def asking(asked: Sequence[questions.Question]) -> Iterator[Answers]:
     answers.questions = json.loads(output)
 
 
-def memory(name: str, pid: int, limit: int) -> report.Line:
-    """The most that a process and its children had in memory, to the manifest's limit."""
-    peak = processes.family_peak_bytes(pid)
+def memory(name: str, pids: Iterable[int], limit: int) -> report.Line:
+    """The most that these processes had in memory, to the manifest's limit."""
+    peak = sum(processes.peak_bytes(pid) for pid in pids)
     value = f"{peak / MIB:.0f} of {limit // MIB} MiB"
     return report.Line(f"{name}: memory at its peak", value, peak / limit, at_most=1)
 

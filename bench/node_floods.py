@@ -40,10 +40,11 @@ IDLE, BODY_BYTES = 1100, 100_000_000
 
 @dataclasses.dataclass
 class Node:
-    """Both halves of an agent, and its pods' directory."""
+    """Both halves of an agent with their cgroups, and its pods' directory."""
 
     guard: agents.Agent
     shipper: agents.Agent
+    groups: tuple[memory.Limited, memory.Limited]
     kube: fakekube.FakeKube
     runtime: Path
 
@@ -60,10 +61,11 @@ class Node:
         ]
 
     def memory(self, name: str) -> Iterator[report.Line]:
-        halves = {"guard": (self.guard, GUARD_LIMIT), "shipper": (self.shipper, SHIPPER_LIMIT)}
-        for half, (agent, limit) in halves.items():
-            assert agent.process is not None
-            yield neighbour.memory(f"{name}: {half}", agent.process.pid, limit)
+        """Of each half. Handlers and the listener run in the root cgroup, as the kernel's own."""
+        for half, group, limit in zip(
+            ("guard", "shipper"), self.groups, (GUARD_LIMIT, SHIPPER_LIMIT), strict=True
+        ):
+            yield neighbour.memory(f"{name}: {half}", group.pids(), limit)
 
 
 def lines(directory: Path) -> Iterator[report.Line]:
@@ -106,7 +108,7 @@ def running(directory: Path, mode: str, **policy: object) -> Iterator[Node]:
         without_rights = [*of_shipper.prefix, *agents.POWERLESS]
         words = ("--kubeconfig", str(kube.kubeconfig()))
         shipper.start(*words, command="ship", before=without_rights)
-        yield Node(guard, shipper, kube, runtime)
+        yield Node(guard, shipper, (of_guard, of_shipper), kube, runtime)
     shutil.rmtree(host_dir, ignore_errors=True)
 
 

@@ -65,8 +65,7 @@ def lines(directory: Path) -> Iterator[report.Line]:
             fill(world)
             for name, flood in FLOODS.items():
                 yield from measured(f"fairness {name}", world, flood)
-            pid = server.process.pid
-            yield neighbour.memory("fairness server", pid, LIMIT)
+            yield neighbour.memory("fairness server", group.pids(), LIMIT)
             kills = group.kills
             yield report.Line("fairness server: killed", f"{kills}", float(kills), at_most=0)
         finally:

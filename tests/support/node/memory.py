@@ -21,6 +21,10 @@ class Limited:
     directory: Path
     prefix: list[str]
 
+    def pids(self) -> list[int]:
+        """The processes in it now; those that have moved to another one are not charged here."""
+        return [int(pid) for pid in (self.directory / "cgroup.procs").read_text().split()]
+
     @property
     def peak(self) -> int:
         """The most bytes that its processes have had at a time, caches included."""
