@@ -24,10 +24,11 @@ URL = servers.BASE + "/namespaces/team-a/coredumpendpoints"
 
 
 def listening_on(port: int) -> set[str]:
-    """Local addresses of sockets on `port`, as /proc/net/tcp writes them (127.0.0.1: 0100007F)."""
+    """Local addresses that listen on `port`, as /proc/net/tcp writes them (127.0.0.1: 0100007F)."""
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     lines += Path("/proc/net/tcp6").read_text().splitlines()[1:]
-    sockets = (line.split()[1].split(":") for line in lines)
+    listen = "0A"  # include/net/tcp_states.h; clients have the same port by chance
+    sockets = (line.split()[1].split(":") for line in lines if line.split()[3] == listen)
     return {address for address, number in sockets if int(number, 16) == port}
 
 
