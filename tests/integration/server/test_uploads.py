@@ -143,8 +143,9 @@ def test_a_static_pod_goes_by_the_uid_of_its_own_node_only(world):
     world.kube.pod("team-a", "static-node1", "mirror-uid", "node1")
     pod = world.kube.objects["/api/v1/namespaces/team-a/pods/static-node1"]["metadata"]
     pod["annotations"] = {
-        "kubernetes.io/config.mirror": "x",
+        "kubernetes.io/config.mirror": "file-hash",
         "kubernetes.io/config.hash": "file-hash",
+        "kubernetes.io/config.source": "file",
     }
     made = dumps.make(pod_uid="file-hash", podName="static-node1")
     assert put(world, "agent-node1", made).code == 201
