@@ -201,6 +201,10 @@ class Forbidden(CoredumpdError):
     reason = "Forbidden"
 
 
+class Untrusted(Forbidden):
+    """A file or directory that was there before may be another user's, or others may use it."""
+
+
 class Unavailable(CoredumpdError):
     """A service we depend on does not answer now; retrying later makes sense (HTTP 503)."""
 
@@ -247,3 +251,7 @@ class StorageError(CoredumpdError):
     """A disk, a mount or a bucket failed, or holds bytes that fail verification."""
 
     exit_code = 74  # EX_IOERR
+
+
+class NoSpace(StorageError):
+    """The file system has less space than is needed."""

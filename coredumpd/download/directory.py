@@ -1,6 +1,8 @@
 """A downloaded dump: `<container>/<id>/{meta.json,core}`; each file is complete or absent.
 
-A sealed core that is not decrypted yet is `core.gz.age`. Every call blocks.
+A sealed core that is not decrypted yet is `core.gz.age`. Every call blocks. Both directories, and
+each file that is continued or believed, belong to the caller, and others may not write to them;
+all work is done relative to their descriptors, so nobody can put others in their place.
 """
 
 from __future__ import annotations
@@ -13,51 +15,33 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from coredumpd import durable, errors, sealing
-from coredumpd.download import unpack
+from coredumpd import durable, errors, ownership, sealing
+from coredumpd.download import arrival, space, unpack
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
 
-_PART = ".part"
 _ARCHIVE = "archive.tar.gz.part"
 _READ_BYTES = 1024 * 1024
-# The files of a killed download are overwritten; a planted link is refused, not replaced.
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-_KEPT = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class SummedFile:
-    """A file being written, with the size and CRC-32 of the bytes written."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.size = self.crc32 = 0
-
-    def write(self, data: bytes) -> None:
-        """Append `data`. Raises OSError."""
-        durable.write_all(self._file.fileno(), data)
-        self.size += len(data)
-        self.crc32 = zlib.crc32(data, self.crc32)
-
-    @property
-    def content(self) -> tuple[int, str]:
-        """As `record.CrashRecord.content`."""
-        return self.size, f"{self.crc32:08x}"
+_REMEDY = "remove it, or name another directory with --output"
 
 
 class DumpDirectory:
-    """The directory of one dump; created when the first file is put into it."""
+    """The directory of one dump; created when the first file is put into it.
 
-    def __init__(self, parent: Path, key: layout.DumpKey) -> None:
-        self.path = parent / key.container / key.id
+    Each call raises Untrusted for a directory or file that is not the caller's alone.
+    """
+
+    def __init__(self, output: Path, key: layout.DumpKey) -> None:
+        self.path = output / key.container / key.id
+        self._output = output
         self._id = key.id
 
     def record(self) -> records.CrashRecord | None:
         """The record in the directory; None if there is none, or it is another dump's."""
         try:
-            data = (self.path / unpack.META).read_bytes()
-            record = records.CrashRecord.parse(data)
-        except (FileNotFoundError, NotADirectoryError, errors.BadRecord):
+            with self._file(unpack.META) as file:
+                record = records.CrashRecord.parse(file.read(records.RECORD_BYTES_MAX + 1))
+        except (FileNotFoundError, errors.BadRecord):
             return None
         return record if record.id == self._id else None
 
@@ -72,52 +56,102 @@ class DumpDirectory:
     def _holds(self, name: str, content: tuple[int, str]) -> bool:
         size = crc = 0
         try:
-            with (self.path / name).open("rb") as file:
+            with self._file(name) as file:
                 if os.fstat(file.fileno()).st_size != content[0]:
                     return False
                 while chunk := file.read(_READ_BYTES):
                     size, crc = size + len(chunk), zlib.crc32(chunk, crc)
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return False
         return (size, f"{crc:08x}") == content
 
     @contextlib.contextmanager
     def archive(self) -> Iterator[Archive]:
         """The archive so far, kept for the next run. Raises Conflict while another run has it."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        path = self.path / _ARCHIVE
-        with os.fdopen(os.open(path, _KEPT, 0o600), "r+b", 0) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise errors.Conflict(f"another download into {self.path} is at work") from error
-            yield Archive(path, file)
+        with self._opened(create=True) as directory:
+            descriptor = self._open_archive(directory)
+            with os.fdopen(descriptor, "r+b", 0) as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise errors.Conflict(
+                        f"another download into {self.path} is at work"
+                    ) from error
+                yield Archive(directory, file)
+
+    def _open_archive(self, directory: int) -> int:
+        path = str(self.path / _ARCHIVE)
+        try:
+            return ownership.open_file(
+                path, ownership.SECRET_FILE, _REMEDY, directory=directory, write=True
+            )
+        except FileNotFoundError:
+            return durable.create_file(_ARCHIVE, directory, readable=True)
 
     @contextlib.contextmanager
-    def new_arrival(self) -> Iterator[Arrival]:
+    def new_arrival(self, sizes: space.Sizes, guard: space.Guard) -> Iterator[arrival.Arrival]:
         """A dump being received: `Arrival.end` puts its files in place, else they are removed."""
-        with contextlib.ExitStack() as stack:
-            self.path.mkdir(parents=True, exist_ok=True)
-            yield Arrival(self.path, self._id, stack)
+        with self._opened(create=True) as directory, contextlib.ExitStack() as stack:
+            yield arrival.Arrival(directory, self._id, sizes, guard, stack)
+
+    @contextlib.contextmanager
+    def guard(self, need: int) -> Iterator[space.Guard]:
+        """Compares `need` bytes with the space on the directory's disk. Raises NoSpace."""
+        with self._opened(create=True) as directory:
+            yield space.Guard(directory, str(self.path), need)
 
     def open_sealed(self, record: records.CrashRecord, keys: Sequence[Any]) -> None:
-        """Replace the sealed core by the decrypted one. Raises CannotOpen, StorageError."""
-        with contextlib.ExitStack() as stack:
-            core = _part(self.path / unpack.CORE, stack)
-            members = unpack.Gunzip(core)
-            with (self.path / unpack.SEALED).open("rb") as file:
-                sealing.open(file, members, keys)
-            if core.content != (record.raw["core"]["size"], record.raw["core"]["crc32"]):
+        """Replace the sealed core by the decrypted one.
+
+        Raises CannotOpen, NoSpace, StorageError.
+        """
+        content = record.raw["core"]["size"], record.raw["core"]["crc32"]
+        need = space.Sizes.parse(record.raw["core"]).allocated
+        with (
+            self._opened() as directory,
+            contextlib.ExitStack() as stack,
+            self._file(unpack.SEALED) as file,
+        ):
+            guard = space.Guard(directory, str(self.path), need if keys else 0)
+            core = arrival.new_file(directory, unpack.CORE, content[0], guard, stack)
+            sealing.open(file, unpack.Gunzip(core), keys)
+            if core.content != content:
                 raise errors.StorageError("the core in the age file is not what meta.json says")
-            _publish(self.path / unpack.CORE)
-        (self.path / unpack.SEALED).unlink()
+            arrival.publish(directory, unpack.CORE, core)
+            durable.unlink(unpack.SEALED, directory)
+
+    @contextlib.contextmanager
+    def _opened(self, create: bool = False) -> Iterator[int]:
+        """The directory's descriptor. Raises FileNotFoundError if it is not there."""
+        if create:
+            os.makedirs(self._output, mode=0o700, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            output = os.open(self._output, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, output)
+            ownership.require_place(str(self._output), output, "--output")
+            parent = output
+            for path in (self.path.parent, self.path):
+                parent = ownership.open_directory(
+                    str(path), ownership.DIRECTORY, _REMEDY, parent=parent, create=create
+                )
+                stack.callback(os.close, parent)
+            yield parent
+
+    @contextlib.contextmanager
+    def _file(self, name: str) -> Iterator[BinaryIO]:
+        """A file that an earlier run left. Raises FileNotFoundError if it is not there."""
+        with self._opened() as directory:
+            path = str(self.path / name)
+            descriptor = ownership.open_file(path, ownership.FILE, _REMEDY, directory=directory)
+            with os.fdopen(descriptor, "rb") as file:
+                yield file
 
 
 class Archive:
     """The part of the .tar.gz that is received, in one run or several."""
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
-        self._path = path
+    def __init__(self, directory: int, file: BinaryIO) -> None:
+        self._directory = directory
         self._file = file
 
     @property
@@ -142,51 +176,4 @@ class Archive:
 
     def remove(self) -> None:
         """Delete the file: the dump is complete, or does not exist any more."""
-        self._path.unlink(missing_ok=True)
-
-
-class Arrival:
-    """The files of a dump while they are received."""
-
-    def __init__(self, path: Path, id: str, stack: contextlib.ExitStack) -> None:
-        self._path = path
-        self._id = id
-        self._stack = stack
-        self._files: dict[str, SummedFile] = {}
-
-    def begin(self, name: str, size: int) -> SummedFile:
-        """The sink of a file, for `unpack.Unpacker`. Raises StorageError for a file no dump has."""
-        if name in self._files or (name == unpack.META and size > records.RECORD_BYTES_MAX):
-            raise errors.StorageError("what came is no archive of one dump")
-        self._files[name] = _part(self._path / name, self._stack)
-        return self._files[name]
-
-    def end(self) -> records.CrashRecord:
-        """Verify the files and put them in place, the record last. Raises StorageError."""
-        files = self._files
-        meta = self._path / (unpack.META + _PART)
-        record = records.CrashRecord.parse(meta.read_bytes()) if unpack.META in files else None
-        core = unpack.SEALED if record is not None and record.sealed else unpack.CORE
-        if record is None or set(files) != {unpack.META, core} or record.id != self._id:
-            raise errors.StorageError("what came is another dump, or none")
-        if files[core].content != record.content:
-            size, crc32 = files[core].content
-            expected = "{} bytes with CRC-32 {}".format(*record.content)
-            raise errors.StorageError(
-                f"{size} bytes with CRC-32 {crc32} came; it should be {expected}"
-            )
-        _publish(self._path / core)
-        _publish(self._path / unpack.META)
-        return record
-
-
-def _part(path: Path, stack: contextlib.ExitStack) -> SummedFile:
-    """A new file that `_publish` renames to `path`; removed in the end if it was not."""
-    part = path.with_name(path.name + _PART)
-    stack.callback(part.unlink, missing_ok=True)
-    descriptor = os.open(part, _NEW, 0o600)
-    return SummedFile(stack.enter_context(os.fdopen(descriptor, "wb", 0)))
-
-
-def _publish(path: Path) -> None:
-    path.with_name(path.name + _PART).rename(path)
+        durable.unlink(_ARCHIVE, self._directory)

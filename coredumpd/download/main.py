@@ -7,25 +7,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
+import os
 import sys
 import urllib.parse
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from coredumpd import commandline, errors, sealing, terminal
-from coredumpd.download import directory, unpack
+from coredumpd import commandline, errors, ownership, sealing, terminal
+from coredumpd.download import directory, fetch, space, unpack
 from coredumpd.formats import layout
-from coredumpd.formats import record as records
 from coredumpd.kube import client, collection
 
-API = "/apis/coredump.fujitsu.com/v1alpha1"
 IDENTITY_BYTES_MAX = 1024 * 1024
-TRIES_MAX = 6  # without one byte of progress
-PAUSE_S_MIN, PAUSE_S_MAX = 0.5, 10.0
-# The bytes received are not the dump, or the archive is longer than the dump.
-_BAD_ARCHIVE = (errors.StorageError, errors.RangeNotSatisfiable)
 # Errors that concern one dump only: the others are still downloaded.
 _DUMP_ERRORS = (
     errors.CannotOpen,
@@ -33,14 +27,8 @@ _DUMP_ERRORS = (
     errors.StorageError,
     errors.NotFound,
     errors.BadRecord,
+    errors.Untrusted,
 )
-
-
-class Dump(NamedTuple):
-    """A dump that the server has; `stored_size` in bytes, for the progress bar."""
-
-    key: layout.DumpKey
-    stored_size: int
 
 
 def main(words: list[str]) -> int:
@@ -50,6 +38,8 @@ def main(words: list[str]) -> int:
         raise errors.UsageError("name a POD, or one dump by --id")
     if arguments.id is not None and (arguments.uid or arguments.container):
         raise errors.UsageError("--id names one dump: --uid and --container are for a POD")
+    for path in kubeconfigs(arguments.kubeconfig):
+        warn(path, 0o022, "it names the server, and programs to run")
     keys = [key for path in arguments.identity for key in read_identities(path)]
     namespace = arguments.namespace or client.default_namespace(
         arguments.kubeconfig, arguments.context
@@ -63,8 +53,27 @@ def main(words: list[str]) -> int:
         raise errors.StorageError(f"cannot write: {path}{error.strerror}") from error
 
 
+def kubeconfigs(argument: str | None) -> list[str]:
+    """The files that the Kubernetes client reads, as kubectl finds them."""
+    if argument is not None:
+        return [argument]
+    default = os.path.expanduser("~/.kube/config")
+    return [path for path in os.environ.get("KUBECONFIG", default).split(os.pathsep) if path]
+
+
+def warn(path: str, forbidden: int, meaning: str) -> None:
+    """Warn, as ssh does, of a file that others may read or change. It is used all the same."""
+    try:
+        exposure = ownership.exposure(path, forbidden)
+    except OSError:
+        return  # whoever reads it next has the same error, and reports it
+    if exposure is not None:
+        print(f"coredumpd: warning: {exposure}; {meaning}", file=sys.stderr)
+
+
 def read_identities(path: str) -> list[Any]:
     """The secret keys in the file. Raises UsageError with its path, never with its content."""
+    warn(path, 0o077, "it holds secret keys")
     try:
         with open(path, "rb") as file:
             return sealing.identities(file.read(IDENTITY_BYTES_MAX))
@@ -103,7 +112,7 @@ def _subject(arguments: argparse.Namespace) -> str:
 
 async def list_dumps(
     api: client.Client, namespace: str, arguments: argparse.Namespace
-) -> AsyncIterator[Dump]:
+) -> AsyncIterator[fetch.Dump]:
     """The dumps of the server that the arguments select, oldest first."""
     fields = {
         "metadata.name": arguments.id,
@@ -111,7 +120,7 @@ async def list_dumps(
         "status.podUID": arguments.uid,
     }
     selector = ",".join(f"{name}={value}" for name, value in fields.items() if value)
-    path = f"{API}/namespaces/{urllib.parse.quote(namespace, safe='')}/coredumps"
+    path = f"{fetch.API}/namespaces/{urllib.parse.quote(namespace, safe='')}/coredumps"
     pages = collection.pages(api, path, {"fieldSelector": selector})
     items = [item async for page in pages for item in page["items"]]
     for item in sorted(items, key=lambda item: str((item.get("status") or {}).get("time"))):
@@ -121,19 +130,20 @@ async def list_dumps(
             key = layout.DumpKey(
                 namespace, status["podUID"], status["container"], item["metadata"]["name"]
             )
-            yield Dump(key, (status.get("core") or {}).get("storedSize") or 0)
+            yield fetch.Dump(key, space.Sizes.parse(status.get("core")))
 
 
 async def _download(
-    api: client.Client, dump: Dump, place: directory.DumpDirectory, keys: Sequence[Any]
+    api: client.Client, dump: fetch.Dump, place: directory.DumpDirectory, keys: Sequence[Any]
 ) -> None:
     """Put the dump's core into `place`. Raises CannotOpen when no key decrypts it."""
     record = place.record()
     if record is not None and place.has_core(record):
         return
     if record is None or not place.has_sealed(record):
-        with terminal.Progress(dump.key.id, dump.stored_size) as progress:
-            record = await fetch(api, dump, place, progress.advance)
+        need = dump.sizes.peak(opens=bool(keys))
+        with terminal.Progress(dump.key.id, dump.sizes.stored) as progress:
+            record = await fetch.fetch(api, dump, place, need, progress.advance)
     if record.sealed is None:
         return
     try:
@@ -145,70 +155,6 @@ async def _download(
         raise errors.CannotOpen(
             f"{problem}: kept as {place.path / unpack.SEALED}; {rule}: {recipients}"
         ) from error
-
-
-async def fetch(
-    api: client.Client, dump: Dump, place: directory.DumpDirectory, advance: Callable[[int], None]
-) -> records.CrashRecord:
-    """Download, verify and unpack; resume a download that this run or an earlier one began.
-
-    Raises StorageError when the bytes received are not that dump; and as the client does.
-    """
-    with place.archive() as archive:
-        resumed = archive.size > 0
-        try:
-            record = await _fetch(api, dump, place, archive, advance)
-        except errors.NotFound:
-            archive.remove()
-            raise
-        except _BAD_ARCHIVE as error:
-            archive.clear()
-            if not resumed:
-                archive.remove()
-                raise
-            print(f"coredumpd: from the start, after an earlier try: {error}", file=sys.stderr)
-            record = await _fetch(api, dump, place, archive, advance)
-        archive.remove()
-        return record
-
-
-async def _fetch(
-    api: client.Client,
-    dump: Dump,
-    place: directory.DumpDirectory,
-    archive: directory.Archive,
-    advance: Callable[[int], None],
-) -> records.CrashRecord:
-    namespace, id = (
-        urllib.parse.quote(part, safe="") for part in (dump.key.namespace, dump.key.id)
-    )
-    path = f"{API}/namespaces/{namespace}/coredumps/{id}/proxy"  # not cut after 60 s, as dump is
-    with place.new_arrival() as arrival:
-        unpacker = unpack.Unpacker(arrival.begin)
-        offset = tries = 0
-        for chunk in archive.read():
-            unpacker.feed(chunk)
-            offset += len(chunk)
-            advance(len(chunk))
-        while not unpacker.done:
-            query = {"offset": offset} if offset else None
-            try:
-                async with contextlib.aclosing(api.stream(path, query=query)) as chunks:
-                    async for chunk in chunks:
-                        archive.write(chunk)
-                        unpacker.feed(chunk)
-                        offset, tries = offset + len(chunk), 0
-                        advance(len(chunk))
-                if not unpacker.done:
-                    raise errors.Unavailable(f"the download ended after {offset} bytes")
-            except errors.Unavailable as error:
-                tries += 1
-                if tries >= TRIES_MAX:
-                    raise
-                pause_s = min(PAUSE_S_MAX, PAUSE_S_MIN * 2 ** (tries - 1))
-                print(f"coredumpd: again from byte {offset}: {error}", file=sys.stderr)
-                await asyncio.sleep(pause_s)
-        return arrival.end()
 
 
 def parser() -> commandline.Parser:

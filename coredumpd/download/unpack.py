@@ -15,6 +15,7 @@ from coredumpd.gzipio import reader
 META, CORE, SEALED = "meta.json", "core", "core.gz.age"
 _BLOCK = 512
 _PAX_BYTES_MAX = 64 * 1024
+_FRAMING_BYTES_MAX = 1024 * 1024  # of headers, padding and zeros around the files
 
 
 class Sink(Protocol):
@@ -54,6 +55,7 @@ class Unpacker:
         self._sink: Sink | None = None
         self._left = 0  # bytes of the current file that are missing
         self._skip = 0  # bytes of padding, or of a pax header
+        self._framing = 0  # bytes that belong to no file
         self._zeros = 0  # blocks of zeros: two end an archive
 
     @property
@@ -77,13 +79,20 @@ class Unpacker:
                 skipped = min(self._skip, len(view))
                 self._skip -= skipped
                 view = view[skipped:]
+                self._count(skipped)
             else:
                 missing = _BLOCK - len(self._header)
                 self._header += view[:missing]
                 view = view[missing:]
+                self._count(missing)
                 if len(self._header) == _BLOCK:
                     self._head(bytes(self._header))
                     self._header.clear()
+
+    def _count(self, size: int) -> None:
+        self._framing += size
+        if self._framing > _FRAMING_BYTES_MAX:
+            raise errors.StorageError("what came is no archive of one dump: too much around it")
 
     def _head(self, block: bytes) -> None:
         if not any(block):

@@ -7,6 +7,7 @@ Tested in: tests/integration/server/test_lifecycle.py
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hmac
 import json
@@ -15,7 +16,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from coredumpd import durable, errors
+from coredumpd import durable, errors, ownership
 from coredumpd.apiserver.auth import authentication, certificates, interface
 from coredumpd.apiserver.http import life
 from coredumpd.objects import engines
@@ -26,10 +27,22 @@ ADDRESS = "127.0.0.1"
 _CONNECTIONS_MAX = 4096  # as in a cluster; its one caller has a share of half of them
 _SEND_TIMEOUT_S = 60.0
 _GRACE_S = 10.0
+_TOKEN_BYTES_MAX = 4096
+# What an earlier run made in the data directory, and the most that its mode may allow.
+_FILES = {
+    "token": ownership.SECRET_FILE,
+    "tls.key": ownership.SECRET_FILE,
+    "kubeconfig": ownership.SECRET_FILE,
+    "tls.crt": ownership.FILE,
+    "objects.db": ownership.FILE,
+    "objects.db-wal": ownership.FILE,
+    "objects.db-shm": ownership.FILE,
+}
+_REMEDY = "name another directory with --data-dir; if only you have used it, change owner and mode"
 
 
 async def serve(data_dir: str, port: int, store_url: str | None) -> None:
-    """Serve until a signal ends it. Raises SettingsError when `data_dir` cannot be used."""
+    """Serve until a signal ends it. `data_dir` is absolute. Raises as `prepare` does."""
     paths = {name: os.path.join(data_dir, name) for name in ("token", "tls.crt", "tls.key")}
     token = prepare(data_dir)
     outside = app.Outside(
@@ -70,25 +83,48 @@ async def serve(data_dir: str, port: int, store_url: str | None) -> None:
 
 
 def prepare(data_dir: str) -> str:
-    """Make the token, key pair and store that `data_dir` lacks. Returns the token."""
+    """Make the token, key pair and store that `data_dir` lacks. Returns the token.
+
+    Raises Untrusted when others may use the directory, or a file in it that was there before;
+    SettingsError when it cannot be used.
+    """
     try:
-        os.makedirs(os.path.join(data_dir, "store"), mode=0o700, exist_ok=True)
-        token_file = os.path.join(data_dir, "token")
-        if not os.path.exists(token_file):
-            durable.write_whole(token_file, secrets.token_urlsafe(32).encode() + b"\n")
-        if not os.path.exists(os.path.join(data_dir, "tls.crt")):
-            certificate, key = certificates.self_signed(datetime.datetime.now(datetime.UTC))
-            durable.write_whole(os.path.join(data_dir, "tls.key"), key)
-            durable.write_whole(os.path.join(data_dir, "tls.crt"), certificate)
-        with open(token_file, encoding="ascii") as file:
-            token = file.read().strip()
+        os.makedirs(os.path.dirname(data_dir), exist_ok=True)
+        directory = ownership.open_directory(
+            data_dir, ownership.SECRET_DIRECTORY, _REMEDY, create=True
+        )
+        try:
+            return _prepare(data_dir, directory)
+        finally:
+            os.close(directory)
     except (OSError, errors.StorageError) as error:
         cause = errors.Cause("--data-dir", data_dir, f"must be a writable directory: {error}")
         raise errors.SettingsError("the server cannot start:", (cause,)) from error
-    if not token:
-        cause = errors.Cause("--data-dir", token_file, "must hold a token; remove it for a new one")
+
+
+def _prepare(data_dir: str, directory: int) -> str:
+    for name, mode_max in _FILES.items():
+        path = os.path.join(data_dir, name)
+        with contextlib.suppress(FileNotFoundError):  # it will be made
+            os.close(ownership.open_file(path, mode_max, _REMEDY, directory=directory))
+    store = os.path.join(data_dir, "store")
+    os.close(
+        ownership.open_directory(store, ownership.DIRECTORY, _REMEDY, parent=directory, create=True)
+    )
+    present = os.listdir(directory)
+    if "token" not in present:
+        durable.write_whole_at("token", directory, secrets.token_urlsafe(32).encode() + b"\n")
+    if "tls.crt" not in present:
+        certificate, key = certificates.self_signed(datetime.datetime.now(datetime.UTC))
+        durable.write_whole_at("tls.key", directory, key)
+        durable.write_whole_at("tls.crt", directory, certificate)
+    with os.fdopen(durable.open_regular("token", directory), "rb") as file:
+        token = file.read(_TOKEN_BYTES_MAX).strip()
+    if not token or not token.isascii():
+        path = os.path.join(data_dir, "token")
+        cause = errors.Cause("--data-dir", path, "must hold a token; remove it for a new one")
         raise errors.SettingsError("the server cannot start:", (cause,))
-    return token
+    return token.decode()
 
 
 def kubeconfig(url: str, ca_file: str, token: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OWNER = "importlinter:contract:owner-"
 VOCABULARY = (
     "errors", "units", "log", "commandline", "settings", "durable", "cache", "aiokit", "parallel",
-    "terminal", "formats",
+    "terminal", "formats", "ownership",
 )  # fmt: skip
 
 

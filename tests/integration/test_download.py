@@ -8,6 +8,7 @@ import fcntl
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from support.node import agents
 from support.server import servers
 from support.storage import cutting
 
+from coredumpd import durable
 from coredumpd.store import engines as stores
 
 PAIR, OTHER, SSH = keys.age(), keys.age(), keys.ssh()
@@ -40,6 +42,7 @@ class World:
         self.out = self.directory / "out"
         for name, pair in (("key.txt", PAIR), ("other.txt", OTHER), ("id_ed25519", SSH)):
             (self.directory / name).write_bytes(pair.identity)
+            (self.directory / name).chmod(0o600)
 
     def put(self, core: bytes, pair: keys.Pair | None = None, **fields):
         made = dumps.make(core, **fields) if pair is None else sealed.make(core, pair, **fields)
@@ -222,7 +225,7 @@ def test_what_an_earlier_download_left_of_something_else_is_not_gone_on_with(wor
     place = world.put(b"memory" * 1000)
     place.mkdir(parents=True)
     archive = gzip.compress(bytes(512)) if left == b"of another" else left
-    (place / "archive.tar.gz.part").write_bytes(archive)
+    durable.write_whole(place / "archive.tar.gz.part", archive)
     done = world.download("-n", "team-a", "web-0")
     assert done.returncode == 0, done.stderr
     assert "from the start" in done.stderr
@@ -233,6 +236,7 @@ def test_what_an_earlier_download_left_of_something_else_is_not_gone_on_with(wor
 def test_two_downloads_of_one_dump_do_not_meet(world):
     place = world.put(b"memory")
     place.mkdir(parents=True)
+    durable.write_whole(place / "archive.tar.gz.part", b"")
     with (place / "archive.tar.gz.part").open("wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         done = world.download("-n", "team-a", "web-0")
@@ -256,6 +260,104 @@ def test_a_disk_that_refuses_is_said(world):
     done = world.download("-n", "team-a", "web-0")
     assert done.returncode == 74
     assert "Not a directory" in done.stderr or "File exists" in done.stderr
+
+
+@pytest.fixture
+def small_disk(world: World) -> Iterator[World]:
+    """The output is a tmpfs of 16 MiB."""
+    world.out.mkdir(mode=0o700)
+    words = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs", str(world.out)]
+    made = subprocess.run(words, capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"A SMALL DISK IS NOT TESTED: {made.stderr.strip()}")
+    yield world
+    subprocess.run(["umount", "-l", str(world.out)], check=True)
+
+
+def sparse(core: bytes, holes: int):
+    """A dump whose record tells of holes, as a handler writes it."""
+    made = dumps.make(core)
+    made[1].raw["core"]["sparseBytes"] = holes
+    return made
+
+
+def test_a_core_that_is_mostly_zeros_takes_no_more_space_than_the_rest_of_it(small_disk):
+    core = b"head" + bytes(300_000_000) + b"tail"
+    place = small_disk.commit(sparse(core, 285 << 20))  # whole chunks of zeros, as a handler counts
+    done = small_disk.download("-n", "team-a", "web-0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (place / "core").stat().st_blocks * 512 < 1_000_000
+    assert (place / "core").read_bytes() == core
+
+
+def test_what_does_not_fit_is_refused_before_it_is_sent(small_disk):
+    place = small_disk.put(b"x" * 300_000_000)  # 300 KB compressed
+    done = small_disk.download("-n", "team-a", "web-0")
+    assert done.returncode == 74
+    assert re.search(r"28\d\.\dMi are needed and 16Mi are available: make room", done.stderr)
+    assert "--output" in done.stderr
+    assert small_disk.sent() == 0
+    assert files(place) == set()
+
+
+def test_bytes_where_the_record_promised_holes_do_not_fill_the_disk(small_disk):
+    place = small_disk.commit(sparse(b"x" * 100_000_000, 100_000_000))
+    done = small_disk.download("-n", "team-a", "web-0")
+    assert done.returncode == 74
+    assert "are available: make room" in done.stderr
+    assert files(place) <= {"archive.tar.gz.part"}
+
+
+def give_away(path: Path) -> None:
+    os.chown(path, 12345, 12345)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (
+            lambda part: part.chmod(0o666),
+            "archive.tar.gz.part: it belongs to uid 0 and has mode 0666",
+        ),
+        (lambda part: part.with_name("second").hardlink_to(part), "has 2 names"),
+        (lambda part: (part.unlink(), part.symlink_to("/etc/passwd")), "is a symbolic link"),
+        (lambda part: (part.unlink(), os.mkfifo(part, 0o600)), "must be a regular file"),
+        (give_away, "archive.tar.gz.part: it belongs to uid 12345"),
+        (lambda part: give_away(part.parent), "it belongs to uid 12345"),
+        (lambda part: part.parent.chmod(0o1777), "has mode 1777; its mode must be 0755 or less"),
+        (lambda part: part.parent.parent.chmod(0o770), "has mode 0770"),
+        (lambda part: part.parents[2].chmod(0o777), "others must not write to it"),
+    ],
+)
+def test_what_another_user_may_have_made_is_not_continued(world, spoil, reason):
+    place = world.put(b"memory")
+    other = world.put(b"memory", container="side", pid=2)
+    place.mkdir(parents=True, mode=0o700)
+    part = place / "archive.tar.gz.part"
+    durable.write_whole(part, b"")
+    with part.open("rb") as stranger:
+        spoil(part)
+        done = world.download("-n", "team-a", "web-0")
+        assert stranger.read() == b""
+    assert done.returncode == 77
+    assert reason in done.stderr
+    assert "--output" in done.stderr
+    whole_output = "others must not write" in reason
+    assert done.stdout.split() == ([] if whole_output else [f"{other}/core"])
+    assert "core" not in files(place)
+
+
+def test_files_that_others_may_use_are_warned_of(world):
+    world.put(b"memory", PAIR)
+    (world.directory / "key.txt").chmod(0o644)
+    config = world.directory / "kubeconfig"
+    config.write_bytes(world.kubeconfig.read_bytes())
+    config.chmod(0o666)
+    world.kubeconfig = config
+    done = world.download("-n", "team-a", "web-0", identity="key.txt")
+    assert done.returncode == 0
+    assert "others may read it: chmod go-rwx" in done.stderr
+    assert "others may change it: chmod go-w" in done.stderr
 
 
 @pytest.mark.parametrize(

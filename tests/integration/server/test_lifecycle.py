@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support import dumps, pki, waiting
-from support.node import installed
+from support.node import agents, installed
 from support.server import servers
 
 from coredumpd.store import engines as stores
@@ -52,6 +52,45 @@ def test_standalone_needs_nothing_but_a_directory(program, tmp_path):
         assert missing.code == 422
         assert listening_on(server.port) == {"0100007F"}
         assert server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda data: data.chmod(0o755), "data: it belongs to uid 0 and has mode 0755"),
+        (lambda data: os.chown(data, 12345, -1), "data: it belongs to uid 12345"),
+        (
+            lambda data: (data / "token").chmod(0o644),
+            "token: it belongs to uid 0 and has mode 0644",
+        ),
+        (lambda data: os.chown(data / "token", 12345, -1), "token: it belongs to uid 12345"),
+        (lambda data: (data / "second").hardlink_to(data / "tls.key"), "tls.key: "),
+        (lambda data: os.chown(data / "objects.db", 12345, -1), "objects.db: it belongs to"),
+        (
+            lambda data: (data / "store").chmod(0o777),
+            "store: it belongs to uid 0 and has mode 0777",
+        ),
+        (lambda data: (data.rename(f"{data}2"), data.symlink_to(f"{data}2")), "a symbolic link"),
+    ],
+)
+def test_standalone_refuses_a_directory_or_file_that_is_not_its_callers(
+    program, tmp_path, spoil, reason
+):
+    data = tmp_path / "data"
+    arguments = ["--standalone", "--data-dir", str(data), "--port", "0"]
+    with servers.running(program, arguments, tmp_path / "log") as server:
+        token = (data / "token").read_bytes()
+        assert server.stop() == 0
+    with servers.running(program, arguments, tmp_path / "log") as server:  # its own is no obstacle
+        assert (data / "token").read_bytes() == token
+        assert server.stop() == 0
+    spoil(data)
+    command = [*agents.program(program), "server", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 77
+    assert reason in done.stderr
+    assert "--data-dir" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_new_certificate_is_served_without_a_restart(world):

@@ -110,3 +110,13 @@ def test_no_bytes_make_it_fail_in_another_way(data):
         except errors.StorageError:
             continue
         assert set(files.found) <= {"core", "meta.json", "core.gz.age"}
+
+
+@pytest.mark.parametrize("block", [bytes(512), ustar.header("x", 0, 0)[:156] + b"x" + bytes(355)])
+def test_blocks_without_end_around_the_files_are_refused(block):
+    block = bytearray(block)
+    block[124:136] = b"00000000000\0"
+    unpacker = unpack.Unpacker(Files().begin)
+    endless = bytes(block if block[156] else bytes(512)) * 4000
+    with pytest.raises(errors.StorageError, match="too much around it"):
+        unpacker.write(endless)
