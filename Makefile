@@ -7,8 +7,11 @@ APT_BASE := python3 python3-venv libpython3.11 binutils gcc libc6-dev gdb openss
 APT_ETCD := etcd-server util-linux
 APT_E2E := $(APT_ETCD) containerd runc containernetworking-plugins iptables conntrack iproute2
 APT_BENCH := nginx-light zstd curl
-SOURCES := $(shell find coredumpd -name '*.py') build.spec requirements.txt
+SOURCES := $(shell find coredumpd -name '*.py') build.spec requirements-build.lock
 export PYTHONDONTWRITEBYTECODE := 1
+# The same sources give the same bytes (reproducible-builds.org, SOURCE_DATE_EPOCH).
+export PYTHONHASHSEED := 0
+export SOURCE_DATE_EPOCH := 0
 APT_STORAGE := ceph-mon ceph-osd ceph-mds ceph-common ceph-fuse radosgw glusterfs-server glusterfs-client
 
 # Install the Debian packages named in $(1) if any is missing; fail with their names if that is not possible.
@@ -26,7 +29,7 @@ $(PY) -m pytest $(1) || { echo "FAILED ABOVE; running the failed tests once more
   $(PY) -m pytest $(1) --last-failed --last-failed-no-failures none; }
 endef
 
-.PHONY: help demo test e2e kernels fuzz soak bench verify update dist image clean debian debian-etcd debian-e2e debian-storage debian-bench azurite
+.PHONY: help demo test e2e kernels fuzz soak bench verify update lock audit reproducible dist image clean debian debian-etcd debian-e2e debian-storage debian-bench azurite
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -51,10 +54,29 @@ $(AZURITE):
 debian-bench: debian
 	$(call debian,$(APT_BENCH))
 
-$(READY): requirements.txt requirements-dev.txt | debian
+# Every file that pip takes must have one of the hashes in the lock.
+$(READY): requirements-dev.lock | debian
 	$(PYTHON3) -m venv $(VENV)
-	$(VENV)/bin/pip install -q --disable-pip-version-check -r requirements-dev.txt
+	$(VENV)/bin/pip install -q --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+LOCK := $(PY) -m piptools compile -q --generate-hashes --allow-unsafe --strip-extras --no-annotate \
+  --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+lock: $(READY) ## after a change of requirements*.txt: the versions and hashes of all that pip installs
+	$(LOCK) -o requirements-build.lock requirements-build.txt
+	$(LOCK) -c requirements-build.lock -o requirements-dev.lock requirements-dev.txt
+
+# Its data about vulnerabilities comes with the package index; where it has none, this says so and fails.
+audit: $(READY) ## known vulnerabilities of what is shipped, by pip-audit
+	$(PYTHON3) -m venv .cache/audit && .cache/audit/bin/pip install -q --disable-pip-version-check pip-audit==2.10.1
+	.cache/audit/bin/pip-audit --strict --disable-pip --no-deps -r requirements.txt
+
+reproducible: $(READY) ## two builds give the same executable and the same image, byte for byte
+	rm -rf .cache/twice && mkdir -p .cache/twice
+	for n in one two; do \
+	  $(PY) -m PyInstaller --noconfirm --log-level WARN --distpath .cache/twice/$$n --workpath .cache/twice/build-$$n build.spec && \
+	  $(PY) -m tools.image .cache/twice/$$n/coredumpd .cache/twice/$$n/coredumpd.oci.tar || exit 1; done
+	sha256sum .cache/twice/*/coredumpd*; cd .cache/twice && for file in one/*; do cmp $$file two/$${file#one/} || exit 1; done
 
 demo: dist ## the whole way on this machine, no Kubernetes: crash, capture, download, gdb
 	dist/coredumpd demo
@@ -94,6 +116,7 @@ verify: $(READY) ## format, lint, types, import contracts, docs (repair: make up
 	$(VENV)/bin/ruff check -q . || { echo "repair: make update"; exit 1; }
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/bandit -q -r -c bandit.yaml coredumpd tools
 	$(PY) -m pytest -q tests/contract
 
 update: $(READY) ## reformat, and regenerate what is generated

@@ -38,6 +38,13 @@ class Layer:
         """`content`: the bytes, or the file that has them (a symbolic link is followed)."""
         self._add(name, tarfile.REGTYPE, mode, content)
 
+    def content(self, name: str) -> bytes:
+        """The bytes of a file that was added as bytes. Raises KeyError."""
+        content = self._members[name][1]
+        if not isinstance(content, bytes):
+            raise KeyError(name)
+        return content
+
     def link(self, name: str, target: str) -> None:
         self._add(name, tarfile.SYMTYPE, 0o777, None).linkname = target
 
