@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from support import crashers, dumps, waiting
-from support.kube import fakekube
+from support.kube import fakekube, podspecs
 from support.node import agents, capturing, corepattern, hostdirs, memory, pods
 from support.server import floods
 
@@ -115,13 +115,12 @@ def running(directory: Path, mode: str, **policy: object) -> Iterator[Node]:
 @contextlib.contextmanager
 def pod_of(node: Node, namespace: str) -> Iterator[pods.Pod]:
     """A pod that the node and the API know."""
-    meta = {"name": namespace, "uid": f"uid-{namespace}"}
-    node.kube.objects[f"/api/v1/namespaces/{namespace}"] = {"metadata": meta}
+    of_namespace = podspecs.namespace(namespace)
+    node.kube.objects[f"/api/v1/namespaces/{namespace}"] = of_namespace
     with pods.running(node.runtime, namespace=namespace, name="web") as pod:
-        meta = {"name": "web", "namespace": namespace, "uid": pod.uid}
-        document = {"metadata": meta, "spec": {"nodeName": "node1"}, "status": {}}
+        document = podspecs.pod(namespace, "web", pod.uid)
         node.kube.objects[f"/api/v1/namespaces/{namespace}/pods/web"] = document
-        node.kube.objects[f"/api/v1/pods/{namespace}-web"] = document
+        node.kube.objects[f"/api/v1/pods/{namespace}.web"] = document
         yield pod
 
 
