@@ -56,6 +56,7 @@ http {{
 def run() -> Iterator[report.Line]:
     with tempfile.TemporaryDirectory(prefix="cd-bench-") as name:
         directory = Path(name)
+        (directory / "data").mkdir(mode=0o700)
         core = store_core(directory / "data" / "store")
         kind = "frozen" if servers.installed.FROZEN.exists() else "source"
         arguments = ["--standalone", "--data-dir", str(directory / "data"), "--port", "0"]

@@ -34,7 +34,8 @@ def run() -> Iterator[report.Line]:
         kind = "frozen" if servers.installed.FROZEN.exists() else "source"
         arguments = ["--standalone", "--data-dir", str(data), "--port", "0"]
         count = 0
-        (data / "store").mkdir(parents=True)
+        data.mkdir(mode=0o700)
+        (data / "store").mkdir()
         for size in STORES:
             fill(data / "store", count, size)
             count = size
