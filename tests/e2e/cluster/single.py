@@ -80,7 +80,7 @@ def running(
 ) -> Iterator[Cluster]:
     """A cluster for the length of a `with`; its directory is temporary unless given."""
     assets = Assets()
-    place = directory or Path(tempfile.mkdtemp(prefix="coredumpd-e2e-"))
+    place = directory or Path(tempfile.mkdtemp(prefix="cd-e2e-", dir="/var/lib"))
     cluster = _claim(place, assets, say, detached=False)
     try:
         cluster.start(abac_policy, extra)

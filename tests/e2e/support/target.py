@@ -149,7 +149,8 @@ def ready() -> Iterator[Target]:
             },
         }
     )
-    directory = Path(tempfile.mkdtemp(prefix="coredumpd-e2e-"))
+    # Not in /tmp: the agent refuses a hostDir below a directory that others can write.
+    directory = Path(tempfile.mkdtemp(prefix="cd-e2e-", dir="/var/lib"))
     flags = audited.flags(directory)
     with single.running(directory=directory, abac_policy=policy, extra=flags) as cluster:
         cluster.node.import_image(IMAGE)
