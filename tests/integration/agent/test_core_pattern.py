@@ -34,7 +34,7 @@ def values() -> tuple[str, str]:
 def test_install_and_uninstall_leave_the_node_as_it_was(node, borrowed):
     installed = node.call("install", "--config", str(node.config()))
     assert installed.returncode == 0, installed.stderr
-    assert values() == (installed.stdout, "16\n")
+    assert values() == (installed.stdout, "128\n")
     assert PATTERN.read_text().startswith(f"|{node.host_dir}/current/coredumpd handle ")
     undone = node.call("uninstall", "--config", str(node.config()))
     assert undone.returncode == 0, undone.stderr

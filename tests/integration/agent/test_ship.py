@@ -135,7 +135,7 @@ def test_a_second_agent_of_the_node_waits_for_the_first(node):
         stderr=subprocess.PIPE,
         env=agents.environment(),
     )
-    assert b"another agent still runs" in second.stderr.readline()
+    assert b"another agent still holds" in second.stderr.readline()
     assert node.stop() == 0
     while b"ready" not in (line := second.stderr.readline()):
         assert line

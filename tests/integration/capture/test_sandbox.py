@@ -205,7 +205,7 @@ def test_a_disk_that_fills_up_meanwhile_is_met_inside_the_sandbox_and_the_record
 ) -> None:
     handler.policy(runtimeStateDirs=[str(pod.state_dir)], spoolKeepFree=0)
     handler.spool.mkdir(mode=0o700)
-    options = "size=1m,mode=700"
+    options = "size=16m,mode=700"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", handler.spool], check=True)
     try:
         with streaming(handler, words) as process:
