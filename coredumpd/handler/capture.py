@@ -37,7 +37,7 @@ from coredumpd.handler import crash as crashes
 from coredumpd.handler import describe, limits, shares, slots
 from coredumpd.handler.evidence import process, runtime
 from coredumpd.handler.sandbox import enter
-from coredumpd.spool import capture, copier
+from coredumpd.spool import capture, copier, owner
 
 
 def run(crash: crashes.Crash) -> None:
@@ -151,6 +151,10 @@ def _store(crash: crashes.Crash, host_dir: int, limit: limits.Limit) -> str | No
         spool, record.id, tenant, limits.reservation(room.size, limit.size, crash.first)
     )
     entry.note(record)
+    try:
+        owner.mark(entry.directory, record)
+    except OSError as error:
+        kernel_log.write(kernel_log.WARNING, f"cannot mark the spool's entries: {error.strerror}")
     deadline = crash.begun_clock + crash.rules.captureTimeout
     core = copier.Copier(entry.core, limit.size, deadline, room.size)
     enter.enter(spool, entry.directory)

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from coredumpd import durable, errors
 from coredumpd.formats import names
 from coredumpd.formats import record as records
-from coredumpd.spool import capture
+from coredumpd.spool import capture, owner
 
 _GONE = ".gone"
 _SEALED = "sealed.gz"  # becomes core.gz once it is complete
@@ -168,7 +168,7 @@ class Entry:
                 raise errors.StorageError(f"{self.id}/{capture.META}: {error}") from error
         if record.id != self.id:
             raise errors.BadRecord(f"spool entry {self.id} says it is {record.id}")
-        return record
+        return owner.verified(f"/proc/self/fd/{self._spool}/{self.id}", record)
 
     def open_core(self) -> BinaryIO:
         """core.gz, to be closed by the caller. Raises as `record`, BadRecord when there is none."""

@@ -48,6 +48,7 @@ ALLOWED = {
     "coredumpd.gzipio.member",
     "coredumpd.spool.copier",
     "coredumpd.spool.capture",
+    "coredumpd.spool.owner",
     "errno",
     "fcntl",
     "genericpath",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import zlib
 from pathlib import Path
 from typing import Any
 
 from coredumpd.formats import layout, names
 from coredumpd.formats import record as records
+from coredumpd.spool import owner
 
 POD_UID = "0a1b2c3d-1111-2222-3333-444455556666"
 
@@ -51,13 +53,28 @@ def crash(id: str = "app-20260102t030405z-7-00ff", **changes: Any) -> records.Cr
     return records.CrashRecord(document(id, **changes))
 
 
-def spooled(spool: Path, id: str, core: bytes = b"core", **changes: Any) -> Path:
-    """A complete entry of `spool` (made 0700), appearing by rename as a handler does it."""
+def spooled(
+    spool: Path,
+    id: str,
+    core: bytes = b"core",
+    *,
+    true_owner: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Path:
+    """A complete entry of `spool` (made 0700), appearing by rename as a handler does it.
+
+    With `true_owner`, the handler had marked it with these fields before it wrote the record.
+    """
     spool.mkdir(mode=0o700, exist_ok=True)
     part = spool / f"{id}.part"
     part.mkdir(mode=0o700)
     (part / "core.gz").write_bytes(stored(core))
-    (part / "meta.json").write_bytes(crash(id, core=core, **changes).encode())
+    record = crash(id, core=core, **changes)
+    (part / "meta.json").write_bytes(record.encode())
+    if true_owner is not None:
+        directory = os.open(part, os.O_RDONLY)
+        owner.mark(directory, record.with_(**true_owner))
+        os.close(directory)
     return part.rename(spool / id)
 
 

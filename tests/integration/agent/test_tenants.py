@@ -217,6 +217,19 @@ def test_a_record_of_another_tenants_pod_is_set_aside_and_counted(node, kube):
     assert "coredumpd_agent_set_aside_total 1.0" in node.get("/metrics")[1]
 
 
+def test_a_record_that_lies_consistently_is_set_aside_by_what_its_handler_knew_first(node, kube):
+    """Every value in it is a living victim's; only the entry's attribute is the crashed pod's."""
+    namespace(kube, "default")
+    pod(kube, "default", "web", "1234-5678")
+    start(node, kube)
+    until(node, "the pod", lambda now: now["identities"].get("1234-5678", {}).get("namespaceUID"))
+    own = {"namespace": "shop", "podName": "own-0", "podUID": "5678-1234"}
+    dumps.spooled(node.spool, "app-1", true_owner=own)
+    waiting.until("it to be set aside", (node.spool / "app-1.bad").exists, 30, 0.05)
+    assert node.stored() == []
+    assert "but the crash was of shop/own-0" in node.logged()
+
+
 @pytest.mark.parametrize("rule", [{}, {"encrypt_to": "coredump-recipients"}], ids=str)
 def test_a_dump_of_a_former_namespace_goes_to_nobody(node, kube, rule):
     """Its successor has other rules, and keys of its own."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import os
 import subprocess
 import zlib
 from pathlib import Path
@@ -12,6 +14,7 @@ from support import crashers
 from support.node import capturing, installed, pods
 
 from coredumpd.formats import record as records
+from coredumpd.spool import owner
 
 pytestmark = capturing.needs_core_pattern
 
@@ -62,6 +65,9 @@ def test_a_crash_in_a_pod_is_recorded_with_its_owner(
     assert found.raw["process"]["cgroup"] == pod.path
     assert found.raw["capture"]["attribution"] == "runtime"
     assert found.raw["capture"]["mode"] == mode
+    own = json.loads(os.getxattr(entry, owner.ATTRIBUTE))
+    assert (own["namespace"], own["podUID"]) == ("shop", pod.uid)
+    assert own["containerID"] == pod.container_id
 
 
 def test_the_stored_core_is_exactly_what_its_record_says(
