@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON3 ?= /usr/bin/python3
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
-APT_BASE := python3 python3-venv libpython3.11 binutils gcc libc6-dev gdb openssl ca-certificates libarchive-tools busybox-static age
+APT_BASE := python3 python3-venv libpython3.11 binutils gcc libc6-dev gdb openssl ca-certificates libarchive-tools busybox-static age bindfs
 APT_ETCD := etcd-server util-linux
 APT_E2E := $(APT_ETCD) containerd runc containernetworking-plugins iptables conntrack iproute2
 APT_BENCH := nginx-light zstd curl
@@ -129,8 +129,19 @@ dist/coredumpd: $(SOURCES) | $(READY)
 	$(PY) -m PyInstaller --noconfirm --log-level WARN build.spec
 	@ls -l --block-size=K $@
 
-image: dist/coredumpd ## dist/coredumpd.oci.tar, an OCI archive made without a registry
+# Of PLATFORMS, those that are not this machine's are built in a Debian of theirs, by qemu.
+PLATFORMS ?=
+comma := ,
+FOREIGN := $(filter-out $(shell dpkg --print-architecture),$(patsubst linux/%,%,$(subst $(comma), ,$(PLATFORMS))))
+APT_FOREIGN := debootstrap qemu-user-static
+image: dist/coredumpd ## dist/coredumpd.oci.tar without a registry; for several: PLATFORMS=linux/amd64,linux/arm64
 	$(PY) -m tools.image dist/coredumpd dist/coredumpd.oci.tar
+ifneq ($(FOREIGN),)
+	$(call debian,$(APT_FOREIGN))
+	for arch in $(FOREIGN); do $(PY) -m tools.cross_build $$arch || exit 1; done
+	mv dist/coredumpd.oci.tar dist/native.oci.tar
+	$(PY) -m tools.image_index dist/native.oci.tar $(FOREIGN:%=dist/%/coredumpd.oci.tar) dist/coredumpd.oci.tar
+endif
 
 clean: ## remove what was built
 	rm -rf build dist .cache

@@ -30,6 +30,7 @@ USER = "65532"  # "nonroot", as the distroless images number it
 _LICENCES = "usr/share/licenses"
 _BILL = "usr/share/sbom/coredumpd.cdx.json"
 _EXECUTABLE = "/usr/local/bin/coredumpd"
+_HANDLER_BUNDLE = "handler_bundle/"
 _PASSWD = f"""\
 root:x:0:0:root:/:/sbin/nologin
 nonroot:x:{USER}:{USER}:nonroot:/tmp:/sbin/nologin
@@ -112,6 +113,8 @@ def _unpack(executable: Path, directory: Path) -> Iterator[Path]:
     """The ELF files a onefile executable carries, flat in `directory`, for the loader to judge."""
     archive = _archive(executable)
     for name, (*_, kind) in archive.toc.items():
+        if name.startswith(_HANDLER_BUNDLE):
+            continue  # it is installed on the host, with a C library and a loader of its own
         if kind in "bx":  # binary or data; scripts, modules and links are not ELF files
             path = directory / Path(name).name
             path.write_bytes(archive.extract(name))

@@ -18,6 +18,7 @@ import subprocess
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _EPOCH = "1970-01-01T00:00:00Z"
@@ -135,17 +136,17 @@ def write(
         "history": [{"created": _EPOCH, "created_by": "tools/image.py"}],
     }
     media = "application/vnd.oci.image"
-    config_data = _json(config)
-    manifest_data = _json(
+    config_data = to_json(config)
+    manifest_data = to_json(
         {
             "schemaVersion": 2,
             "mediaType": f"{media}.manifest.v1+json",
-            "config": _descriptor(f"{media}.config.v1+json", config_data),
-            "layers": [_descriptor(f"{media}.layer.v1.tar+gzip", packed)],
+            "config": descriptor(f"{media}.config.v1+json", config_data),
+            "layers": [descriptor(f"{media}.layer.v1.tar+gzip", packed)],
         }
     )
-    entry = _descriptor(f"{media}.manifest.v1+json", manifest_data)
-    entry["annotations"] = {
+    entry = descriptor(f"{media}.manifest.v1+json", manifest_data)
+    annotations = {
         "io.containerd.image.name": name,
         "org.opencontainers.image.ref.name": name.rsplit(":", 1)[1],
     }
@@ -153,9 +154,15 @@ def write(
         f"blobs/sha256/{_digest(data).removeprefix('sha256:')}": data
         for data in (config_data, manifest_data, packed)
     }
+    write_layout(output, entry | {"annotations": annotations}, blobs)
+    return len(packed)
+
+
+def write_layout(output: Path, entry: dict[str, Any], blobs: dict[str, bytes]) -> None:
+    """Write an image layout with `blobs` by their paths, whose index.json has the one `entry`."""
     files = {
-        "oci-layout": _json({"imageLayoutVersion": "1.0.0"}),
-        "index.json": _json({"schemaVersion": 2, "manifests": [entry]}),
+        "oci-layout": to_json({"imageLayoutVersion": "1.0.0"}),
+        "index.json": to_json({"schemaVersion": 2, "manifests": [entry]}),
         **blobs,
     }
     archive = Layer()
@@ -164,10 +171,10 @@ def write(
     part = output.with_name(output.name + ".part")
     part.write_bytes(archive.tar())
     part.replace(output)
-    return len(packed)
 
 
-def _json(document: object) -> bytes:
+def to_json(document: object) -> bytes:
+    """The one form of `document`: sorted, without spaces."""
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -175,5 +182,6 @@ def _digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def _descriptor(media_type: str, data: bytes) -> dict[str, object]:
+def descriptor(media_type: str, data: bytes) -> dict[str, Any]:
+    """The reference to the blob `data` (image-spec, descriptor.md)."""
     return {"mediaType": media_type, "digest": _digest(data), "size": len(data)}

@@ -108,8 +108,8 @@ def _owner(crash: crashes.Crash) -> runtime.Container | None:
 
 def _reason_to_skip(crash: crashes.Crash, limit: limits.Limit) -> str | None:
     rules, place = crash.rules, crash.process.place
-    own = os.stat(f"{crashes.PROC}/self/exe")
-    if hasattr(sys, "frozen") and crash.process.exe_inode == (own.st_dev, own.st_ino):
+    own = process.program_file(None, f"{crashes.PROC}/self/maps")
+    if hasattr(sys, "frozen") and crash.process.program_file == own:
         return "it is this handler"
     if place is None and rules.hostCrashes == "ignore":
         return "it is in no pod (policy.hostCrashes: ignore)"

@@ -1,4 +1,5 @@
-/* Crashes in one of many threads: crasher_threads [THREADS]; the others sleep. SIGSEGV in crash_here. */
+/* Crashes in one of many threads: crasher_threads [THREADS [exit]]; the others sleep, the main
+   thread waits or, with `exit`, has gone by pthread_exit. SIGSEGV in crash_here. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +39,8 @@ int main(int argc, char **argv) {
     pthread_t thread;
     if (pthread_create(&thread, &small, victim, NULL) != 0)
         return 3;
+    if (argc > 2)
+        pthread_exit(NULL);
     pthread_join(thread, NULL);
     return heap[0];
 }

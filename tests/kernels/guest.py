@@ -25,6 +25,32 @@ TRACED = "/opt/traced"
 PATTERN = pathlib.Path("/opt/pattern").read_text()  # with {} for the executable, less its slash
 CRASH = "import os; b = os.urandom(150 << 20); z = bytearray(30 << 20); os.abort()"
 DEADLINE_S = 120
+STATE_DIR = "/tmp/runtime"
+POD_UID = "11111111-2222-3333-4444-555555555555"
+CONTAINER_ID = "ab" * 32
+POD_CGROUP = f"kubepods/besteffort/pod{POD_UID}/{CONTAINER_ID}"
+# The hierarchies of each layout, as (directory, type of file system, mount options). Version 1 goes
+# first: once mounted, version 2 stays in /proc/PID/cgroup.
+LAYOUTS = {
+    "v1": (("systemd", "cgroup", "none,name=systemd"), ("pids", "cgroup", "pids")),
+    "hybrid": (("systemd", "cgroup", "none,name=systemd"), ("unified", "cgroup2", "")),
+    "v2": (("", "cgroup2", ""),),
+}
+THREADS = """
+import ctypes, os, sys, threading, time
+def die():
+    time.sleep(0.5)
+    ctypes.string_at(0)
+def rest():
+    threading.Event().wait()
+if sys.argv[1] == "main":
+    threading.Thread(target=rest, daemon=True).start()
+    die()
+threading.Thread(target=die).start()
+if sys.argv[1] == "gone":
+    ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[os.uname().machine], 0)  # exit(2)
+rest()
+"""
 
 
 def install() -> None:
@@ -33,10 +59,19 @@ def install() -> None:
     shutil.copytree("/opt/product", f"{HOST_DIR}/versions/test", symlinks=True)
     os.symlink("versions/test", f"{HOST_DIR}/current")
     with open(f"{HOST_DIR}/policy.json", "w") as file:
-        json.dump({"version": 1, "node": "node1", "hostCrashes": "store"}, file)
+        json.dump(
+            {
+                "version": 1,
+                "node": "node1",
+                "hostCrashes": "store",
+                "runtimeStateDirs": [STATE_DIR],
+            },
+            file,
+        )
     os.chmod(f"{HOST_DIR}/policy.json", 0o600)
     with open(TRACED, "w") as file:
-        file.write(f'#!/bin/sh\nexec strace -f -o {TRACE} {EXECUTABLE} "$@"\n')
+        strace = f"/bin/busybox chroot /user /usr/bin/strace -f -o {TRACE}"
+        file.write(f'#!/bin/busybox sh\nexec {strace} {EXECUTABLE} "$@"\n')
     os.chmod(TRACED, 0o755)
     with open("/proc/sys/kernel/core_pipe_limit", "w") as file:
         file.write("16")
@@ -87,6 +122,62 @@ def crash(program: str, watch: bool) -> dict[str, object]:
     }
 
 
+def crash_in_pods() -> dict[str, object]:
+    """By layout of the cgroups and thread that crashed: the owner in the record, and its facts."""
+    os.makedirs(f"{STATE_DIR}/{CONTAINER_ID}")
+    annotations = {
+        "io.kubernetes.cri.sandbox-namespace": "shop",
+        "io.kubernetes.cri.sandbox-name": "web-0",
+        "io.kubernetes.cri.sandbox-uid": POD_UID,
+        "io.kubernetes.cri.container-name": "app",
+    }
+    state = {"annotations": annotations, "linux": {"cgroupsPath": f"/{POD_CGROUP}"}}
+    with open(f"{STATE_DIR}/{CONTAINER_ID}/config.json", "w") as file:
+        json.dump(state, file)
+    with open("/proc/sys/kernel/core_pattern", "w") as file:
+        file.write(PATTERN.format(EXECUTABLE[1:]))
+    os.makedirs("/sys/fs/cgroup", exist_ok=True)
+    busybox("mount", "-t", "tmpfs", "cgroups", "/sys/fs/cgroup")
+    return {
+        f"{layout} {thread}": crash_in_pod(hierarchies, thread)
+        for layout, hierarchies in LAYOUTS.items()
+        for thread in ("main", "worker", "gone")
+    }
+
+
+def crash_in_pod(hierarchies: tuple[tuple[str, str, str], ...], thread: str) -> list[object]:
+    tops = [f"/sys/fs/cgroup/{name or 'v2'}" for name, *_ in hierarchies]
+    for top, (_, kind, options) in zip(tops, hierarchies, strict=True):
+        os.makedirs(top, exist_ok=True)
+        busybox("mount", "-t", kind, *(("-o", options) if options else ()), "cgroup", top)
+        os.makedirs(f"{top}/{POD_CGROUP}")
+
+    def enter() -> None:
+        for top in tops:
+            with open(f"{top}/{POD_CGROUP}/cgroup.procs", "w") as file:
+                file.write(str(os.getpid()))
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", THREADS, thread], preexec_fn=enter, cwd="/opt"
+    )
+    process.wait()
+    entry = wait_for_entry()
+    with open(f"{entry}/meta.json") as file:
+        record = json.load(file)
+    shutil.rmtree(entry)
+    for top in tops:
+        for directory, _, _ in os.walk(f"{top}/kubepods", topdown=False):
+            os.rmdir(directory)
+        busybox("umount", top)
+    facts = record["process"]
+    names = (record["namespace"], record["podName"], record["podUID"] == POD_UID)
+    return [*names, facts["exe"], facts["cwd"], facts["pid"] == facts["tid"]]
+
+
+def busybox(*words: str) -> None:
+    subprocess.run(["busybox", *words], check=True)
+
+
 def wait_for_entry() -> str:
     end = time.monotonic() + DEADLINE_S
     while time.monotonic() < end:
@@ -115,5 +206,6 @@ def log() -> list[str]:
 if __name__ == "__main__":
     install()
     told = {"release": os.uname().release, "watched": crash(EXECUTABLE, True)}
+    told["pods"] = crash_in_pods()
     told |= {"traced": crash(TRACED, False), "refused": refused(), "log": log()}
     print("\nRESULT " + json.dumps(told), flush=True)

@@ -1,34 +1,29 @@
 """Captures on the kernels that nodes run, which are not this machine's: `make kernels`.
 
 A core of 180 MiB and more, so with two threads, by the kernel's own core_pattern; then once more
-under strace, for calls that the sandbox should have allowed. The frozen handler on amd64; on arm64
-the source, since nothing is built for it here.
+under strace, for calls that the sandbox should have allowed; then the main thread, a worker and a
+worker whose main thread has gone, in pods, with cgroups v1, hybrid and v2. The frozen handler, on a
+root that holds a static busybox and no C library.
 """
 
 from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.node import installed, vm
 
+from coredumpd.agent.node import interpreter
 from coredumpd.formats import core_pattern
 
+PYTHON = "/user/usr/bin/python3.11"
+INSTALLED = "/tmp/host/versions/test"  # where guest.py puts the product
 GUEST = Path(__file__).with_name("guest.py")
 LANDLOCK_SINCE = (5, 13)
 SIZE_MIN = 180 << 20
-_SOURCE = """\
-#!/usr/bin/python3.11 -I
-import sys
-sys.path.insert(0, "/opt/site")
-from coredumpd import cli
-raise SystemExit(cli.main())
-"""
 MACHINES = (
     vm.Machine("bullseye", "amd64"),  # 5.10
     vm.Machine("bookworm", "amd64"),  # 6.1
@@ -52,11 +47,16 @@ def test_a_large_core_is_captured_whole_and_in_the_sandbox(
     nothing = ["2", "1", "0" * 16, "0" * 16]
     assert [*nothing, "2"] in told["watched"]["threads"], told["watched"]["threads"]
     assert told["refused"] == []
+    for name, facts in told["pods"].items():
+        is_main = name.endswith(" main")
+        # The program runs in a chroot, /user.
+        assert facts == ["shop", "web-0", True, PYTHON, "/user/opt", is_main], (name, facts)
+    assert len(told["pods"]) == 9
     stored = [line for line in told["log"] if "stored" in line]
-    assert len(stored) == 2, told["log"]
+    assert len(stored) == 2 + len(told["pods"]), told["log"]
     release = tuple(int(number) for number in told["release"].split(".")[:2])
     lacks = [line for line in told["log"] if "capturing without" in line]
-    expected = [] if release >= LANDLOCK_SINCE else ["Landlock: the kernel refuses"] * 2
+    expected = [] if release >= LANDLOCK_SINCE else ["Landlock: the kernel refuses"] * len(stored)
     assert [line.partition("capturing without ")[2] for line in lacks] == expected
 
 
@@ -71,40 +71,13 @@ def is_whole(crash: dict[str, Any]) -> bool:
 
 
 def files(arch: str, directory: Path) -> dict[str, Path]:
-    """What the guest has in /opt. Raises Missing."""
+    """The files for the guest's /opt. Raises Missing."""
     line = directory / "pattern"
     line.write_text(core_pattern.render("/{}"))
-    found = {"guest.py": GUEST, "pattern": line}
+    frozen = installed.FROZEN if arch == "amd64" else installed.FROZEN.parent / arch / "coredumpd"
+    if not frozen.exists():
+        raise vm.Missing(f"{frozen} is missing: make dist PLATFORMS=linux/{arch}")
     product = directory / "product"
-    if arch == "amd64":
-        if not installed.FROZEN.exists():
-            raise vm.Missing("dist/coredumpd is missing: make dist")
-        shutil.copytree(installed.bundle(), product)
-        return found | {"product": product}
-    product.mkdir()
-    (product / "coredumpd").write_text(_SOURCE)
-    (product / "coredumpd").chmod(0o755)
-    return found | {"product": product, "site": site(arch, directory)}
-
-
-def site(arch: str, directory: Path) -> Path:
-    """The source and its one dependency on the crash path, built for `arch`. Raises Missing."""
-    made = directory / "site"
-    machine = {"arm64": "aarch64"}[arch]
-    shutil.copytree(
-        installed.ROOT / "coredumpd",
-        made / "coredumpd",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
-    required = (installed.ROOT / "requirements.txt").read_text().splitlines()
-    isal = next(line.split()[0] for line in required if line.startswith("isal"))
-    command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    command += ["--no-deps", "--only-binary=:all:", "--python-version", "3.11"]
-    for tag in ("manylinux2014", "manylinux_2_17", "manylinux_2_28"):
-        command += ["--platform", f"{tag}_{machine}"]
-    done = subprocess.run(
-        [*command, "--target", str(made), isal], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise vm.Missing(f"pip: {done.stderr.strip().splitlines()[-1:]}")
-    return made
+    shutil.copytree(installed.bundle(frozen), product)
+    interpreter.set_interpreter(product / "coredumpd", f"{INSTALLED}/{interpreter.LOADER}")
+    return {"guest.py": GUEST, "pattern": line, "product": product}

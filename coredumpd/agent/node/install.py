@@ -18,10 +18,11 @@ import psutil
 
 import coredumpd
 from coredumpd import durable, errors
-from coredumpd.agent.node import host_namespaces, host_paths
+from coredumpd.agent.node import host_namespaces, host_paths, interpreter
 from coredumpd.formats import core_pattern
 from coredumpd.formats import host_dir as host_dirs
 
+_EXECUTABLES = (host_dirs.LAUNCHER, os.path.basename(interpreter.LOADER))
 _BUNDLE = "handler_bundle"  # build.spec puts it there
 BUNDLED_LAUNCHER = f"{_BUNDLE}/{host_dirs.LAUNCHER}"  # below the unpacked executable
 _OURS = (
@@ -88,16 +89,16 @@ def install(host_dir: Path) -> str:
             shutil.rmtree(leftover)
         new = versions / f".new.{os.getpid()}"
         _unpack(new)
-        digest = _digest(new)
-        target = versions / digest
-        if target.exists() and _digest(target) != digest:  # damaged; someone may be running it
+        target = versions / _digest(new)
+        _use_own_loader(new, target)
+        if target.exists() and _digest(target) != _digest(new):  # damaged; one may be running
             target.rename(versions / f".damaged.{os.getpid()}")
         if target.exists():
             shutil.rmtree(new)
         else:
             new.rename(target)
             durable.sync_directory(versions)
-        _switch(host_dir, digest)
+        _switch(host_dir, target.name)
     except OSError as error:
         raise errors.StorageError(f"cannot install in {host_dir}: {error}") from error
     return pattern_line(host_dir)
@@ -167,7 +168,7 @@ def _unpack(target: Path) -> None:
     for directory, _, names in os.walk(target, topdown=False):
         for name in names:
             path = os.path.join(directory, name)
-            os.chmod(path, 0o700 if name == host_dirs.LAUNCHER else 0o600)
+            os.chmod(path, 0o700 if name in _EXECUTABLES else 0o600)
             descriptor = os.open(path, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
@@ -175,6 +176,19 @@ def _unpack(target: Path) -> None:
                 os.close(descriptor)
         os.chmod(directory, 0o700)
         durable.sync_directory(Path(directory))
+
+
+def _use_own_loader(version: Path, target: Path) -> None:
+    """Make the launcher in `version` start by its own loader, once it lies in `target`.
+
+    By the version's path and not by `current`: one that switches between two opens would give the
+    launcher of one version the libraries of the other.
+    """
+    if (version / interpreter.LOADER).exists():  # not from source
+        launcher = version / host_dirs.LAUNCHER
+        interpreter.set_interpreter(launcher, str(target / interpreter.LOADER))
+        with launcher.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _digest(directory: Path) -> str:

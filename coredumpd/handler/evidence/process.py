@@ -5,6 +5,14 @@ Between the crash and our first read the process may die and its pid may be take
 on, so it is opened once, everything is read below it, and the facts are then compared with those
 that the kernel gave on the command line.
 
+All of it is read below `task/TID`, the thread that crashed. `/proc/PID` itself shows the main
+thread, which may have gone before: then it has no exe, cwd or maps, and where cgroups are v1 and
+Linux older than 5.16, a main thread that is ending is shown in the root cgroup.
+
+Nothing here opens or stats a file of the crashed process: on a file system that hangs (a FUSE
+server of its own, NFS) that would never return. A link below /proc is read without either, and
+`maps` has the device and inode of the program.
+
 Tested in: tests/integration/capture/test_attacks.py
 """
 
@@ -18,20 +26,21 @@ from coredumpd.formats import cgroup, core_pattern
 
 PROC = "/proc"
 FILE_BYTES_MAX = 64 * 1024
+MAPS_BYTES = 256  # the first line as far as its path
 TEXT_CHARS_MAX = 4096
 
 
 class Process:
     """Facts about one process. Text is escaped: printable ASCII, bounded."""
 
-    __slots__ = ("cgroup_path", "comm", "cwd", "exe", "exe_inode", "place", "start_time")
+    __slots__ = ("cgroup_path", "comm", "cwd", "exe", "place", "program_file", "start_time")
 
     cgroup_path: str
     comm: str
     cwd: str | None
     exe: str | None
-    exe_inode: tuple[int, int] | None  # device, inode: cannot be forged by a name
     place: cgroup.Place | None
+    program_file: tuple[bytes, bytes] | None  # device, inode as in `maps`: no name can forge them
     start_time: float  # seconds since the epoch
 
 
@@ -50,21 +59,22 @@ def examine(args: core_pattern.CrashArgs, directory: int, cgroup_root: str) -> P
 
 
 def _examine(args: core_pattern.CrashArgs, directory: int, cgroup_root: str) -> Process:
+    thread = f"task/{args.tid}"
     start_ticks = _start_ticks(read(directory, "stat"))
-    status = fields(read(directory, f"task/{args.tid}/status"))
+    status = fields(read(directory, f"{thread}/status"))
     mismatch = _mismatch(args, status)
     if start_ticks > _start_ticks(read(None, f"{PROC}/self/stat")):
         mismatch = "it started after this handler"
     if mismatch:
         raise errors.Conflict(f"process {args.pid} is not the one that crashed: {mismatch}")
     process = Process()
-    text = read(directory, "cgroup")
+    text = read(directory, f"{thread}/cgroup")
     process.place = cgroup.place(text, cgroup_root)
     process.cgroup_path = _escaped(cgroup.shown(text, cgroup_root))
     process.comm = _printable(read(directory, "comm").removesuffix(b"\n"))
-    process.exe = _link(directory, "exe")
-    process.cwd = _link(directory, "cwd")
-    process.exe_inode = _inode(directory, "exe")
+    process.exe = _link(directory, f"{thread}/exe")
+    process.cwd = _link(directory, f"{thread}/cwd")
+    process.program_file = program_file(directory, f"{thread}/maps")
     process.start_time = _since_epoch(start_ticks)
     # Last of all: while the pidfd's process exists, everything above was read from it.
     if args.pidfd is not None and _pid_of(args.pidfd) != args.pid:
@@ -88,12 +98,12 @@ def _mismatch(args: core_pattern.CrashArgs, status: dict[str, list[str]]) -> str
     return None
 
 
-def read(directory: int | None, name: str) -> bytes:
-    """A small file of /proc, below the descriptor `directory` if given; at most FILE_BYTES_MAX."""
+def read(directory: int | None, name: str, bytes_max: int = FILE_BYTES_MAX) -> bytes:
+    """The start of a file of /proc, below the descriptor `directory` if given."""
     fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
     try:
         pieces = []
-        remaining = FILE_BYTES_MAX
+        remaining = bytes_max
         while remaining and (piece := os.read(fd, remaining)):
             pieces.append(piece)
             remaining -= len(piece)
@@ -145,12 +155,13 @@ def _link(directory: int, name: str) -> str | None:
         return None
 
 
-def _inode(directory: int, name: str) -> tuple[int, int] | None:
-    try:
-        attributes = os.stat(name, dir_fd=directory)
-    except OSError:
-        return None  # as in _link
-    return attributes.st_dev, attributes.st_ino
+def program_file(directory: int | None, maps: str) -> tuple[bytes, bytes] | None:
+    """Device and inode of the first mapping in a `maps` file (proc(5)): the program's own file.
+
+    None when nothing is mapped: a kernel thread, or a thread that has gone.
+    """
+    words = read(directory, maps, MAPS_BYTES).split(b"\n", 1)[0].split()
+    return (words[3], words[4]) if len(words) >= 5 else None
 
 
 def _printable(raw: bytes) -> str:

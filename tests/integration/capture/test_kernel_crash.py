@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import subprocess
 import zlib
 from pathlib import Path
 
 import pytest
 from support import crashers
-from support.node import capturing, installed, pods
+from support.node import capturing, hanging, installed, pods
 
 from coredumpd.formats import record as records
 from coredumpd.spool import owner
@@ -86,7 +87,7 @@ def test_the_stored_core_is_exactly_what_its_record_says(
 
 
 @pytest.mark.parametrize(
-    ("how", "signal"), [("abort", "SIGABRT"), ("segv", "SIGSEGV"), ("divide", "SIGFPE")]
+    ("how", "signal_name"), [("abort", "SIGABRT"), ("segv", "SIGSEGV"), ("divide", "SIGFPE")]
 )
 def test_gdb_names_the_signal_and_the_function(
     handler: installed.Installed,
@@ -95,11 +96,11 @@ def test_gdb_names_the_signal_and_the_function(
     crasher: Path,
     tmp_path: Path,
     how: str,
-    signal: str,
+    signal_name: str,
 ) -> None:
     entry = crash(handler, mode, pod, crasher, how)
     said = gdb(crasher, unpacked(entry, tmp_path), "bt")
-    assert signal in said
+    assert signal_name in said
     assert crashers.FUNCTION in said
 
 
@@ -112,6 +113,32 @@ def test_the_thread_that_crashed_is_told_from_the_process(
     said = gdb(thread_crasher, unpacked(entry, tmp_path), "bt 1", "info threads")
     assert crashers.FUNCTION in said
     assert "40 " in said
+
+
+def test_a_thread_that_crashes_after_the_main_thread_has_gone_is_recorded_with_its_owner(
+    handler: installed.Installed, mode: str, pod: pods.Pod, thread_crasher: Path
+) -> None:
+    record = handler.record(crash(handler, mode, pod, thread_crasher, "4", "exit"))
+    assert (record["namespace"], record["podUID"]) == ("shop", pod.uid)
+    assert record["process"]["exe"] == str(thread_crasher)
+    assert record["process"]["cwd"] == "/"
+
+
+def test_a_program_on_a_file_system_that_hangs_is_captured(
+    handler: installed.Installed, mode: str, pod: pods.Pod, tmp_path: Path
+) -> None:
+    with (
+        hanging.mounted(tmp_path, Path("/bin/busybox")) as (program, hang),
+        capturing.owning(handler, mode),
+    ):
+        process = pod.start([str(program), "sleep", "600"], cwd=str(program.parent))
+        hang()
+        process.send_signal(signal.SIGSEGV)
+        entry = handler.wait_for_entry()
+        assert process.wait(timeout=60) == -signal.SIGSEGV
+    record = handler.record(entry)
+    assert record["process"]["exe"] == str(program)
+    assert not record["core"]["truncated"]["is"]
 
 
 def test_a_python_crash_keeps_its_heap(

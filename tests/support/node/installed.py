@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from coredumpd.agent.node import interpreter
+
 ROOT = Path(__file__).resolve().parents[3]
 FROZEN = ROOT / "dist" / "coredumpd"
 
@@ -40,6 +42,8 @@ class Installed:
         host_dir.chmod(0o700)
         if kind == "frozen":
             shutil.copytree(bundle(), version, symlinks=False)
+            loader = version / interpreter.LOADER
+            interpreter.set_interpreter(version / "coredumpd", str(loader))
         else:
             version.mkdir()
             script = version / "coredumpd"
@@ -82,19 +86,19 @@ class Installed:
         return document
 
 
-def bundle() -> Path:
-    """The frozen handler, as the onefile executable carries it."""
-    unpacked = ROOT / "build" / "unpacked"
-    if not unpacked.exists() or unpacked.stat().st_mtime < FROZEN.stat().st_mtime:
-        _extract(unpacked)
+def bundle(frozen: Path = FROZEN) -> Path:
+    """The handler as the onefile executable `frozen` carries it."""
+    unpacked = ROOT / "build" / "unpacked" / frozen.parent.name
+    if not unpacked.exists() or unpacked.stat().st_mtime < frozen.stat().st_mtime:
+        _extract(frozen, unpacked)
     return unpacked / "handler_bundle"
 
 
-def _extract(target: Path) -> None:
+def _extract(frozen: Path, target: Path) -> None:
     from PyInstaller.archive import readers
 
     shutil.rmtree(target, ignore_errors=True)
-    archive = readers.CArchiveReader(str(FROZEN))
+    archive = readers.CArchiveReader(str(frozen))
     for name, (*_, kind) in archive.toc.items():
         path = target / name
         if kind not in "bxn":

@@ -1,7 +1,9 @@
 """A virtual machine with another Debian's kernel, or another processor: qemu, nothing installed.
 
-What it boots into is an initramfs of packages that are unpacked, never configured: Python, busybox
-and strace of Debian 12. Packages come from wherever this machine's apt takes its own.
+It boots into an initramfs whose root holds a static busybox and no C library, as the hosts with the
+fewest files do: there the kernel runs the handler. Below /user is an unpacked, never configured
+Debian 12 with Python and strace, where the test's own program runs. Packages come from wherever
+this machine's apt takes its own.
 """
 
 from __future__ import annotations
@@ -33,8 +35,12 @@ _INIT = """\
 /bin/busybox mount -t sysfs sys /sys
 /bin/busybox mount -t devtmpfs dev /dev
 /bin/busybox mount -t tmpfs -o size=80% tmpfs /tmp
+for directory in proc sys dev tmp opt; do
+    /bin/busybox mkdir -p /user/$directory
+    /bin/busybox mount --rbind /$directory /user/$directory
+done
 export PATH=/usr/bin:/bin HOME=/
-/usr/bin/python3.11 /opt/guest.py
+/bin/busybox chroot /user /usr/bin/python3.11 /opt/guest.py
 /bin/busybox poweroff -f
 """
 
@@ -181,9 +187,10 @@ class Machine:
             (part / "bin/sh").symlink_to("busybox")
             part.rename(userland)
         root = directory / "root"
-        shutil.copytree(userland, root, symlinks=True)
-        for mount in ("proc", "sys", "dev", "tmp", "opt"):
-            (root / mount).mkdir(exist_ok=True)
+        shutil.copytree(userland, root / "user", symlinks=True)
+        for name in ("bin", "proc", "sys", "dev", "tmp", "opt"):
+            (root / name).mkdir()
+        (root / "bin/busybox").hardlink_to(root / "user/bin/busybox")
         for name, path in files.items():
             copy = shutil.copytree if path.is_dir() else shutil.copy
             copy(path, root / "opt" / name)
