@@ -29,7 +29,7 @@ $(PY) -m pytest $(1) || { echo "FAILED ABOVE; running the failed tests once more
   $(PY) -m pytest $(1) --last-failed --last-failed-no-failures none; }
 endef
 
-.PHONY: help demo test e2e kernels fuzz soak bench verify update lock audit reproducible dist image clean debian debian-etcd debian-e2e debian-storage debian-bench azurite
+.PHONY: help demo test e2e kernels runtimes fuzz soak bench verify update lock audit reproducible dist image clean debian debian-etcd debian-e2e debian-storage debian-bench azurite
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
@@ -99,6 +99,12 @@ APT_KERNELS := qemu-system-x86 qemu-system-arm cpio
 kernels: dist ## captures on Linux 5.10, 6.1, 6.12 and on arm64, in virtual machines
 	$(call debian,$(APT_KERNELS))
 	$(PY) -m pytest tests/kernels
+
+# Compilers and runtimes, about 1 GB installed.
+APT_RUNTIMES := g++ rustc golang-go nodejs openjdk-17-jdk-headless
+runtimes: dist ## which crashes of C, C++, Rust, Go, Python, Node.js and Java leave a core
+	$(call debian,$(APT_RUNTIMES))
+	$(PY) -m pytest tests/runtimes
 
 fuzz: SECONDS ?= 60
 fuzz: $(READY) ## fuzz every reader of hostile bytes: make fuzz [SECONDS=60]
