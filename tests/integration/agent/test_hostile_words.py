@@ -12,6 +12,7 @@ import string
 import pytest
 from prometheus_client import parser
 from support import crashers, waiting
+from support.kube import podspecs
 from support.node import capturing, corepattern, kernellog
 
 pytestmark = capturing.needs_core_pattern
@@ -31,7 +32,9 @@ def test_hostile_words_forge_no_line_of_a_log_no_sample_and_no_event(
     program = os.fsencode(tmp_path) + b"/x" + EVIL
     shutil.copy(crashers.compiled("crasher", tmp_path), program)
     with corepattern.borrowed(), kernellog.following() as records:
-        item = {"metadata": pod.names | {"name": "web-0", "uid": pod.uid}, "status": {}}
+        item = podspecs.pod("shop", "web-0", pod.uid)
+        kube.objects["/api/v1/namespaces/shop"] = podspecs.namespace("shop")
+        kube.objects["/api/v1/pods/shop.web-0"] = item
         kube.objects["/api/v1/namespaces/shop/pods/web-0"] = item
         node.start("--kubeconfig", str(kube.kubeconfig()))
         process = pod.start([program, "abort", EVIL, SECRET], cwd="/", env={"PASSWORD": SECRET})
