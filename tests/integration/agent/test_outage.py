@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from support import waiting
+from support.kube import fakekube, podspecs
 from support.node import agents, mounts, outage
 from support.storage import meddler
 
@@ -40,8 +41,11 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def crashes(node: agents.Agent, tmp_path: Path) -> Iterator[outage.Crashes]:
-    """Containers on `node`."""
+def crashes(
+    node: agents.Agent, kube: fakekube.FakeKube, tmp_path: Path
+) -> Iterator[outage.Crashes]:
+    """Containers on `node`, in a namespace that is known to have no rules."""
+    kube.objects["/api/v1/namespaces/shop"] = podspecs.namespace("shop")
     with contextlib.ExitStack() as stack:
         if not LONG:
             node.settings["stuckAfter"] = f"{STUCK_S}s"
