@@ -49,7 +49,7 @@ class Crashes:
         state = directory / "runtime"
         node.policy |= {
             "runtimeStateDirs": [str(state)],
-            "spoolMaxUse": SPOOL_BYTES_MAX,
+            "spoolMaxUse": 4 * SPOOL_BYTES_MAX,  # of which one namespace has a quarter
             "spoolKeepFree": 0,
         }
         node.extra["crashLoop"] = {"window": "0"}  # all of these are the same crash
