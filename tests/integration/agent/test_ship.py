@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 from support import dumps, waiting
+from support.kube import podspecs
 from support.node import agents
 
 
@@ -88,10 +89,9 @@ def test_a_core_that_was_damaged_in_the_spool_is_set_aside_not_shipped(node, put
 
 def test_a_crash_is_confirmed_by_the_api_and_told_to_its_pod(node, put, kube):
     status = {"name": "app", "containerID": "containerd://" + "c" * 64, "restartCount": 2}
-    kube.objects["/api/v1/namespaces/default/pods/web"] = {
-        "metadata": {"name": "web", "namespace": "default", "uid": "1234-5678"},
-        "status": {"containerStatuses": [status]},
-    }
+    item = podspecs.pod("default", "web", "1234-5678") | {"status": {"containerStatuses": [status]}}
+    kube.objects["/api/v1/namespaces/default"] = podspecs.namespace("default")
+    kube.objects["/api/v1/namespaces/default/pods/web"] = item
     node.start("--kubeconfig", str(kube.kubeconfig()), "--no-core-pattern")
     put("app-1")
     (key,) = node.wait_stored(1)
@@ -112,7 +112,7 @@ def test_an_api_that_is_down_delays_nothing(node, put, kube):
     node.stop()
     kube.stop()
     node.start("--kubeconfig", config, "--no-core-pattern")
-    put("app-1")
+    put("app-1", namespaceUID="default-uid")  # as the handler had it from the agent
     (key,) = node.wait_stored(1)
     assert node.record(key)["capture"]["attribution"] == "runtime"
 
