@@ -102,17 +102,23 @@ def test_a_crash_is_confirmed_by_the_api_and_told_to_its_pod(node, put, kube):
 
 
 def test_an_api_that_is_down_delays_nothing(node, put, kube):
-    """Once the agent, or the one before it, has heard which namespaces want their cores sealed."""
+    """Once the agent, or the one before it, has seen its pod, and which namespaces seal."""
     config = str(kube.kubeconfig())
+    kube.objects["/api/v1/namespaces/default"] = podspecs.namespace("default")
+    kube.objects["/api/v1/pods/default.web"] = podspecs.pod("default", "web", "1234-5678")
     node.start("--kubeconfig", config, "--no-core-pattern")
     policy = node.host_dir / "policy.json"
-    waiting.until(
-        "the snapshot", lambda: json.loads(policy.read_bytes())["encryptTo"] is not None, 30
-    )
+
+    def proven():
+        seen = json.loads(policy.read_bytes())
+        own = seen["identities"].get("1234-5678", {})
+        return seen["encryptTo"] is not None and own.get("namespaceUID") is not None
+
+    waiting.until("the snapshot", proven, 30)
     node.stop()
     kube.stop()
     node.start("--kubeconfig", config, "--no-core-pattern")
-    put("app-1", namespaceUID="default-uid")  # as the handler had it from the agent
+    put("app-1")
     (key,) = node.wait_stored(1)
     assert node.record(key)["capture"]["attribution"] == "runtime"
 
