@@ -16,13 +16,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from coredumpd import bpf
+
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2  # include/uapi/linux/
-# struct sock_filter's operations; struct seccomp_data's offsets: number, architecture, arguments.
-_LOAD, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
-_ALLOW, _KILL, _EPERM = 0x7FFF0000, 0x80000000, 0x00050001
 _X32 = 0x40000000  # another set of numbers for x86-64's calls
-_MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # AUDIT_ARCH_*, column below
 
 # Calls that act on other processes, each with its number by machine.
 _REFUSED = {
@@ -74,36 +71,20 @@ def enter(writable: Iterable[Path]) -> list[str]:
 
 def program(machine: str, pid: int) -> bytes | None:
     """The filter for the process `pid`, an array of struct sock_filter; None for other machines."""
-    if machine not in _MACHINES:
+    if machine not in bpf.MACHINES:
         return None
-    architecture, column = _MACHINES[machine]
+    architecture, column = bpf.MACHINES[machine]
     code = [
-        _step(_LOAD, _ARCHITECTURE),
-        _step(_IF_EQUAL, architecture, 1, 0),
-        _step(_RETURN, _KILL),
-        _step(_LOAD, _NUMBER),
-        _step(_IF_AT_LEAST, _X32, 0, 1),
-        _step(_RETURN, _EPERM),
+        *bpf.prologue(architecture),
+        bpf.step(bpf.IF_AT_LEAST, _X32, 0, 1),
+        bpf.step(bpf.RETURN, bpf.EPERM),
     ]
     for numbers in _REFUSED.values():
-        code += [_step(_IF_EQUAL, numbers[column], 0, 1), _step(_RETURN, _EPERM)]
+        code += bpf.on_call(numbers[column], bpf.EPERM)
     for calls, values in ((_OWN, (pid,)), (_OWN_OR_0, (0, pid))):
         for numbers in calls.values():
-            code += [
-                _step(_IF_EQUAL, numbers[column], 0, 2 + 2 * len(values)),
-                _step(_LOAD, _ARGUMENTS),  # the low half: a pid has 32 bits
-            ]
-            for value in values:
-                code += [_step(_IF_EQUAL, value, 0, 1), _step(_RETURN, _ALLOW)]
-            code.append(_step(_RETURN, _EPERM))
-    return b"".join([*code, _step(_RETURN, _ALLOW)])
-
-
-def _step(operation: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
-    """One instruction; the last two say how many to skip."""
-    return (
-        operation.to_bytes(2, "little") + bytes((if_true, if_false)) + value.to_bytes(4, "little")
-    )
+            code += bpf.only_with(numbers[column], 0, values)  # a pid has 32 bits: the low half
+    return b"".join([*code, bpf.step(bpf.RETURN, bpf.ALLOW)])
 
 
 def _restrict_calls(libc: ctypes.CDLL) -> bool:

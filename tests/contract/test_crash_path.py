@@ -21,6 +21,7 @@ ALLOWED = {
     "coredumpd.formats.kernel_log",
     "coredumpd.formats.layout",
     "coredumpd.formats.names",
+    "coredumpd.bpf",
     "coredumpd.durable",
     "coredumpd.gzipio",
     "coredumpd.handler",

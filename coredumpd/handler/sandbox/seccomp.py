@@ -7,11 +7,7 @@ another architecture's numbers is nothing any C library does: that kills.
 
 from __future__ import annotations
 
-# struct sock_filter's operations, include/uapi/linux/bpf_common.h.
-_LOAD, _IF_EQUAL, _IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
-# struct seccomp_data: where what is; of an argument, the low half, on little endian.
-_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
-_ALLOW, _KILL, _EPERM, _ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
+from coredumpd import bpf
 
 _PROT_EXEC = 0x4
 _F_GETFD, _F_SETFD, _F_GETFL = 1, 2, 3
@@ -19,8 +15,6 @@ _F_GETFD, _F_SETFD, _F_GETFL = 1, 2, 3
 # SETTLS, PARENT_SETTID, CHILD_CLEARTID. Of no other clone, and so of no fork.
 _THREAD = 0x3D0F00
 
-# machine: (AUDIT_ARCH_*, its column below)
-_MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 # By how often they are made. poll(2) and rename(2) are older than arm64, which lacks them.
 _FREE = {
     "readv": (19, 65),
@@ -72,41 +66,23 @@ _CLONE3 = 435
 
 def program(machine: str) -> bytes | None:
     """The filter, an array of struct sock_filter; None for a machine whose numbers are not here."""
-    if machine not in _MACHINES:
+    if machine not in bpf.MACHINES:
         return None
-    architecture, column = _MACHINES[machine]
-    code = [
-        _step(_LOAD, _ARCHITECTURE),
-        _step(_IF_EQUAL, architecture, 1, 0),
-        _step(_RETURN, _KILL),
-        _step(_LOAD, _NUMBER),
-    ]
+    architecture, column = bpf.MACHINES[machine]
+    code = bpf.prologue(architecture)
     for numbers in _FREE.values():
         number = numbers[column]
         if number is not None:
-            code += [_step(_IF_EQUAL, number, 0, 1), _step(_RETURN, _ALLOW)]
+            code += bpf.on_call(number, bpf.ALLOW)
     for mapping, argument, bits in _MAPPING.values():
         code += [
-            _step(_IF_EQUAL, mapping[column], 0, 4),
-            _step(_LOAD, _ARGUMENTS + 8 * argument),
-            _step(_IF_ANY_BIT, bits, 1, 0),
-            _step(_RETURN, _ALLOW),
-            _step(_RETURN, _EPERM),
+            bpf.step(bpf.IF_EQUAL, mapping[column], 0, 4),
+            bpf.step(bpf.LOAD, bpf.ARGUMENTS + bpf.ARGUMENT_BYTES * argument),
+            bpf.step(bpf.IF_ANY_BIT, bits, 1, 0),
+            bpf.step(bpf.RETURN, bpf.ALLOW),
+            bpf.step(bpf.RETURN, bpf.EPERM),
         ]
     for limited, argument, values in _LIMITED.values():
-        code += [
-            _step(_IF_EQUAL, limited[column], 0, 2 + 2 * len(values)),
-            _step(_LOAD, _ARGUMENTS + 8 * argument),
-        ]
-        for value in values:
-            code += [_step(_IF_EQUAL, value, 0, 1), _step(_RETURN, _ALLOW)]
-        code.append(_step(_RETURN, _EPERM))
-    code += [_step(_IF_EQUAL, _CLONE3, 0, 1), _step(_RETURN, _ENOSYS)]
-    return b"".join([*code, _step(_RETURN, _EPERM)])
-
-
-def _step(operation: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
-    """One instruction; the last two say how many to skip."""
-    return (
-        operation.to_bytes(2, "little") + bytes((if_true, if_false)) + value.to_bytes(4, "little")
-    )
+        code += bpf.only_with(limited[column], argument, values)
+    code += bpf.on_call(_CLONE3, bpf.ENOSYS)
+    return b"".join([*code, bpf.step(bpf.RETURN, bpf.EPERM)])
