@@ -69,9 +69,10 @@ def contents(executable: Path) -> oci.Layer:
     layer.file("etc/passwd", _PASSWD.encode())
     layer.file("etc/group", _GROUP.encode())
     layer.directory("tmp", 0o1777)
-    for library in _host_libraries(executable):
+    libraries = _host_libraries(executable)
+    for library in libraries:
         layer.file(library, Path(library), 0o755)
-    carried = components(executable)
+    carried = _components(executable, libraries)
     for component in carried:
         for name, text in component.texts:
             layer.file(f"{_LICENCES}/{component.name}/{name}", text)
@@ -79,9 +80,9 @@ def contents(executable: Path) -> oci.Layer:
     return layer
 
 
-def components(executable: Path) -> list[shipped.Component]:
+def _components(executable: Path, libraries: list[str]) -> list[shipped.Component]:
     """What the image carries of others. Raises ValueError when a licence is not known."""
-    files = {*_host_libraries(executable), *_frozen_libraries(executable), os.__file__}
+    files = {*libraries, *_frozen_libraries(executable), os.__file__}
     return [*shipped.distributions(), *shipped.debian_packages(sorted(files))]
 
 

@@ -49,15 +49,6 @@ class Layer:
     def link(self, name: str, target: str) -> None:
         self._add(name, tarfile.SYMTYPE, 0o777, None).linkname = target
 
-    def closure(self, binaries: Iterable[Path], search: Path | None = None) -> None:
-        """Add the shared libraries `binaries` need, at their own paths, loader included.
-
-        Libraries found below `search` are the binaries' own business and left out.
-        """
-        for library in sorted(libraries(binaries, search)):
-            if library.lstrip("/") not in self._members:
-                self.file(library, Path(library), 0o755)
-
     def tar(self) -> bytes:
         """The uncompressed layer."""
         buffer = io.BytesIO()

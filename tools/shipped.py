@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import platform
 import re
 import subprocess
 from collections.abc import Iterable
@@ -85,8 +84,3 @@ def _owner(library: str) -> str:
         if done.returncode == 0:
             return done.stdout.rpartition(": ")[0].split(",")[0]
     raise ValueError(f"{library} belongs to no Debian package: its licence is not known")
-
-
-def interpreter() -> str:
-    """The version of CPython that is frozen in."""
-    return platform.python_version()
