@@ -41,16 +41,6 @@ def expires(watch):
     return False
 
 
-def answered(call, *arguments):
-    def attempt():
-        try:
-            return (call(*arguments),)
-        except errors.Unavailable:
-            return None
-
-    return waiting.until("an answer", attempt, UNTIL_S, 0.1)[0]
-
-
 def test_who_continues_over_a_lost_etcd_is_expired_and_no_revision_comes_again(own, open_on):
     cluster, directory = own
     engine = open_on(cluster, root="/coredumpd/x")
@@ -64,7 +54,7 @@ def test_who_continues_over_a_lost_etcd_is_expired_and_no_revision_comes_again(o
     watch.close()
     for revision in revisions:
         with pytest.raises(errors.Expired):
-            answered(engine.check, revision)
+            waiting.answered(engine.check, revision)
         with pytest.raises(errors.Expired):
             engine.watch("/a/", revision).next(5)
         with pytest.raises(errors.Conflict):
@@ -97,14 +87,14 @@ def test_a_snapshot_restored_below_a_running_server_begins_another_epoch(own, op
     cluster.kill(0)
     shutil.copytree(directory, tmp_path / "snapshot")
     restarted(cluster)
-    lost = [answered(one.create, f"/a/{number}", b"1") for number in range(5)]
+    lost = [waiting.answered(one.create, f"/a/{number}", b"1") for number in range(5)]
     watch = other.watch("/a/", lost[-1])
     watch.next(0.1)
     cluster.kill(0)
     shutil.rmtree(directory)
     shutil.move(tmp_path / "snapshot", directory)
     restarted(cluster)
-    item = answered(one.get, "/a/kept")
+    item = waiting.answered(one.get, "/a/kept")
     assert item.value == b"1"
     assert item.revision > lost[-1]
     later = [one.create(f"/a/{number}", b"2") for number in range(10)]

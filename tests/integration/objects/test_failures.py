@@ -27,18 +27,6 @@ def drain(watch, last, timeout_s=UNTIL_S):
     return events
 
 
-def answered(call, *arguments):
-    """The result of a call that is repeated while nothing answers."""
-
-    def attempt():
-        try:
-            return (call(*arguments),)
-        except errors.Unavailable:
-            return None
-
-    return waiting.until(f"{call.__name__} to be answered", attempt, UNTIL_S, 0.1)[0]
-
-
 def leader(cluster, member=0):
     status = cluster.ask("maintenance/status", {}, member=member)
     members = cluster.ask("cluster/member/list", {}, member=member)["members"]
@@ -55,8 +43,8 @@ def test_after_a_restart_everything_goes_on(single, open_on):
     with pytest.raises(errors.Unavailable):
         engine.get("/a/x")
     single.start(0)
-    assert answered(engine.get, "/a/x").revision == first
-    second = answered(engine.update, "/a/x", b"2", first)
+    assert waiting.answered(engine.get, "/a/x").revision == first
+    second = waiting.answered(engine.update, "/a/x", b"2", first)
     assert [(event.kind, event.value) for event in drain(watch, second)] == [("MODIFIED", b"2")]
     watch.close()
 
@@ -71,7 +59,7 @@ def test_without_etcd_a_watch_says_unavailable_and_goes_on_later(single, open_on
     with pytest.raises(errors.Unavailable):
         watch.next(5)
     single.start(0)
-    revision = answered(engine.create, "/a/x", b"1")
+    revision = waiting.answered(engine.create, "/a/x", b"1")
     assert [event.key for event in drain(watch, revision)] == ["/a/x"]
     watch.close()
 
@@ -84,7 +72,7 @@ def test_a_watch_that_was_away_too_long_is_expired(single, open_on):
     single.kill(0)
     single.start(0)
     for value in (b"2", b"3"):
-        revision = answered(engine.update, "/a/x", value, revision)
+        revision = waiting.answered(engine.update, "/a/x", value, revision)
     engine.compact(revision)
     with pytest.raises(errors.Expired):
         drain(watch, revision)
@@ -134,7 +122,7 @@ def test_a_member_that_is_gone_is_left_for_the_next_at_once(three, open_on):
     watch = engine.watch("/a/", engine.revision())
     watch.next(0.1)
     three.kill(0)
-    first = answered(engine.create, "/a/x", b"1")
+    first = waiting.answered(engine.create, "/a/x", b"1")
     assert [event.key for event in drain(watch, first)] == ["/a/x"]
     three.start(0)
     three.wait_ready(0)
@@ -163,9 +151,9 @@ def test_without_a_quorum_everything_says_unavailable_and_recovers(three, open_o
     waiting.until("a watch without a leader to say so", watch_is_unavailable, UNTIL_S, 0.1)
     three.start(1)
     three.start(2)
-    current = answered(engine.get, "/a/x")
+    current = waiting.answered(engine.get, "/a/x")
     assert current.value in (b"1", b"2")
-    last = answered(engine.update, "/a/x", b"3", current.revision)
+    last = waiting.answered(engine.update, "/a/x", b"3", current.revision)
     assert drain(watch, last)[-1].value == b"3"
     three.wait_ready(1)
     three.wait_ready(2)

@@ -6,8 +6,7 @@ import contextlib
 import shutil
 
 import pytest
-import yaml
-from support import pki, waiting
+from support import waiting
 from support.kube import controlplane
 from support.server import servers, watches
 from support.storage import etcd
@@ -21,27 +20,11 @@ class Place:
     """A server's configuration, of a server that is started again and again."""
 
     def __init__(self, program, directory, kube, objects, access=None):
-        serving = pki.Authority(directory, "serving-ca")
-        certificate, key = serving.issue("coredumpd")
-        settings = {
-            "server": {
-                "store": f"file://{directory}/store",
-                "objects": objects,
-                "port": 0,
-                "tlsCertFile": str(certificate),
-                "tlsKeyFile": str(key),
-                "shutdownDelay": "0",
-                "shutdownGrace": "1s",
-            }
-        }
-        if access is not None:
-            settings["etcd"] = {"caFile": access.caFile}
-        (directory / "store").mkdir()
-        (directory / "config.yaml").write_text(yaml.safe_dump(settings))
-        self._arguments = ["--config", str(directory / "config.yaml")]
+        etcd_ca = None if access is None else access.caFile
+        self._arguments, self._ca_file = servers.configured(directory, objects, etcd_ca)
         self._arguments += ["--kubeconfig", str(kube.kubeconfig())]
         self._front = kube.proxy_ca.issue("front-proxy-client")
-        self._program, self._directory, self._ca_file = program, directory, serving.file
+        self._program, self._directory = program, directory
 
     @contextlib.contextmanager
     def serving(self):

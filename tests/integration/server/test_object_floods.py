@@ -11,8 +11,7 @@ import time
 import uuid
 
 import pytest
-import yaml
-from support import pki, waiting
+from support import waiting
 from support.kube import controlplane
 from support.node import memory
 from support.server import servers, watches
@@ -46,30 +45,14 @@ class World:
 @contextlib.contextmanager
 def serving(program, directory, objects, limits, access=None):
     """A server in a cgroup of the manifest's memory."""
-    certificate, key = (authority := pki.Authority(directory, "serving-ca")).issue("coredumpd")
-    settings = {
-        "server": {
-            "store": f"file://{directory}/store",
-            "objects": objects,
-            "port": 0,
-            "tlsCertFile": str(certificate),
-            "tlsKeyFile": str(key),
-            "shutdownDelay": "0",
-            "shutdownGrace": "1s",
-        },
-        "objectLimits": limits,
-    }
-    if access is not None:
-        settings["etcd"] = {"caFile": access.caFile}
-    (directory / "store").mkdir()
-    (directory / "config.yaml").write_text(yaml.safe_dump(settings))
+    etcd_ca = None if access is None else access.caFile
+    arguments, ca_file = servers.configured(directory, objects, etcd_ca, objectLimits=limits)
     with controlplane.ControlPlane(directory) as kube, memory.limited(MEMORY) as group:
-        arguments = ["--config", str(directory / "config.yaml")]
         arguments += ["--kubeconfig", str(kube.kubeconfig())]
         front = kube.proxy_ca.issue("front-proxy-client")
         log = directory / "server.log"
         with servers.running(program, arguments, log, group.prefix) as server:
-            world = World(server, group, directory, authority.file, front)
+            world = World(server, group, directory, ca_file, front)
             client = world.client("watcher")
             waiting.until("the server", lambda: client.ask("GET", "/readyz").code == 200, 60, 0.1)
             made = client.ask("POST", OTHER, endpoint("web-0"))

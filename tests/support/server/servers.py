@@ -18,7 +18,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from support import waiting
+import yaml
+
+from support import pki, waiting
 from support.node import installed
 
 BASE = "/apis/coredump.fujitsu.com/v1alpha1"
@@ -138,6 +140,34 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def configured(
+    directory: Path, objects: str, etcd_ca: str | None = None, **sections: Any
+) -> tuple[list[str], Path]:
+    """The arguments of a server that keeps all it has in `directory`, and its authority's file.
+
+    `objects` is its URL, `etcd_ca` what signs etcd's certificates; `sections` are further settings.
+    """
+    authority = pki.Authority(directory, "serving-ca")
+    certificate, key = authority.issue("coredumpd")
+    settings: dict[str, Any] = {
+        "server": {
+            "store": f"file://{directory}/store",
+            "objects": objects,
+            "port": 0,
+            "tlsCertFile": str(certificate),
+            "tlsKeyFile": str(key),
+            "shutdownDelay": "0",
+            "shutdownGrace": "1s",
+        }
+    }
+    if etcd_ca is not None:
+        settings["etcd"] = {"caFile": etcd_ca}
+    (directory / "store").mkdir()
+    path = directory / "config.yaml"
+    path.write_text(yaml.safe_dump(settings | sections))
+    return ["--config", str(path)], authority.file
 
 
 @contextlib.contextmanager
