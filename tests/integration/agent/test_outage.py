@@ -44,8 +44,8 @@ _numbers = itertools.count()
 def crashes(
     node: agents.Agent, kube: fakekube.FakeKube, tmp_path: Path
 ) -> Iterator[outage.Crashes]:
-    """Containers on `node`, in a namespace that is known to have no rules."""
-    kube.objects["/api/v1/namespaces/shop"] = podspecs.namespace("shop")
+    """Containers on `node`, in a namespace without rules that agent and server know alike."""
+    kube.objects["/api/v1/namespaces/shop"] = podspecs.namespace("shop", "shop-uid")
     with contextlib.ExitStack() as stack:
         if not LONG:
             node.settings["stuckAfter"] = f"{STUCK_S}s"
