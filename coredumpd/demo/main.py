@@ -45,7 +45,7 @@ def main(words: list[str]) -> int:
 
 
 def _private_place() -> str:
-    """A directory that no other user can write, as hostDir demands: not /tmp."""
+    """A directory that no other user can write, as hostDir demands: not /tmp, if there is one."""
     return "/var/lib" if os.access("/var/lib", os.W_OK) else os.path.expanduser("~")
 
 
@@ -146,7 +146,7 @@ def crash_by_hand(work: Path, program: Path, config: Path) -> None:
     if shutil.which("gdb") is None:
         raise errors.Unavailable("without a writable core_pattern the demo needs gdb: install it")
     install = [*roles.myself(), "agent", "install", "--config", str(config), "--print-pattern"]
-    pattern = subprocess.run(install, check=True, capture_output=True, text=True).stdout.strip()
+    pattern = roles.run(install, capture_output=True, text=True).stdout.strip()
     core = work / "gdb.core"
     program_input = work / "input"
     program_input.write_text("!")

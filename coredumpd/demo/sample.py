@@ -73,14 +73,15 @@ def write_proc(directory: Path, pid: int, program: Path) -> None:
     The handler reads it (`policy.procDir`) where the demo may set neither sysctls nor cgroups.
     """
     process = directory / str(pid)
-    (process / "task" / str(pid)).mkdir(parents=True)
+    thread = process / "task" / str(pid)
+    thread.mkdir(parents=True)
     (process / "stat").write_bytes(Path(f"/proc/{pid}/stat").read_bytes())
-    status = Path(f"/proc/{pid}/task/{pid}/status").read_text()
-    dumping = status.replace("CoreDumping:\t0", "CoreDumping:\t1")
-    (process / "task" / str(pid) / "status").write_text(dumping)
     (process / "comm").write_text(program.name + "\n")
-    (process / "cgroup").write_text(f"0::{CGROUP}\n")
-    (process / "exe").symlink_to(program)
+    status = Path(f"/proc/{pid}/task/{pid}/status").read_text()
+    (thread / "status").write_text(status.replace("CoreDumping:\t0", "CoreDumping:\t1"))
+    (thread / "cgroup").write_text(f"0::{CGROUP}\n")
+    (thread / "exe").symlink_to(program)
+    (thread / "maps").write_bytes(b"")
 
 
 class Cgroup:
