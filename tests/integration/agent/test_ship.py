@@ -185,6 +185,8 @@ def test_a_host_dir_that_others_can_read_is_closed_to_them(node):
 
 
 def test_the_agent_is_small(node, put, kube):
+    kube.objects["/api/v1/namespaces/default"] = podspecs.namespace("default")
+    kube.objects["/api/v1/pods/default.web"] = podspecs.pod("default", "web", "1234-5678")
     node.start("--kubeconfig", str(kube.kubeconfig()), "--no-core-pattern")
     put("app-1", core=os.urandom(8 * 1024 * 1024))
     node.wait_stored(1)
