@@ -5,7 +5,7 @@ from __future__ import annotations
 from coredumpd import units
 from coredumpd.formats import crash_loop, event_reasons, names
 from coredumpd.formats import record as records
-from coredumpd.kube import events
+from coredumpd.kube import events, pods
 from coredumpd.spool import copier
 
 
@@ -21,7 +21,7 @@ class Events(events.Events):
                 "namespace": record.namespace,
                 "name": record.pod_name,
                 "uid": record.pod_uid,
-                "fieldPath": f"spec.containers{{{record.container}}}",
+                "fieldPath": pods.field_path(record.container_kind, record.container),
             }
             await self.write(pod, reason_of(record), describe(record), repeats(record))
 

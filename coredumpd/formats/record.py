@@ -52,6 +52,13 @@ FIELDS = (
     ("podUID", TEXT, NULLABLE, HANDLER, "the pod's uid"),
     ("container", TEXT, NULLABLE, HANDLER, "the container's name"),
     ("containerID", TEXT, NULLABLE, HANDLER, "the container's id, as its runtime names it"),
+    (
+        "containerKind",
+        TEXT,
+        OPTIONAL,
+        AGENT,
+        "`init` or `ephemeral`, if the container is one of those",
+    ),
     ("image", TEXT, NULLABLE, HANDLER, "the container's image"),
     ("podLabels", LABELS, OPTIONAL, AGENT, "the pod's labels"),
     (
@@ -234,6 +241,12 @@ class CrashRecord:
         """The container's name."""
         name: str | None = self.raw["container"]
         return name
+
+    @property
+    def container_kind(self) -> str | None:
+        """`init` or `ephemeral`; None for any other container."""
+        kind: str | None = self.raw.get("containerKind")
+        return kind
 
     @property
     def container_id(self) -> str | None:

@@ -11,7 +11,10 @@ from coredumpd.formats import names
 _HASH = "kubernetes.io/config.hash"
 _MIRROR = "kubernetes.io/config.mirror"
 _SOURCE = "kubernetes.io/config.source"
+INIT, EPHEMERAL = "init", "ephemeral"
 _STATUSES = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+# The field of a pod's spec that has the containers of a kind, None: the ordinary ones.
+_LISTS = {None: "containers", INIT: "initContainers", EPHEMERAL: "ephemeralContainers"}
 
 
 def uids(pod: dict[str, Any]) -> set[str]:
@@ -38,6 +41,20 @@ def static_uid(pod: dict[str, Any]) -> str | None:
     is_mirror = annotations.get(_MIRROR) == uid and annotations.get(_SOURCE) in ("file", "http")
     good = isinstance(uid, str) and names.is_uid(uid) and uid != metadata["uid"]
     return uid if good and is_mirror and node and owned else None
+
+
+def container_kind(pod: dict[str, Any], name: str | None) -> str | None:
+    """INIT or EPHEMERAL if the container `name` is one of those: a pod's names are unique."""
+    spec = pod.get("spec") or {}
+    for kind in (INIT, EPHEMERAL):
+        if any(one.get("name") == name for one in spec.get(_LISTS[kind]) or []):
+            return kind
+    return None
+
+
+def field_path(kind: str | None, name: str | None) -> str:
+    """The fieldPath of a container, as in the kubelet's Events (pkg/kubelet/container/ref.go)."""
+    return f"spec.{_LISTS.get(kind, _LISTS[None])}{{{name}}}"
 
 
 def container_status(pod: dict[str, Any], container_id: str | None) -> dict[str, Any] | None:

@@ -49,7 +49,9 @@ def confirmed(
     labels, cut = bounded_labels(meta.get("labels") or {})
     record = records.pinned(record, rules.keeps(rules.ours(meta)))
     count = status.get("restartCount") if status else None
+    kind = pods.container_kind(pod, record.container)
     facts: dict[str, Any] = {"podLabels": labels} | ({"podLabelsCut": cut} if cut else {})
+    facts |= {"containerKind": kind} if kind else {}
     return record.with_(
         podUID=meta["uid"],
         owner=_owner(meta.get("ownerReferences") or []),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from support import dumps
 from support.kube import kubeevents
 
@@ -19,6 +20,23 @@ def test_a_dump_is_told_to_its_pod_in_words_a_person_understands() -> None:
     assert event["involvedObject"]["uid"] == "1234-5678"
     assert event["involvedObject"]["fieldPath"] == "spec.containers{app}"
     assert event["message"].startswith("/bin/app died of SIGSEGV; its core of 4 is kept as app-")
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("init", "spec.initContainers{app}"),
+        ("ephemeral", "spec.ephemeralContainers{app}"),
+        ("of a record that somebody made up", "spec.containers{app}"),
+    ],
+)
+def test_an_event_names_an_init_or_ephemeral_container_as_the_kubelet_does(
+    kind: str, path: str
+) -> None:
+    api = kubeevents.Api()
+    asyncio.run(events.Events(api, "node1").dumped(dumps.crash(containerKind=kind)))
+    (event,) = api.events.values()
+    assert event["involvedObject"]["fieldPath"] == path
 
 
 def test_a_cut_dump_says_why() -> None:

@@ -37,6 +37,16 @@ def test_a_few_labels_are_all_kept_and_nothing_says_that_some_are_cut() -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "kind"),
+    [("containers", None), ("initContainers", "init"), ("ephemeralContainers", "ephemeral")],
+)
+def test_a_record_tells_an_init_or_ephemeral_container_from_an_ordinary_one(field, kind) -> None:
+    pod = podspecs.pod("default", "web", UID)
+    pod["spec"] |= {"containers": [{"name": "other"}], field: [{"name": "app"}]}
+    assert pod_facts.confirmed(dumps.crash(), pod, "node1").container_kind == kind
+
+
+@pytest.mark.parametrize(
     ("owner", "recorded"),
     [
         ({"kind": "ReplicaSet", "name": "web-1"}, {"kind": "ReplicaSet", "name": "web-1"}),
