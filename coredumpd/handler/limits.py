@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from coredumpd import errors
+from coredumpd.elfcore import prologue
 from coredumpd.formats import policy
 from coredumpd.handler import shares
-from coredumpd.spool import capture, copier, core_size
+from coredumpd.spool import capture, copier
 
 PAGE_BYTES = 4096  # an RLIMIT_CORE below one page means "no core", as the kernel takes it for files
 
@@ -52,9 +53,9 @@ def reservation(room: int, limit: int, first: bytes) -> int:
 
     `first` is the beginning of the core, which says how long the core is; `limit` is its limit.
     """
-    expectation = core_size.Expectation()
-    expectation.feed(first)
-    expected = limit if expectation.size is None else min(expectation.size, limit)
+    start = prologue.Prologue()
+    start.feed(first)
+    expected = limit if start.size is None else min(start.size, limit)
     return max(0, min(room, expected))
 
 

@@ -13,8 +13,8 @@ import select
 import time
 
 from coredumpd import durable
+from coredumpd.elfcore import prologue
 from coredumpd.gzipio import member
-from coredumpd.spool import core_size
 
 # Of input, before a second thread pays. In a storm of small cores each capture has one: they keep
 # the processors busy as it is, and others want them too.
@@ -67,7 +67,7 @@ class Copier:
         self._taking = _thread.allocate_lock()
         self._source = -1
         self._first = b""
-        self._expectation = core_size.Expectation()
+        self.prologue = prologue.Prologue()
         self._taken = 0  # bytes of input
         self._chunks = 0
         self._last = _thread.allocate_lock()  # can be had when the last chunk is written
@@ -140,8 +140,8 @@ class Copier:
                 filled, self._ended, self.result.reason = room, True, MAX_SIZE
             if not filled:
                 return None
-            if self._expectation.wants_more:
-                self._expectation.feed(memoryview(chunk)[:filled])
+            if self.prologue.wants_more:
+                self.prologue.feed(memoryview(chunk)[:filled])
             taken = _Taken(self._chunks, filled, self._last)
             self._taken += filled
             self._chunks += 1
@@ -212,8 +212,8 @@ class Copier:
         os.lseek(self._sink, self.result.stored_size, os.SEEK_SET)
 
     def _judge(self) -> None:
-        result, expected = self.result, self._expectation.size
+        result = self.result
         if result.reason is None and result.size == 0:
             result.reason = EMPTY
-        elif result.reason is None and expected is not None and result.size < expected:
+        elif result.reason is None and self.prologue.is_cut(result.size):
             result.reason = SHORT

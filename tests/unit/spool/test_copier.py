@@ -84,11 +84,16 @@ def test_an_empty_core_says_so(sink: io.FileIO) -> None:
     assert gzip.decompress(stored(sink)) == b""
 
 
-def test_a_core_shorter_than_its_headers_state_is_marked(sink: io.FileIO) -> None:
-    whole = cores.elf(2_000_000)
-    result = feed(sink, whole[:900_000])
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("end", [900_000, 150, 3])
+def test_a_core_shorter_than_its_headers_state_is_marked(
+    sink: io.FileIO, bits: int, order: str, end: int
+) -> None:
+    whole = cores.written([500_000, 1_500_000], b"", bits, order)
+    result = feed(sink, whole[:end])
     assert result.reason == stream.SHORT
-    assert gzip.decompress(stored(sink)) == whole[:900_000]
+    assert gzip.decompress(stored(sink)) == whole[:end]
 
 
 def test_a_whole_elf_core_is_not_marked(sink: io.FileIO) -> None:
