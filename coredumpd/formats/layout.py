@@ -13,6 +13,7 @@ from coredumpd.formats import names
 
 # The files of a dump. In a store and in the spool:
 CORE = "core.gz"
+INDEX = "core.index"
 META = "meta.json"
 # In an archive and where it is unpacked: the core itself, or the age file of a sealed core.
 PLAIN_CORE = "core"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from coredumpd import errors
 from coredumpd.agent.skipped import kernel_lines
-from coredumpd.formats import cgroup, core_pattern, names, policy
+from coredumpd.formats import cgroup, core_index, core_pattern, names, policy
 from coredumpd.formats import record as records
 from coredumpd.handler.evidence import runtime
 from coredumpd.handler.socket import handshake
@@ -92,6 +92,18 @@ def meta_json(data: bytes) -> None:
             assert not {"", ".", ".."} & set(parts)
 
 
+def index_of_a_core(data: bytes) -> None:
+    """core.index: parts of the core and of core.gz that lie within both, or BadRecord."""
+    with contextlib.suppress(errors.BadRecord):
+        index = core_index.parse(data)
+        assert index.data_size <= index.core_size
+        assert list(index.covering(0, index.core_size)) == list(index)
+        assert core_index.build(index.core_size, index).data == data
+    with contextlib.suppress(errors.BadRecord):
+        _, entries = core_index.recover(data)
+        assert sum(entry[3] for entry in entries) <= 2**45
+
+
 def policy_snapshot(data: bytes) -> None:
     """policy.json: limits that are numbers of the right sign, or BadRecord."""
     with contextlib.suppress(errors.BadRecord):
@@ -125,6 +137,7 @@ def _json(document: object) -> bytes:
     return json.dumps(document).encode()
 
 
+_INDEX = core_index.build(2**20, [(524288, 4096, 0, 70), (0, 8192, 70, 99), (8192, 512, 169, 20)])
 _REQUEST = bytes([16, 0, 0, 0, 16, 0, 0, 0, 15, 0, 0, 0, 0, 0, 0, 0])
 TARGETS: dict[str, tuple[tuple[bytes, ...], Callable[[bytes], None]]] = {
     "cgroup": ((f"0::{CGROUPS_PATH}\n".encode(), b"1:name=systemd:/user.slice\n"), cgroup_text),
@@ -134,6 +147,7 @@ TARGETS: dict[str, tuple[tuple[bytes, ...], Callable[[bytes], None]]] = {
     ),
     "runtime": ((_json(STATE),), runtime_state),
     "record": ((_json(META),), meta_json),
+    "core_index": ((_INDEX.data, _INDEX.data[:60]), index_of_a_core),
     "policy": ((_json(POLICY),), policy_snapshot),
     "handshake": ((_REQUEST + bytes(4), _REQUEST + b"\1\0\0\0"), socket_words),
     "kmsg": ((b"4,1,2,-;coredump: 7(x): over core_pipe_limit, skipping core dump\n",), kernel_log),
