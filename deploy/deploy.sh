@@ -324,9 +324,35 @@ metadata:
 END
 }
 
-upload_rule() { # the right to send dumps to the server, where that is the store
-    [ "$agent_store_url" = "$store_url" ] ||
-        echo '  - {nonResourceURLs: ["/agent/v1/*"], verbs: [get, update]}'
+# Where the server is the agents' store, it writes the Events on pods; else the agents do.
+agent_rules() {
+    if [ "$agent_store_url" = "$store_url" ]; then
+        echo '  # Events on the pod that crashed, in its namespace, and on the Node, in the namespace default.'
+        echo '  - {apiGroups: [""], resources: [events], verbs: [create, patch]}'
+    else
+        echo '  # Dumps go to the server; so do Events on pods of this node, which the server writes.'
+        echo '  - {nonResourceURLs: ["/agent/v1/*"], verbs: [get, update, create]}'
+    fi
+}
+
+node_events_yaml() { # Events on the Node lie in the namespace default
+    [ "$agent_store_url" != "$store_url" ] || return 0
+    cat <<END
+# Events on the Node. Some of them say that the server cannot be reached.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: "coredumpd:agent:node-events", namespace: default}
+rules:
+  - {apiGroups: [""], resources: [events], verbs: [create, patch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: "coredumpd:agent:node-events", namespace: default}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: "coredumpd:agent:node-events"}
+subjects:
+  - {kind: ServiceAccount, name: coredumpd-agent, namespace: $namespace}
+---
+END
 }
 
 rbac_yaml() {
@@ -362,7 +388,7 @@ metadata: {name: "coredumpd:server"}
 rules:
   - {apiGroups: [""], resources: [pods], verbs: [get, list]}
   - {apiGroups: [""], resources: [namespaces], verbs: [get, list]}
-  - {apiGroups: [""], resources: [events], verbs: [create, patch]} # of a namespace's quota
+  - {apiGroups: [""], resources: [events], verbs: [create, patch]} # of quotas, and those of the agents
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -400,10 +426,7 @@ rules:
   - {apiGroups: [""], resources: [namespaces], verbs: [get, list, watch]}
   # The keys to which a namespace's cores are encrypted; no other ConfigMap.
   - {apiGroups: [""], resources: [configmaps], resourceNames: [coredump-recipients], verbs: [get]}
-  # Events on the pod that crashed, in its namespace, and on the Node, in the namespace default.
-  # It reads none.
-  - {apiGroups: [""], resources: [events], verbs: [create, patch]}
-$(upload_rule)
+$(agent_rules)
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -412,6 +435,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "coredum
 subjects:
   - {kind: ServiceAccount, name: coredumpd-agent, namespace: $namespace}
 ---
+$(node_events_yaml)
 # On SIGTERM it restores core_pattern only if its own DaemonSet is being deleted.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role

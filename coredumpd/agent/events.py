@@ -1,29 +1,45 @@
-"""The Events that this node's agent writes: about stored crashes, and about this node."""
+"""The Events that this node's agent asks for: about crashes in pods, and about this node.
+
+An Event on a pod goes by `Relay`, where there is one: a server then writes it, and the agent needs
+no right in tenants' namespaces. An Event on the Node lies in the namespace `default` and is written
+directly: some of them say that the server cannot be reached.
+"""
 
 from __future__ import annotations
 
-from coredumpd import units
-from coredumpd.formats import crash_loop, event_reasons, names
+from typing import Any, Protocol
+
+from coredumpd import aiokit
+from coredumpd.formats import dump_event, event_report, names
 from coredumpd.formats import record as records
-from coredumpd.kube import events, pods
-from coredumpd.spool import copier
+from coredumpd.kube import api, events, pods
+
+
+class Relay(Protocol):
+    """A server that writes Events on pods of this node."""
+
+    def report(self, report: event_report.Report) -> None:
+        """Blocks. Raises a CoredumpdError when the Event is not written."""
 
 
 class Events(events.Events):
     """See `kube.events.Events`; `source` is the node's name."""
 
+    def __init__(
+        self, kube: api.Requests | None, source: str | None, relay: Relay | None = None
+    ) -> None:
+        super().__init__(kube, source)
+        self._relay = relay
+
     async def dumped(self, record: records.CrashRecord) -> None:
-        """Write an Event on the pod: its dump is in the store."""
-        if record.namespace != names.HOST_NAMESPACE:
-            pod = {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "namespace": record.namespace,
-                "name": record.pod_name,
-                "uid": record.pod_uid,
-                "fieldPath": pods.field_path(record.container_kind, record.container),
-            }
-            await self.write(pod, reason_of(record), describe(record), repeats(record))
+        """Write an Event on the pod: its dump is in the store. A server does that by itself."""
+        if record.namespace != names.HOST_NAMESPACE and self._relay is None:
+            await self.write(
+                pods.reference(record),
+                dump_event.reason_of(record),
+                dump_event.describe(record),
+                dump_event.repeats(record),
+            )
 
     async def node(self, reason: str, message: str) -> None:
         """Write an Event on this node, such as one about a core_pattern that someone changed."""
@@ -31,36 +47,15 @@ class Events(events.Events):
             node = {"apiVersion": "v1", "kind": "Node", "name": self._source, "uid": self._source}
             await self.write(node, reason, message, message)
 
-
-def reason_of(record: records.CrashRecord) -> str:
-    """The Event's reason: was the core kept, cut short, or only counted?"""
-    if record.raw.get(crash_loop.FIELD):
-        return event_reasons.SKIPPED
-    if _cause_of_cut(record) == copier.QUOTA:
-        return event_reasons.QUOTA
-    return event_reasons.TRUNCATED if record.truncated else event_reasons.DUMPED
-
-
-def describe(record: records.CrashRecord) -> str:
-    """One sentence for `kubectl describe pod`. All text in a record is escaped already."""
-    name = record.raw["signal"]["name"] or f"signal {record.signal_number}"
-    death = f"{record.exe or record.comm} died of {name}"
-    if crashes := crash_loop.of(record).count if record.raw.get(crash_loop.FIELD) else 0:
-        return (
-            f"{death} {crashes} times more in a crash loop; only the first and the last keep their"
-            f" core, {record.id} counts the others"
+    async def _deliver(
+        self, kube: api.Requests, event: dict[str, Any], series: events.Series
+    ) -> int:
+        """See `kube.events.Events`. The only way on which an agent's Event leaves the node."""
+        regarding = event["involvedObject"]
+        if self._relay is None or regarding["kind"] != "Pod":
+            return await super()._deliver(kube, event, series)
+        report = event_report.Report.of(
+            regarding, event["reason"], event["message"], series.same, series.count
         )
-    if _cause_of_cut(record) == copier.QUOTA:
-        return f"{death}; its core is not kept, {record.id} has only the record: {copier.QUOTA}"
-    size = units.format_quantity(record.size)
-    text = f"{death}; its core of {size} is kept as {record.id}"
-    return text + f", cut short: {_cause_of_cut(record)}" if record.truncated else text
-
-
-def repeats(record: records.CrashRecord) -> str:
-    """Equal for crashes that are repeats of one Event."""
-    return " ".join(map(str, crash_loop.same_crash(record)))
-
-
-def _cause_of_cut(record: records.CrashRecord) -> object:
-    return record.raw["core"]["truncated"].get("reason")
+        await aiokit.call(self._relay.report, report)
+        return series.count

@@ -101,7 +101,8 @@ class _Shipping:
         self._ports = (agent.port, agent.probePort)
         self._spool = entries.Spool(str(host_dir / host_dirs.SPOOL))
         self._metrics = metrics.Metrics()
-        self._events = events.Events(kube, options.node)
+        relay = target if isinstance(target, stores.EventTarget) else None
+        self._events = events.Events(kube, options.node, relay)
         self._installation = uninstall.Installation(kube)
         self._recovery_problem: str | None = None
         self._jobs: dict[str, jobs.Job] = {}

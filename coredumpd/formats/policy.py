@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 VERSION = 1
 POLICY_BYTES_MAX = 8 * 1024 * 1024
 SLOTS_MAX = 1024
+# Why no core is kept while `quotaReached`: its `core.truncated.reason`.
+QUOTA_REACHED = "the namespace's quota is reached (onQuota: reject)"
 
 
 class Policy:

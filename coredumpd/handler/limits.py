@@ -26,7 +26,7 @@ class Limit:
 def of_core(rules: policy.Policy, rlimit_core: int) -> Limit:
     """The limit on the uncompressed core; size 0 when the process wants none, or may have none."""
     if rules.quotaReached:
-        return Limit(0, copier.QUOTA)
+        return Limit(0, policy.QUOTA_REACHED)
     if rules.honourRlimit and rlimit_core < rules.maxSize:
         return Limit(rlimit_core if rlimit_core >= PAGE_BYTES else 0, copier.RLIMIT)
     return Limit(rules.maxSize, copier.MAX_SIZE)

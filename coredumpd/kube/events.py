@@ -39,7 +39,7 @@ class Events:
         self._kube = kube
         self._source = source
         self._interval_s = repeat_interval_s
-        self._series: MutableMapping[str, _Series] = cache.recent(REMEMBERED_MAX)  # by name
+        self._series: MutableMapping[str, Series] = cache.recent(REMEMBERED_MAX)  # by name
         self._held: set[str] = set()  # names of Events that have a repeat to send
 
     async def run(self) -> None:
@@ -63,13 +63,23 @@ class Events:
         }
         await self.write(regarding, reason, message, message)
 
-    async def write(self, regarding: dict[str, Any], reason: str, message: str, same: str) -> None:
-        """An Event on an object; those with equal `reason` and `same` are repeats of one."""
+    async def write(
+        self,
+        regarding: dict[str, Any],
+        reason: str,
+        message: str,
+        same: str,
+        source: str | None = None,
+    ) -> None:
+        """An Event on an object; those with equal `reason` and `same` are repeats of one.
+
+        `source`: who saw it, if that is not this process's own.
+        """
         if self._kube is None:
             return
-        event = _event(regarding, reason, message, same, self._source)
+        event = make(regarding, reason, message, same, source or self._source)
         name = event["metadata"]["name"]
-        series = self._series.setdefault(name, _Series())
+        series = self._series.setdefault(name, Series(same))
         series.count += 1
         series.unsent = event
         if time.monotonic() - series.sent_s >= self._interval_s:
@@ -78,45 +88,61 @@ class Events:
         else:
             self._held.add(name)
 
-    async def _send(self, series: _Series) -> None:
+    async def _send(self, series: Series) -> None:
         """POST the first of a series, PATCH its repeats. Never raises: an Event is a courtesy."""
         event, series.unsent = series.unsent, None
         if event is None or self._kube is None:
             return
         series.sent_s = time.monotonic()
-        name, namespace = event["metadata"]["name"], event["metadata"]["namespace"]
-        path = f"/api/v1/namespaces/{urllib.parse.quote(namespace, safe='')}/events"
         try:
-            try:
-                first = event | {"count": series.count}
-                await self._kube.request("POST", path, first, timeout_s=EVENT_TIMEOUT_S)
-            except errors.AlreadyExists:
-                # An agent before this one may have written it. How often, we do not ask: that
-                # would take the right to read everybody's Events.
-                series.count = max(series.count, 2)
-                repeat = {field: event[field] for field in ("lastTimestamp", "message")}
-                await self._kube.request(
-                    "PATCH",
-                    f"{path}/{name}",
-                    repeat | {"count": series.count},
-                    content_type="application/merge-patch+json",
-                    timeout_s=EVENT_TIMEOUT_S,
-                )
+            series.count = await self._deliver(self._kube, event, series)
         except errors.CoredumpdError as error:
             regarding = event["involvedObject"]["name"]
             _log.warning("no event %s on %s is written: %s", event["reason"], regarding, error)
 
+    async def _deliver(self, kube: api.Requests, event: dict[str, Any], series: Series) -> int:
+        """Send one Event on its way; the count that it has now. Raises a CoredumpdError."""
+        return await put(kube, event, series.count)
 
-class _Series:
-    """One Event and its repeats: how many, when one was last sent, the one that is not sent yet."""
 
-    def __init__(self) -> None:
+class Series:
+    """One Event and its repeats: how many, when one was last sent, the one that is not sent yet.
+
+    `same` is equal for its repeats.
+    """
+
+    def __init__(self, same: str) -> None:
+        self.same = same
         self.count = 0
         self.sent_s = float("-inf")
         self.unsent: dict[str, Any] | None = None
 
 
-def _event(
+async def put(kube: api.Requests, event: dict[str, Any], count: int) -> int:
+    """Write an Event that has occurred `count` times, or its repeat; its count afterwards.
+
+    Raises a CoredumpdError.
+    """
+    name, namespace = event["metadata"]["name"], event["metadata"]["namespace"]
+    path = f"/api/v1/namespaces/{urllib.parse.quote(namespace, safe='')}/events"
+    try:
+        await kube.request("POST", path, event | {"count": count}, timeout_s=EVENT_TIMEOUT_S)
+    except errors.AlreadyExists:
+        # A process before this one may have written it. How often, we do not ask: that would take
+        # the right to read everybody's Events.
+        count = max(count, 2)
+        repeat = {field: event[field] for field in ("lastTimestamp", "message")}
+        await kube.request(
+            "PATCH",
+            f"{path}/{name}",
+            repeat | {"count": count},
+            content_type="application/merge-patch+json",
+            timeout_s=EVENT_TIMEOUT_S,
+        )
+    return count
+
+
+def make(
     regarding: dict[str, Any], reason: str, message: str, same: str, source: str | None
 ) -> dict[str, Any]:
     """A core/v1 Event; equal `regarding`, `reason` and `same` make equal names."""

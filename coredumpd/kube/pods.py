@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from coredumpd.formats import names
+from coredumpd.formats import record as records
 
 # kubelet, pkg/kubelet/types/pod_update.go.
 _HASH = "kubernetes.io/config.hash"
@@ -55,6 +56,18 @@ def container_kind(pod: dict[str, Any], name: str | None) -> str | None:
 def field_path(kind: str | None, name: str | None) -> str:
     """The fieldPath of a container, as in the kubelet's Events (pkg/kubelet/container/ref.go)."""
     return f"spec.{_LISTS.get(kind, _LISTS[None])}{{{name}}}"
+
+
+def reference(record: records.CrashRecord) -> dict[str, Any]:
+    """The container that crashed as a core/v1 ObjectReference."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "namespace": record.namespace,
+        "name": record.pod_name,
+        "uid": record.pod_uid,
+        "fieldPath": field_path(record.container_kind, record.container),
+    }
 
 
 def container_status(pod: dict[str, Any], container_id: str | None) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from coredumpd.server.coredumps import resource
 from coredumpd.server.downloads import archive, backtrace
 from coredumpd.server.dumps import inventory, own_namespace
 from coredumpd.server.endpoints import resource as endpoints
-from coredumpd.server.uploads import intake
+from coredumpd.server.uploads import event_reports, intake
 from coredumpd.settings import limits as bounds
 
 
@@ -92,6 +92,7 @@ class App:
             *archive.routes(self.coredumps, self.inventory),
             *backtrace.routes(self.coredumps, self.inventory),
             *intake.routes(self._uploads),
+            *event_reports.routes(self._uploads.events if self._uploads else None),
         ]
 
     def application(self) -> applications.Application:

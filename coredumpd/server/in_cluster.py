@@ -5,6 +5,7 @@ Tested in: tests/integration/server/test_lifecycle.py
 
 from __future__ import annotations
 
+import functools
 import logging
 import socket
 
@@ -17,7 +18,14 @@ from coredumpd.server import app, leading
 from coredumpd.server import cluster as clusters
 from coredumpd.server.dumps import in_use
 from coredumpd.server.retention import evictor, facts, quota
-from coredumpd.server.uploads import admission, intake, origin, senders
+from coredumpd.server.uploads import (
+    admission,
+    event_rate,
+    event_reports,
+    intake,
+    origin,
+    senders,
+)
 from coredumpd.settings import sections
 from coredumpd.store import engines as stores
 
@@ -43,7 +51,7 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
             ),
             cluster=cluster,
             checks={"trust": trust.check},
-            uploads=_uploads(store, cluster, settings, recorder),
+            uploads=_uploads(store, cluster, settings, kube, recorder),
             connections_max=server.connectionsMax,
             limits=fairness.Limits(server.watchesMax, server.downloadsMax, server.requestsMax),
             sending_bytes_max=server.sendMax,
@@ -74,15 +82,17 @@ def _uploads(
     store: in_use.CountingStore,
     cluster: clusters.KubeCluster,
     settings: sections.Settings,
+    kube: client.Client,
     recorder: events.Events,
 ) -> intake.Uploads | None:
     """Without an account, no agent may send dumps."""
     server, account = settings.server, settings.server.uploadAccount
     if account is None:
         return None
+    agents = senders.Senders(cluster, account, unbound=server.uploadUnboundTokens)
     return intake.Uploads(
         store,
-        senders.Senders(cluster, account, unbound=server.uploadUnboundTokens),
+        agents,
         origin.Origins(cluster, store),
         admission.Admission(
             store,
@@ -92,4 +102,11 @@ def _uploads(
             admission.Effects(recorder.pod),
         ),
         intake.Limits(server.uploadsMax, server.uploadMinRate, server.uploadRateWindow),
+        event_reports.EventReports(
+            cluster,
+            agents,
+            event_rate.Rate(server.eventsPerMinute),
+            functools.partial(events.put, kube),
+            recorder,
+        ),
     )

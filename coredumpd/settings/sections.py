@@ -203,6 +203,12 @@ class ServerSettings:
     uploadRateWindow: float = values.setting(
         "30s", *values.POSITIVE_DURATION, "how long an upload may be slower than uploadMinRate"
     )
+    eventsPerMinute: int = values.setting(
+        60,
+        *values.integer(4, 6000),
+        "most Events on pods that are written in a minute for one node, and a quarter of them for"
+        " one pod; more are refused",
+    )
     port: int = values.setting(8443, *values.integer(0, 65535), "HTTPS port")
     tlsCertFile: str = values.setting(
         "/etc/coredumpd/tls/tls.crt", *values.PATH, "PEM certificate chain"

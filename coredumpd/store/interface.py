@@ -7,10 +7,10 @@ no index beside it, and no dump in it is visible before it is complete.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from coredumpd import errors
-from coredumpd.formats import layout
+from coredumpd.formats import event_report, layout
 from coredumpd.formats import record as records
 
 EVERYTHING = layout.Prefix()
@@ -94,6 +94,14 @@ class Target(Protocol):
 
     def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None:
         """See `Store.commit`."""
+
+
+@runtime_checkable
+class EventTarget(Target, Protocol):
+    """A server, which also writes Events on the pods whose dumps it gets."""
+
+    def report(self, report: event_report.Report) -> None:
+        """Ask for one Event. Raises StorageError."""
 
 
 def check_same(

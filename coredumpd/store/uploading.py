@@ -19,11 +19,12 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from coredumpd import errors, proxies
-from coredumpd.formats import layout, upload
+from coredumpd.formats import event_report, layout, upload
 from coredumpd.formats import record as records
 from coredumpd.settings import backends
 
 TIMEOUT_S = 60.0  # of one send or receive; the server reads back what it wrote before it answers
+EVENT_TIMEOUT_S = 5.0  # an Event is a courtesy
 ANSWER_BYTES_MAX = 1024 * 1024
 RETRY_AFTER_S_MAX = 600
 _CHUNK_BYTES = 256 * 1024
@@ -64,10 +65,25 @@ class UploadTarget:
         elif not present.has_core_of(record) and not present.is_cut:
             raise errors.AlreadyExists(f"the store holds another dump under {key}")
 
+    def report(self, report: event_report.Report) -> None:
+        """See `interface.EventTarget`."""
+        self._send("POST", event_report.PATH, _Document(report.encode()), EVENT_TIMEOUT_S)
+
     def _ask(self, method: str, path: str, body: _Body | None = None) -> upload.Answer | None:
-        """The server's answer; None when it has no such dump."""
+        """The server's answer about a dump; None when it has no such dump."""
+        document = self._send(method, path, body)
+        return None if document is None else _parsed(document, f"{self.url}: {method} {path}")
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: _Body | _Document | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> dict[str, Any] | None:
+        """The document in the server's answer; None when a GET finds nothing."""
         try:
-            with contextlib.closing(self._connection()) as connection:
+            with contextlib.closing(self._connection(timeout_s)) as connection:
                 response, data = _exchange(connection, method, path, self._headers(), body)
                 status = response.status
         except (OSError, http.client.HTTPException) as error:
@@ -80,7 +96,7 @@ class UploadTarget:
         if not isinstance(document, dict):
             raise errors.StorageError(f"{self.url}: {method} {path}: answered {status}, not JSON")
         if 200 <= status < 300:
-            return _parsed(document, f"{self.url}: {method} {path}")
+            return document
         if status == 404 and document.get("reason") == "NotFound" and method == "GET":
             return None
         kind = _FINAL.get(str(document.get("reason")), errors.StorageError)
@@ -88,7 +104,7 @@ class UploadTarget:
         refusal.retry_after_s = _retry_after_s(response)
         raise refusal
 
-    def _connection(self) -> http.client.HTTPSConnection:
+    def _connection(self, timeout_s: float) -> http.client.HTTPSConnection:
         """A new connection each time: the CA certificates may have been renewed."""
         try:
             context = ssl.create_default_context(cafile=self._settings.caFile)
@@ -100,12 +116,12 @@ class UploadTarget:
             raise errors.StorageError(str(error)) from error
         if proxy is None:
             return http.client.HTTPSConnection(
-                self._host, self._port, timeout=TIMEOUT_S, context=context
+                self._host, self._port, timeout=timeout_s, context=context
             )
         if not proxy.url.startswith("http:"):
             raise errors.StorageError(f"{self.url}: uploads need a proxy of http:, not {proxy.url}")
         connection = http.client.HTTPSConnection(
-            proxy.host, proxy.port, timeout=TIMEOUT_S, context=context
+            proxy.host, proxy.port, timeout=timeout_s, context=context
         )
         connection.set_tunnel(self._host, self._port, proxy.headers)
         return connection
@@ -120,8 +136,23 @@ class UploadTarget:
             ) from error
 
 
+class _Document:
+    """A small JSON document as a body."""
+
+    content_type = "application/json"
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._data
+
+
 class _Body:
     """Record and core as one body. Counts the CRC-32 of the core while it is sent."""
+
+    content_type = upload.CONTENT_TYPE
 
     def __init__(self, record: records.CrashRecord, core: BinaryIO) -> None:
         self._record = record
@@ -164,12 +195,12 @@ def _exchange(
     method: str,
     path: str,
     headers: dict[str, str],
-    body: _Body | None,
+    body: _Body | _Document | None,
 ) -> tuple[http.client.HTTPResponse, bytes]:
     if body is not None:
         headers = headers | {
             "Content-Length": str(body.size),
-            "Content-Type": upload.CONTENT_TYPE,
+            "Content-Type": body.content_type,
         }
     try:
         connection.request(method, path, None if body is None else iter(body), headers)

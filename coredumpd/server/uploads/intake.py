@@ -24,7 +24,15 @@ from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, handler
 from coredumpd.formats import layout, upload
 from coredumpd.formats import record as records
-from coredumpd.server.uploads import admission, flow, origin, pace, places, senders
+from coredumpd.server.uploads import (
+    admission,
+    event_reports,
+    flow,
+    origin,
+    pace,
+    places,
+    senders,
+)
 
 BODY_BYTES_MAX = 1 << 40
 BODY_S_MAX = 6 * 3600.0
@@ -70,6 +78,7 @@ class Uploads:
     origins: origin.Origins
     admission: admission.Admission
     limits: Limits = Limits()
+    events: event_reports.EventReports | None = None  # None: nobody writes Events
     count_refusal: Callable[[str], None] = lambda _: None  # by reason
 
     def __post_init__(self) -> None:
@@ -80,6 +89,8 @@ class Uploads:
     def observe(self, counters: Counters) -> None:
         """Count refusals, evictions and cuts from now on."""
         self.count_refusal = counters.count_refusal
+        if self.events is not None:
+            self.events.count_refusal = counters.count_refusal
         self.admission.effects = dataclasses.replace(
             self.admission.effects, evicted=counters.count_eviction, cut=counters.count_cut
         )
@@ -197,12 +208,16 @@ class Intake(handler.Handler):
         except errors.BadRecord as error:  # the agent's record, not one of our store
             raise errors.Invalid(error.message, error.causes) from error
         await self._room.aclose()  # committed: it is counted as stored from now on
-        await self._answer_stored()
+        record = await self._answer_stored()
+        if self.uploads.events is not None:
+            self.uploads.events.committed(record)
 
-    async def _answer_stored(self) -> None:
+    async def _answer_stored(self) -> records.CrashRecord:
+        record: records.CrashRecord
         record = await self.uploads.run(self.uploads.store.read_record, self.key)
         if not self._finished:
             self.answer(upload.answer(record), 201)
+        return record
 
     async def _finish_commit(self) -> None:
         if self._refusal is not None:

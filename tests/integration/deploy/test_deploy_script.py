@@ -127,13 +127,12 @@ AGENT_RIGHTS = {
     ("namespaces", None, "list"): "tenants",
     ("namespaces", None, "watch"): "tenants",
     ("configmaps", "coredump-recipients", "get"): "sealing: the tenant's keys",
-    ("events", None, "create"): "Events on pods and on its Node",
-    ("events", None, "patch"): "their repeats",
     ("daemonsets", "coredumpd-agent", "get"): "uninstall: is it being deleted?",
     ("configmaps", "coredumpd-quota", "list"): "tenants: reached quotas",
     ("configmaps", "coredumpd-quota", "watch"): "tenants: reached quotas",
     ("/agent/v1/*", None, "get"): "uploads: has the server this dump?",
     ("/agent/v1/*", None, "update"): "uploads: the dump",
+    ("/agent/v1/*", None, "create"): "Events on pods of its node",
 }
 
 
@@ -147,6 +146,23 @@ def test_the_agent_has_the_rights_that_it_needs_and_no_other(written):
         for verb in rule["verbs"]
     }
     assert granted == set(AGENT_RIGHTS)
+
+
+EVENTS = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}
+
+
+def test_agents_write_events_on_their_nodes_alone_and_none_in_a_tenants_namespace(written):
+    assert EVENTS not in written["ClusterRole", "coredumpd:agent"]["rules"]
+    role = written["Role", "coredumpd:agent:node-events"]
+    assert (role["metadata"]["namespace"], role["rules"]) == ("default", [EVENTS])
+    assert EVENTS in written["ClusterRole", "coredumpd:server"]["rules"]
+
+
+def test_agents_that_write_to_a_store_themselves_write_events_on_pods_too(tmp_path):
+    assert deploy("--store", "pvc:dumps", "cores", "coreapi", tmp_path).returncode == 0
+    rules = manifests(tmp_path)["ClusterRole", "coredumpd:agent"]["rules"]
+    assert EVENTS in rules
+    assert not [rule for rule in rules if "nonResourceURLs" in rule]
 
 
 def test_the_default_store_is_a_claim_that_the_server_alone_mounts(written):
@@ -370,7 +386,7 @@ def test_without_shared_storage_the_server_keeps_what_the_agents_send(tmp_path):
     assert settings.upload.caFile == "/etc/coredumpd/config/ca.crt"
     x509.load_pem_x509_certificate(data["ca.crt"].encode())
     rules = written["ClusterRole", "coredumpd:agent"]["rules"]
-    assert {"nonResourceURLs": ["/agent/v1/*"], "verbs": ["get", "update"]} in rules
+    assert {"nonResourceURLs": ["/agent/v1/*"], "verbs": ["get", "update", "create"]} in rules
 
 
 def test_a_store_of_one_server_does_not_go_with_two(tmp_path):

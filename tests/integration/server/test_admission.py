@@ -118,7 +118,8 @@ def test_a_core_that_no_eviction_makes_room_for_is_cut_and_nothing_goes(start):
     record = world.store.read_record(large[0])
     assert record.raw["core"]["truncated"] == {"is": True, "reason": upload.QUOTA, "limit": 0}
     assert record.pod_name == "huge"
-    events = [body for _, path, body in world.kube.asked if path.endswith("/events")]
+    written = [body for _, path, body in world.kube.asked if path.endswith("/events")]
+    events = [event for event in written if event["reason"] == "CoreDumpQuota"]
     assert [event["involvedObject"]["name"] for event in events] == ["huge"]
     assert "only its record is kept" in events[0]["message"]
 

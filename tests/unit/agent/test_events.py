@@ -7,8 +7,15 @@ from support import dumps
 from support.kube import kubeevents
 
 from coredumpd.agent import events
-from coredumpd.formats import crash_loop
-from coredumpd.spool import copier
+from coredumpd.formats import event_reasons, event_report
+
+
+class Server:
+    def __init__(self) -> None:
+        self.reports: list[event_report.Report] = []
+
+    def report(self, report: event_report.Report) -> None:
+        self.reports.append(report)
 
 
 def test_a_dump_is_told_to_its_pod_in_words_a_person_understands() -> None:
@@ -39,32 +46,6 @@ def test_an_event_names_an_init_or_ephemeral_container_as_the_kubelet_does(
     assert event["involvedObject"]["fieldPath"] == path
 
 
-def test_a_cut_dump_says_why() -> None:
-    crash = dumps.crash()
-    crash.raw["core"]["truncated"] = {"is": True, "reason": "maxSize", "limit": 4}
-    api = kubeevents.Api()
-    asyncio.run(events.Events(api, "node1").dumped(crash))
-    (event,) = api.events.values()
-    assert event["reason"] == "CoreDumpTruncated"
-    assert event["message"].endswith("cut short: maxSize")
-
-
-def test_a_loop_that_is_only_counted_says_how_often() -> None:
-    crash = dumps.make()[1]
-    fold = crash_loop.Fold((crash_loop.of(crash),), 25)
-    counting = crash_loop.counting(crash, fold, crash.raw["time"], 1)
-    assert events.reason_of(counting) == "CoreDumpSkipped"
-    assert "died of SIGSEGV 25 times more in a crash loop" in events.describe(counting)
-    assert events.repeats(counting) == events.repeats(crash)
-
-
-def test_a_core_that_the_quota_refuses_is_told_as_that() -> None:
-    crash = dumps.crash()
-    crash.raw["core"]["truncated"] = {"is": True, "reason": copier.QUOTA, "limit": 0}
-    assert events.reason_of(crash) == "CoreDumpQuota"
-    assert "its core is not kept" in events.describe(crash)
-
-
 def test_a_host_crash_is_nobodys_event() -> None:
     api = kubeevents.Api()
     asyncio.run(events.Events(api, "node1").dumped(dumps.crash(namespace="_host")))
@@ -78,3 +59,18 @@ def test_two_programs_without_a_readable_exe_have_an_event_each() -> None:
         crash = dumps.crash(process={"pid": 7, "comm": comm, "exe": None})
         asyncio.run(told.dumped(crash))
     assert len(api.events) == 2
+
+
+def test_with_a_server_every_event_on_a_pod_goes_to_it_and_none_about_a_dump() -> None:
+    async def write(writer: events.Events) -> None:
+        for _ in range(2):
+            await writer.pod("shop", "web-0", "1234", event_reasons.POLICY, "cannot be obeyed")
+        await writer.dumped(dumps.crash())  # the server has committed it, and says so itself
+        await writer.node(event_reasons.STUCK, "the server is away")
+
+    api, server = kubeevents.Api(), Server()
+    asyncio.run(write(events.Events(api, "node1", server)))
+    assert [(one.namespace, one.pod, one.reason) for one in server.reports] == [
+        ("shop", "web-0", "CoreDumpPolicy")
+    ]
+    assert [event["involvedObject"]["kind"] for event in api.events.values()] == ["Node"]

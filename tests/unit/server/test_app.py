@@ -6,11 +6,19 @@ import pytest
 
 from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import probes
+from coredumpd.kube import events
 from coredumpd.objects import engines
 from coredumpd.server import app, cluster, kinds, standalone
 from coredumpd.server.dumps import in_use
 from coredumpd.server.retention import evictor, facts, quota
-from coredumpd.server.uploads import admission, intake, origin, senders
+from coredumpd.server.uploads import (
+    admission,
+    event_rate,
+    event_reports,
+    intake,
+    origin,
+    senders,
+)
 from coredumpd.settings import sections
 from coredumpd.store import engines as stores
 
@@ -50,6 +58,7 @@ RIGHTS = {
     "/agent/v1/dumps/(?P<namespace>[^/]+)/(?P<pod_uid>[^/]+)/(?P<container>[^/]+)/(?P<id>[^/]+)": (
         PATH
     ),
+    "/agent/v1/events": PATH,
 }
 
 
@@ -78,6 +87,9 @@ def server(tmp_path):
         0,
         admission.Effects(write_event),
     )
+    reports = event_reports.EventReports(
+        kube, sent_by, event_rate.Rate(60), write_event, events.Events(None, None)
+    )
     whole = app.App(
         app.Outside(
             engine=engines.open_engine(f"sqlite:///{tmp_path}/objects.db"),
@@ -86,7 +98,9 @@ def server(tmp_path):
             authorizer=standalone.TokenHolderMay(),
             cluster=cluster.NoCluster(),
             checks={},
-            uploads=intake.Uploads(store, sent_by, origin.Origins(kube, store), room),
+            uploads=intake.Uploads(
+                store, sent_by, origin.Origins(kube, store), room, events=reports
+            ),
         )
     )
     yield whole
