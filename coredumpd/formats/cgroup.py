@@ -14,6 +14,9 @@ The shapes, from kubelet `pkg/kubelet/cm/cgroup_manager_linux.go` and each runti
     systemd   [root]/kubepods.slice/[kubepods-<qos>.slice/]<slice>/<container>
     OCI       <slice>:<runtime>:<id>     (as `linux.cgroupsPath` writes it)
 
+    sandbox   …/pod<uid> or …/<slice> itself (gVisor's sentry; runsc's setPodCgroup),
+              …/kata_<container> (kata's VMM; its RenameCgroupPath)
+
 where <slice> is `kubepods-[<qos>-]pod<uid>.slice`, the uid with `_` for `-`; <container> is
 `<id>`, `cri-containerd-<id>.scope`, `crio-<id>.scope` or `docker-<id>.scope`; root is the kubelet's
 `--cgroup-root` and what kind and the like put above it (`/docker/<id>/kubelet`, or
@@ -27,17 +30,23 @@ from coredumpd.formats import names
 
 _ID_CHARS = frozenset("0123456789abcdef")
 _RUNTIMES = ("cri-containerd-", "crio-", "docker-", "")
+_KATA = "kata_"
+_KATA_OVERHEAD = "/kata_overhead"  # of the VMM, without sandbox_cgroup_only
 _QOS = ("burstable-", "besteffort-", "")
 _CLASSES = ("burstable", "besteffort")
 _DEPTH_MAX = 2  # below the root: kubepods, the class of service, the pod
 
 
 class Place:
-    """A container's identity as the kernel vouches for it."""
+    """A container's identity as the kernel vouches for it.
+
+    `container_id` None: in the pod's cgroup, but in no container's. Only root puts processes there:
+    the pod's sandbox, such as gVisor's sentry.
+    """
 
     __slots__ = ("container_id", "pod_uid")
 
-    def __init__(self, pod_uid: str, container_id: str) -> None:
+    def __init__(self, pod_uid: str, container_id: str | None) -> None:
         self.pod_uid = pod_uid
         self.container_id = container_id
 
@@ -56,22 +65,28 @@ class Place:
 
 
 def place(text: bytes, root: str) -> Place | None:
-    """The container of a process, or None for one that is in no pod of the kubelet at `root`.
+    """The place of a process, or None for one that is in no pod of the kubelet at `root`.
 
     `text` is all of `/proc/PID/cgroup` (cgroups(7)): `id:controllers:path` lines, one of them
     (`0::path`) on v2, one for each hierarchy on v1. Raises Conflict when hierarchies name different
-    containers: then one of them was forged, and neither is believed.
+    containers: then one of them was forged, and neither is believed. One that names only the pod of
+    the others' container contradicts nothing: it has a controller that the runtime does not use.
     """
-    places = set()
-    for line in text.decode("utf-8", "surrogateescape").split("\n"):
-        fields = line.split(":", 2)
-        if len(fields) == 3:
-            here = from_path(fields[2], root)
-            if here is not None:
-                places.add(here)
-    if len(places) > 1:
+    places = {here for path in _paths(text) if (here := from_path(path, root)) is not None}
+    containers = {here for here in places if here.container_id is not None}
+    if len(containers) > 1 or len({here.pod_uid for here in places}) > 1:
         raise errors.Conflict(f"the cgroup hierarchies name different containers: {places!r}")
-    return places.pop() if places else None
+    return (containers or places).pop() if places else None
+
+
+def outermost(text: bytes) -> tuple[str, str] | None:
+    """Id and cgroup path of the outermost container of a process, whoever made it, wherever it is.
+
+    `text` as for `place`. None for a process in no container or in a person's, and when hierarchies
+    differ. This is no evidence: anything may be called so.
+    """
+    containers = {here for path in _paths(text) if (here := _outermost(path)) is not None}
+    return containers.pop() if len(containers) == 1 else None
 
 
 def shown(text: bytes, root: str) -> str:
@@ -82,7 +97,7 @@ def shown(text: bytes, root: str) -> str:
 
 
 def from_path(path: str, root: str) -> Place | None:
-    """The container named in one cgroup path, if the kubelet whose root is `root` made it."""
+    """The place that one cgroup path names, if the kubelet whose root is `root` made it."""
     parts = _parts(path)
     above = _parts(root)
     if parts[: len(above)] != above:
@@ -99,11 +114,40 @@ def from_path(path: str, root: str) -> Place | None:
     return _container(rest, pod)
 
 
+def is_claimed(path: str, claim: str, root: str) -> bool:
+    """Is a container's cgroup `path` the one that its OCI `cgroupsPath`, `claim`, asks for?
+
+    The runtime takes it from its own root, which for us may be `root` (runtime-spec, config-linux;
+    systemd.slice(5): `a-b.slice` is in `a.slice`).
+    """
+    slice_name, colon, unit = claim.partition(":")
+    parts = _parts(claim)
+    if colon:
+        prefix, _, name = unit.partition(":")
+        words = slice_name.removesuffix(".slice").split("-")
+        slices = ["-".join(words[: count + 1]) + ".slice" for count in range(len(words))]
+        parts = [*slices, f"{prefix}-{name}.scope"]
+    return _parts(path) in (parts, _parts(root) + parts)
+
+
+def is_kata_overhead(path: str) -> bool:
+    """Is `path` the cgroup in which kata puts a sandbox's VMM beside its pod's?"""
+    return path.rpartition("/")[0] == _KATA_OVERHEAD
+
+
+def is_docker_default(path: str) -> bool:
+    """Is `path` where docker puts a container that has no parent? Its state file says no path."""
+    above, _, name = path.rpartition("/")
+    systemd = above == "/system.slice" and name.startswith("docker-")
+    return systemd or above == "/docker"
+
+
 def from_claim(path: str) -> Place | None:
     """The outermost container named in an OCI `cgroupsPath`, wherever; a claim, not evidence."""
     parts = _parts(path)
     pod = _pod(parts)
-    return None if pod is None else _container(parts, pod)
+    place = None if pod is None else _container(parts, pod)
+    return place if place is not None and place.container_id is not None else None
 
 
 def root_of(path: str) -> str | None:
@@ -112,10 +156,18 @@ def root_of(path: str) -> str | None:
     if from_claim(path) is None:
         return None
     for position, part in enumerate(parts):
-        if part == "kubepods" or part.endswith("kubepods.slice"):
+        # Where containerd has no SystemdCgroup, it makes one directory of the whole claim.
+        is_claim = ":" in part and _systemd_uid(part.partition(":")[0])
+        if part == "kubepods" or part.endswith("kubepods.slice") or is_claim:
             root = "/" + "/".join(parts[:position])
             return root if from_path(path, root) else None
     return None
+
+
+def _paths(text: bytes) -> list[str]:
+    """The paths in a /proc/PID/cgroup."""
+    lines = text.decode("utf-8", "surrogateescape").split("\n")
+    return [fields[2] for line in lines if len(fields := line.split(":", 2)) == 3]
 
 
 def _parts(path: str) -> list[str]:
@@ -135,12 +187,25 @@ def _pod(parts: list[str]) -> int | None:
 
 
 def _container(parts: list[str], pod: int) -> Place | None:
+    """The place in the pod at position `pod`; None when its uid is none."""
     slice_name, _, runtime_and_id = parts[pod].partition(":")
-    uid = _systemd_uid(slice_name)
-    if uid and runtime_and_id:
-        return _checked(uid, runtime_and_id.partition(":")[2])
-    name = parts[pod + 1] if pod + 1 < len(parts) else ""
-    return _checked(uid or parts[pod][len("pod") :], _container_id(name))
+    uid = _systemd_uid(slice_name) or parts[pod][len("pod") :]
+    if not names.is_uid(uid):
+        return None
+    if runtime_and_id:
+        id = runtime_and_id.partition(":")[2]
+        return Place(uid, id if _is_container_id(id) else None)
+    return Place(uid, _container_id(parts[pod + 1]) if pod + 1 < len(parts) else None)
+
+
+def _outermost(path: str) -> tuple[str, str] | None:
+    parts = _parts(path)
+    for position, part in enumerate(parts):
+        if part == "user.slice":
+            return None
+        if id := _container_id(part):
+            return id, "/" + "/".join(parts[: position + 1])
+    return None
 
 
 def _systemd_uid(part: str) -> str:
@@ -162,16 +227,16 @@ def _below_kubepods(above: list[str]) -> bool:
     return bool(above) and above[-1] == "kubepods"
 
 
-def _container_id(name: str) -> str:
-    bare = name.removesuffix(".scope")
+def _container_id(name: str) -> str | None:
+    """The id in the name of a container's cgroup; None for another name."""
+    bare = name.removesuffix(".scope").removeprefix(_KATA)
     for runtime in _RUNTIMES:
         if bare.startswith(runtime):
-            return bare[len(runtime) :]
-    return ""
-
-
-def _checked(uid: str, container_id: str) -> Place | None:
-    """Only what could be real: both end up in paths and in API requests."""
-    if names.is_uid(uid) and len(container_id) == 64 and set(container_id) <= _ID_CHARS:
-        return Place(uid, container_id)
+            id = bare[len(runtime) :]
+            return id if _is_container_id(id) else None
     return None
+
+
+def _is_container_id(text: str) -> bool:
+    """Only what could be real: it ends up in paths and in API requests."""
+    return len(text) == 64 and set(text) <= _ID_CHARS

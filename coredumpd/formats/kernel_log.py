@@ -19,12 +19,14 @@ LINE_BYTES_MAX = 900  # the kernel's own limit for one /dev/kmsg record is near 
 ERROR, WARNING, INFO = 3, 4, 6  # syslog(3) severities
 # The kinds of lines that tell of one crash.
 STORED, SKIPPED, NOT_STORED, REFUSED = "stored", "skipped", "not stored", "refused"
+UNVOUCHED = "unvouched"
 
 _PROGRAM = "coredumpd"
 _STORED = "stored "
 _OWNER = " of "
 _SKIPPED = "skipped crash of pid "
 _REFUSED = "refused crash of pid "
+_UNVOUCHED = "unvouched crash of pid "
 _NOT_STORED = "crash not stored: "
 _PID = "pid "
 _PID_DIGITS_MAX = 7  # PID_MAX_LIMIT is 4194304
@@ -68,6 +70,11 @@ def skipped(pid: int, comm: str, reason: str) -> str:
     return f"{_SKIPPED}{pid} ({comm}): {reason}"
 
 
+def unvouched(pid: int, comm: str, reason: str) -> str:
+    """The crash of process `pid` may be a pod's, which nothing proves; `reason` says why."""
+    return f"{_UNVOUCHED}{pid} ({comm}): {reason}"
+
+
 def not_stored(pid: int | None, problem: str) -> str:
     """A crash is lost because of `problem`; `pid` None: before its process was known."""
     process = f"{_PID}{pid}: " if pid is not None else ""
@@ -88,7 +95,7 @@ def parse(text: str) -> Outcome | None:
         process = rest.removeprefix(_NOT_STORED)
         pid = _number(process.removeprefix(_PID).partition(": "))
         return Outcome(NOT_STORED, pid if process.startswith(_PID) else None)
-    for kind, start in ((SKIPPED, _SKIPPED), (REFUSED, _REFUSED)):
+    for kind, start in ((SKIPPED, _SKIPPED), (REFUSED, _REFUSED), (UNVOUCHED, _UNVOUCHED)):
         if rest.startswith(start):
             pid = _number(rest.removeprefix(start).partition(" "))
             return None if pid is None else Outcome(kind, pid)

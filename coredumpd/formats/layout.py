@@ -146,7 +146,7 @@ def _problems(
     if namespace == names.HOST_NAMESPACE:
         pod_rule = container_rule = names.is_dns_subdomain
     else:
-        pod_rule, container_rule = names.is_uid, names.is_dns_label
+        pod_rule, container_rule = names.is_uid, names.is_container
     checks = (
         ("namespace", namespace, _is_namespace),
         ("podUID", pod_uid, pod_rule),

@@ -6,6 +6,9 @@ No dataclasses, typing or re: the crash path imports this module.
 from __future__ import annotations
 
 HOST_NAMESPACE = "_host"  # no Kubernetes namespace can have this name
+# The "container" of a crash in a pod that is none of its containers': the sandbox. CRI-O and
+# cri-dockerd call it so; no container can have capitals in its name.
+SANDBOX = "POD"
 ID_BYTES_MAX = 63
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _UID_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ") | _NAME_CHARS
@@ -14,6 +17,11 @@ _UID_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ") | _NAME_CHARS
 def is_dns_label(text: str) -> bool:
     """RFC 1123 label: what Kubernetes accepts as a namespace or container name."""
     return 0 < len(text) <= 63 and set(text) <= _NAME_CHARS and "-" not in (text[0], text[-1])
+
+
+def is_container(text: str) -> bool:
+    """The name of a pod's container, or SANDBOX."""
+    return text == SANDBOX or is_dns_label(text)
 
 
 def is_dns_subdomain(text: str) -> bool:

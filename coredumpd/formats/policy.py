@@ -67,6 +67,10 @@ class Policy:
             "/run/containerd/io.containerd.runtime.v2.task/k8s.io",
             "/run/containers/storage/overlay-containers",
             "/var/lib/docker/containers",
+            "/run/k3s/containerd/io.containerd.runtime.v2.task/k8s.io",  # rke2's, too
+            "/var/snap/microk8s/common/run/containerd/io.containerd.runtime.v2.task/k8s.io",
+            "/run/k0s/containerd/io.containerd.runtime.v2.task/k8s.io",
+            "/var/lib/k0s/run/containerd/io.containerd.runtime.v2.task/k8s.io",  # k0s's, too
         ]
         self.honourRlimit = False
         self.spoolMaxUse = 16 * 1024**3  # bytes
@@ -85,8 +89,13 @@ class Policy:
         self.quotaReached = False  # under onQuota: reject
 
     def narrow(self, pod_uid: str, namespace: str | None, pod_name: str | None = None) -> None:
-        """Make this the policy for one pod; without names: the cgroup alone is known."""
+        """Make this the policy for one pod; without names: the cgroup alone is known.
+
+        Then the rules of the namespace hold in which the agent saw the pod, if it did.
+        """
         key = key_of(self.identities, pod_uid, namespace, pod_name)
+        if namespace is None:
+            namespace = self.identities.get(pod_uid, {}).get("namespace")
         own = self.pods.get(key) or self.namespaces.get(namespace or "")
         if own is None and self.unlisted == "disabled" and key not in self.identities:
             own = {"capture": "disabled"}

@@ -50,7 +50,13 @@ FIELDS = (
     ),
     ("podName", TEXT, NULLABLE, HANDLER, "the pod's name"),
     ("podUID", TEXT, NULLABLE, HANDLER, "the pod's uid"),
-    ("container", TEXT, NULLABLE, HANDLER, "the container's name"),
+    (
+        "container",
+        TEXT,
+        NULLABLE,
+        HANDLER,
+        "the container's name; `POD`: the pod's sandbox, and none of its containers",
+    ),
     ("containerID", TEXT, NULLABLE, HANDLER, "the container's id, as its runtime names it"),
     (
         "containerKind",

@@ -9,7 +9,7 @@ The way of a crash, from the kernel to kubectl:
    are most modules imported, this one too: meanwhile the kernel fills the pipe again.
 3. `run`, here, reads policy.json, which the agent wrote, and checks by /proc that the pinned
    process is the one that crashed (`evidence/process`). Its cgroup identifies pod and container
-   (`formats/cgroup`); the container runtime's state file has their names (`evidence/runtime`).
+   (`formats/cgroup`); the container runtime's state file has their names (`evidence/container`).
 4. The policy may skip the crash, and limits what is stored (`limits`). A skipped crash ends here,
    and so does one of a tenant that has its share of captures already (`shares`, `slots`).
 5. `<id>.part` is made in the spool, with a first record (`describe`). The handler gives up its
@@ -35,7 +35,7 @@ from coredumpd.formats import host_dir as host_dirs
 from coredumpd.formats import kernel_log, names, policy
 from coredumpd.handler import crash as crashes
 from coredumpd.handler import describe, limits, shares, slots
-from coredumpd.handler.evidence import process, runtime
+from coredumpd.handler.evidence import container, process
 from coredumpd.handler.sandbox import enter
 from coredumpd.spool import capture, copier, owner
 
@@ -62,9 +62,11 @@ def run(crash: crashes.Crash) -> None:
         os.close(crash.source)
         return
     # The line is written before the process may go: then nobody finds it gone and unreported.
-    kernel_log.write(
-        kernel_log.INFO, kernel_log.skipped(crash.args.pid, crash.process.comm, reason)
-    )
+    pid, comm = crash.args.pid, crash.process.comm
+    if reason == crash.process.unvouched:
+        kernel_log.write(kernel_log.WARNING, kernel_log.unvouched(pid, comm, reason))
+    else:
+        kernel_log.write(kernel_log.INFO, kernel_log.skipped(pid, comm, reason))
     os.close(crash.source)
 
 
@@ -85,25 +87,12 @@ def _identify(crash: crashes.Crash) -> None:
     if crash.directory is None:
         raise errors.NotFound(f"process {crash.args.pid} is gone")
     crash.process = process.examine(crash.args, crash.directory, crash.rules.cgroupRoot or "/")
-    crash.owner = _owner(crash)
+    crash.owner = container.identify(crash.process, crash.rules)
     place = crash.process.place
     if place is not None:
         owner = crash.owner
         names = (owner.namespace, owner.pod_name) if owner else (None, None)
         crash.rules.narrow(place.pod_uid, *names)
-
-
-def _owner(crash: crashes.Crash) -> runtime.Container | None:
-    """Names from the runtime's state; without them the agent asks the API for the pod's uid."""
-    place = crash.process.place
-    if place is None:
-        return None
-    try:
-        return runtime.find(crash.rules.runtimeStateDirs, place)
-    except errors.CoredumpdError as error:
-        message = f"container {place.container_id} known by its cgroup only: {error}"
-        kernel_log.write(kernel_log.WARNING, message)
-        return None
 
 
 def _reason_to_skip(crash: crashes.Crash, limit: limits.Limit) -> str | None:
@@ -112,7 +101,7 @@ def _reason_to_skip(crash: crashes.Crash, limit: limits.Limit) -> str | None:
     if hasattr(sys, "frozen") and crash.process.program_file == own:
         return "it is this handler"
     if place is None and rules.hostCrashes == "ignore":
-        return "it is in no pod (policy.hostCrashes: ignore)"
+        return crash.process.unvouched or "it is in no pod (policy.hostCrashes: ignore)"
     if place is not None and rules.capture == "disabled":
         return "capture is disabled for its pod"
     if limit.size == 0 and not rules.quotaReached:  # then the record is kept, and says so

@@ -16,7 +16,7 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from coredumpd.formats import core_pattern, policy
-    from coredumpd.handler.evidence import process, runtime
+    from coredumpd.handler.evidence import process, runtime_state
 
 PROC = "/proc"
 FIRST_READ_BYTES = 64 * 1024  # a pipe's default capacity
@@ -46,7 +46,7 @@ class Crash:
     first: bytes  # the first bytes of the core
     rules: policy.Policy  # for this crash's pod, once its pod is known
     process: process.Process
-    owner: runtime.Container | None  # the names of its container, if the runtime knows them
+    owner: runtime_state.Container | None  # the names of its container, if the runtime knows them
 
     def __init__(self, source: int, args: core_pattern.CrashArgs, host_dir: str, mode: str) -> None:
         """`source` gives the core; `mode`, `pipe` or `socket`, is how it comes, for the record."""

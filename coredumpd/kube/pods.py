@@ -59,14 +59,15 @@ def field_path(kind: str | None, name: str | None) -> str:
 
 
 def reference(record: records.CrashRecord) -> dict[str, Any]:
-    """The container that crashed as a core/v1 ObjectReference."""
-    return {
+    """The container that crashed as a core/v1 ObjectReference; of a sandbox, its pod alone."""
+    path = field_path(record.container_kind, record.container)
+    container = {} if record.container == names.SANDBOX else {"fieldPath": path}
+    return container | {
         "apiVersion": "v1",
         "kind": "Pod",
         "namespace": record.namespace,
         "name": record.pod_name,
         "uid": record.pod_uid,
-        "fieldPath": field_path(record.container_kind, record.container),
     }
 
 

@@ -43,10 +43,15 @@ class PolicySettings:
             "/run/containerd/io.containerd.runtime.v2.task/k8s.io",
             "/run/containers/storage/overlay-containers",
             "/var/lib/docker/containers",
+            "/run/k3s/containerd/io.containerd.runtime.v2.task/k8s.io",
+            "/var/snap/microk8s/common/run/containerd/io.containerd.runtime.v2.task/k8s.io",
+            "/run/k0s/containerd/io.containerd.runtime.v2.task/k8s.io",
+            "/var/lib/k0s/run/containerd/io.containerd.runtime.v2.task/k8s.io",
         ],
         values.paths,
         "must be a list of absolute paths",
-        "directories on the host in which container runtimes keep one directory per container id",
+        "directories on the host in which container runtimes keep one directory per container id;"
+        " one that is absent costs a failed open",
     )
     honourRlimit: bool = values.setting(
         False,

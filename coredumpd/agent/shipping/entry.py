@@ -122,7 +122,7 @@ class Waiting:
 
     def read(self, record: records.CrashRecord) -> None:
         """Note what its record says: its lane and its crash loop."""
-        self.lane, self.pod = record.container_id or "host", record.pod_uid
+        self.lane, self.pod = record.container_id or record.pod_uid or "host", record.pod_uid
         self.namespace = record.namespace or ""
         self.group, self.crash = crash_loop.same_crash(record), crash_loop.of(record)
 

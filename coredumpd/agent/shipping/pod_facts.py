@@ -64,8 +64,13 @@ def confirmed(
 def named(
     record: records.CrashRecord, pod: dict[str, Any], node: str | None
 ) -> records.CrashRecord | None:
-    """`record`, which has only a uid and a container id, named after `pod`; None if not its pod."""
+    """`record`, which has only a uid and a container id, named after `pod`; None if not its pod.
+
+    Without a container id it crashed in the pod's own cgroup: in the pod's sandbox.
+    """
     status = pods.container_status(pod, record.container_id)
+    if record.container_id is None:
+        status = {"name": names.SANDBOX}
     if record.pod_uid != pod["metadata"]["uid"] or status is None:
         return None
     image = status.get("image")

@@ -23,6 +23,7 @@ RECORDS_AT_ONCE_MAX = 200
 # Why a crash left no dump, and what an administrator can do about each reason.
 PIPE_LIMIT, QUEUE, SOCKET, NO_HANDLER = "pipe-limit", "socket-queue", "socket-dead", "no-handler"
 FAILED, POLICY, NOT_DUMPED, SHARE = "failed", "policy", "not-dumped", "share"
+UNVOUCHED = "unvouched"
 # Not reasons: a crash that is stored; a gap in the log.
 STORED, LOST_LINES = "stored", "lost-lines"
 ADVICE = {
@@ -34,6 +35,9 @@ ADVICE = {
     FAILED: "the handler could not store it; the node's kernel log says why",
     SHARE: "its pod or namespace had its share of this node already (policy.captureSlots,"
     " agent.corePipeLimit, policy.spoolMaxEntries); the node's kernel log names the pod",
+    UNVOUCHED: "it is in a container, but neither below the kubelet's cgroup nor named by a state"
+    " file of its runtime; set policy.runtimeStateDirs or policy.cgroupRoot; the node's kernel log"
+    " names the container",
     NOT_DUMPED: "the kernel made no core of it, as of processes that may not be dumped, or its"
     " handler was killed",
 }
@@ -65,6 +69,7 @@ _HANDLER = {
     kernel_log.NOT_STORED: FAILED,
     kernel_log.SKIPPED: POLICY,
     kernel_log.REFUSED: SHARE,
+    kernel_log.UNVOUCHED: UNVOUCHED,
     kernel_log.STORED: STORED,
 }
 

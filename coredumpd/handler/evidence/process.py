@@ -33,15 +33,27 @@ TEXT_CHARS_MAX = 4096
 class Process:
     """Facts about one process. Text is escaped: printable ASCII, bounded."""
 
-    __slots__ = ("cgroup_path", "comm", "cwd", "exe", "place", "program_file", "start_time")
+    __slots__ = (
+        "cgroup_path",
+        "comm",
+        "cwd",
+        "exe",
+        "outermost",
+        "place",
+        "program_file",
+        "start_time",
+        "unvouched",
+    )
 
     cgroup_path: str
     comm: str
     cwd: str | None
     exe: str | None
+    outermost: tuple[str, str] | None  # id and cgroup of a container, if `place` is None
     place: cgroup.Place | None
     program_file: tuple[bytes, bytes] | None  # device, inode as in `maps`: no name can forge them
     start_time: float  # seconds since the epoch
+    unvouched: str | None  # why it is nobody's, though it is in a container
 
 
 def examine(args: core_pattern.CrashArgs, directory: int, cgroup_root: str) -> Process:
@@ -70,6 +82,8 @@ def _examine(args: core_pattern.CrashArgs, directory: int, cgroup_root: str) -> 
     process = Process()
     text = read(directory, f"{thread}/cgroup")
     process.place = cgroup.place(text, cgroup_root)
+    process.outermost = cgroup.outermost(text) if process.place is None else None
+    process.unvouched = None
     process.cgroup_path = _escaped(cgroup.shown(text, cgroup_root))
     process.comm = _printable(read(directory, "comm").removesuffix(b"\n"))
     process.exe = _link(directory, f"{thread}/exe")

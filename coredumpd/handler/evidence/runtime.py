@@ -1,11 +1,11 @@
-"""Names of a container by the runtime's own state file. No RPC, one small file.
+"""Find the state file in which a container's runtime keeps its names. No RPC, one small file.
 
     containerd   <dir>/<id>/config.json           the OCI bundle; annotations io.kubernetes.cri.*
     CRI-O        <dir>/<id>/userdata/config.json  the OCI bundle; annotations io.kubernetes.*
     cri-dockerd  <dir>/<id>/config.v2.json        Config.Labels io.kubernetes.*
 
 The directories are root's and configured by the administrator. Still, a file is believed only if
-root owns it and it names the pod that the kernel's cgroup names.
+root owns it and it agrees with the kernel's cgroup (`runtime_state`).
 """
 
 from __future__ import annotations
@@ -14,103 +14,69 @@ import os
 import stat
 
 from coredumpd import durable, errors
-from coredumpd.formats import cgroup, names
+from coredumpd.formats import cgroup
+from coredumpd.handler.evidence import runtime_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
 STATE_BYTES_MAX = 4 * 1024 * 1024
 _FILES = ("config.json", "userdata/config.json", "config.v2.json")
 
-# Keys in order of preference: containerd's, CRI-O's (shared with the kubelet's labels on docker).
-_NAMESPACE = ("io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace")
-_POD = ("io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name")
-_UID = ("io.kubernetes.cri.sandbox-uid", "io.kubernetes.pod.uid")
-_CONTAINER = ("io.kubernetes.cri.container-name", "io.kubernetes.container.name")
-_IMAGE = (
-    "io.kubernetes.cri.image-name",
-    "io.kubernetes.cri-o.ImageName",
-    "io.kubernetes.cri-o.Image",
-)
 
-
-class Container:
-    """A container's names. Each is a valid Kubernetes name; image may be None."""
-
-    __slots__ = ("container", "image", "namespace", "pod_name")
-
-    def __init__(self, namespace: str, pod_name: str, container: str, image: str | None) -> None:
-        self.namespace = namespace
-        self.pod_name = pod_name
-        self.container = container
-        self.image = image
-
-
-def find(directories: Iterable[str], place: cgroup.Place) -> Container | None:
+def find(directories: Iterable[str], place: cgroup.Place) -> runtime_state.Container | None:
     """Names of the container at `place`, or None if no runtime here has a state file for it.
 
     Raises BadRecord for a state file that is not one or contradicts the cgroup, Forbidden for one
     that somebody else than root could have written.
     """
+    data = None if place.container_id is None else _state(directories, place.container_id)
+    return None if data is None else runtime_state.parse(data, place)
+
+
+def find_outside(
+    directories: Iterable[str], id: str, path: str, root: str
+) -> tuple[cgroup.Place, runtime_state.Container] | None:
+    """Place and names of the container `id` in the cgroup `path`, which is in no pod's.
+
+    None for a container that is no pod's. Raises NotFound without a state file, and what `find`
+    does, also when the file claims another cgroup than `path`. `root` is the kubelet's cgroup.
+    """
+    data = _state(directories, id)
+    if data is None:
+        raise errors.NotFound("no directory in policy.runtimeStateDirs has its state file")
+    return runtime_state.parse_outside(data, id, path, root)
+
+
+def _state(directories: Iterable[str], id: str) -> bytes | None:
+    """The state file of the container `id`, 64 hex digits; None where no runtime has one.
+
+    A runtime that is not there, or has no such container, costs one failed open.
+    """
     for directory in directories:
-        for name in _FILES:
-            data = _read(f"{directory}/{place.container_id}", name)
-            if data is not None:
-                return parse(data, place)
+        path = f"{directory}/{id}"
+        try:
+            container = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise errors.Forbidden(f"runtime state {path}: {error.strerror}") from error
+        try:
+            for name in _FILES:
+                data = _read(path, name, container)
+                if data is not None:
+                    return data
+        finally:
+            os.close(container)
     return None
 
 
-def parse(data: bytes, place: cgroup.Place) -> Container:
-    """The container that a state file describes. Raises BadRecord as `find` does."""
-    import json  # costs `re`; kept off the way to the first byte
-
+def _read(directory: str, name: str, directory_fd: int) -> bytes | None:
+    """The file below the open `directory_fd`, whose path is `directory`; None if not there."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        document = json.loads(data.decode())
-    except (ValueError, RecursionError) as error:
-        raise errors.BadRecord(f"runtime state: not JSON: {error}") from error
-    labels = _dict(document, "annotations") or _dict(_dict(document, "Config"), "Labels")
-    _check_place(document, labels, place)
-    namespace, pod, name = (_first(labels, keys) or "" for keys in (_NAMESPACE, _POD, _CONTAINER))
-    checks = (
-        ("namespace", namespace, names.is_dns_label),
-        ("pod name", pod, names.is_dns_subdomain),
-        ("container name", name, names.is_dns_label),
-    )
-    for field, value, good in checks:
-        if not good(value):
-            cause = errors.Cause(field, value, "is not a valid Kubernetes name")
-            raise errors.BadRecord(f"runtime state: {cause}", (cause,))
-    return Container(namespace, pod, name, _image(document, labels))
-
-
-def _check_place(document: Any, labels: dict[str, Any], place: cgroup.Place) -> None:
-    """The uid it names and the cgroup it asked for must be those the kernel reports."""
-    uid = _first(labels, _UID)
-    path = _first(_dict(document, "linux"), ("cgroupsPath",))
-    claims = [] if uid is None else [("pod uid", uid, uid == place.pod_uid)]
-    if path is not None:
-        claims.append(("linux.cgroupsPath", path, cgroup.from_claim(path) == place))
-    if not claims:
-        raise errors.BadRecord("runtime state: names neither a pod uid nor a cgroup")
-    for field, value, agrees in claims:
-        if not agrees:
-            cause = errors.Cause(field, value, f"the kernel says {place!r}")
-            raise errors.BadRecord(f"runtime state: {cause}", (cause,))
-
-
-def _image(document: Any, labels: dict[str, Any]) -> str | None:
-    image = _first(labels, _IMAGE) or _first(_dict(document, "Config"), ("Image",))
-    return image if image and image.isprintable() and len(image) <= 1024 else None
-
-
-def _read(directory: str, name: str) -> bytes | None:
-    """The file, or None where there is none. The id in `directory` is 64 hex digits."""
-    try:
-        fd = os.open(
-            f"{directory}/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        )
+        fd = os.open(name, flags, dir_fd=directory_fd)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -129,16 +95,3 @@ def _read(directory: str, name: str) -> bytes | None:
             return file.read(STATE_BYTES_MAX)
     finally:
         os.close(fd)
-
-
-def _dict(value: Any, key: str) -> dict[str, Any]:
-    inner = value.get(key) if isinstance(value, dict) else None
-    return inner if isinstance(inner, dict) else {}
-
-
-def _first(labels: dict[str, Any], keys: tuple[str, ...]) -> str | None:
-    for key in keys:
-        value = labels.get(key)
-        if isinstance(value, str) and value:
-            return value
-    return None

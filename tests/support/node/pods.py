@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 # Hybrid machines have the first two, a pure v2 machine the last.
+CGROUP = "/kubepods/besteffort/pod{uid}/{id}"
 _ROOTS = ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup")
 
 
 class Pod:
     """One container of a pod that no kubelet knows."""
 
-    def __init__(self, state_dir: Path, **names: str) -> None:
-        """`names` override namespace, name, container and image."""
-        self.uid = str(uuid.uuid4())
+    def __init__(self, state_dir: Path, cgroup: str = CGROUP, uid: str = "", **names: str) -> None:
+        """`cgroup` with `{uid}` and `{id}`; `names` override namespace, name, container, image."""
+        self.uid = uid or str(uuid.uuid4())
         self.container_id = os.urandom(32).hex()
         self.state_dir = state_dir
         self.names = {
@@ -29,7 +30,7 @@ class Pod:
             "container": "app",
             "image": "local/app:1",
         } | names
-        self.path = f"/kubepods/besteffort/pod{self.uid}/{self.container_id}"
+        self.path = cgroup.format(uid=self.uid, id=self.container_id)
 
     @property
     def hierarchies(self) -> list[Path]:
@@ -71,9 +72,9 @@ class Pod:
 
 
 @contextlib.contextmanager
-def running(state_dir: Path, **names: str) -> Iterator[Pod]:
+def running(state_dir: Path, cgroup: str = CGROUP, uid: str = "", **names: str) -> Iterator[Pod]:
     """A pod whose cgroups exist while the block runs; its processes must be gone by then."""
-    pod = Pod(state_dir, **names)
+    pod = Pod(state_dir, cgroup, uid, **names)
     for directory in pod.hierarchies:
         directory.mkdir(parents=True)
     pod.write_state()
@@ -89,6 +90,7 @@ def _remove(directory: Path) -> None:
     for below, names, _ in os.walk(directory, topdown=False):
         for name in names:
             os.rmdir(os.path.join(below, name))
-    for parent in [directory, *list(directory.parents)[:3]]:
+    while str(directory) not in _ROOTS:
         with contextlib.suppress(OSError):  # another test's pod is still below it
-            parent.rmdir()
+            directory.rmdir()
+        directory = directory.parent

@@ -46,6 +46,13 @@ def test_an_event_names_an_init_or_ephemeral_container_as_the_kubelet_does(
     assert event["involvedObject"]["fieldPath"] == path
 
 
+def test_the_event_of_a_sandbox_is_about_its_pod_and_no_field_of_it() -> None:
+    api = kubeevents.Api()
+    asyncio.run(events.Events(api, "node1").dumped(dumps.crash(container="POD")))
+    (event,) = api.events.values()
+    assert "fieldPath" not in event["involvedObject"]
+
+
 def test_a_host_crash_is_nobodys_event() -> None:
     api = kubeevents.Api()
     asyncio.run(events.Events(api, "node1").dumped(dumps.crash(namespace="_host")))

@@ -90,10 +90,7 @@ def test_what_other_software_nests_is_no_pod(above: str, pod: str) -> None:
 
 @pytest.mark.parametrize(("root", "path"), POD_PATHS.values(), ids=POD_PATHS)
 def test_the_root_is_learned_from_the_path_of_a_pod(root: str, path: str) -> None:
-    if ":" in path:
-        assert cgroup.root_of(path) is None  # such a node needs the setting
-    else:
-        assert cgroup.root_of(path) == root
+    assert cgroup.root_of(path) == root
 
 
 @pytest.mark.parametrize(
@@ -110,12 +107,8 @@ def test_no_root_is_learned_from_another_path(path: str) -> None:
         "",
         "/system.slice/sshd.service",
         f"/docker/{ID}",
-        f"/kubepods/burstable/pod{UID}",
-        f"/kubepods/burstable/pod{UID}/short",
-        f"/kubepods/burstable/pod{UID}/{ID.upper()}",
         f"/kubepods/burstable/pod../{ID}",
         f"/kubepods/burstable/pod/{ID}",
-        f"/kubepods.slice/kubepods-pod{SLICE_UID}.slice/crio-conmon-{ID}.scope",
         f"/xkubepods/burstable/pod{UID}/{ID}",
         f"/pod{UID}/{ID}",
         f"/system.slice/notkubepods-pod{SLICE_UID}.slice/crio-{ID}.scope",
@@ -123,6 +116,72 @@ def test_no_root_is_learned_from_another_path(path: str) -> None:
 )
 def test_no_container_is_found_in(path: str) -> None:
     assert cgroup.from_path(path, "/") is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/kubepods/burstable/pod{UID}",  # gVisor's sentry
+        f"/{SLICES}",
+        f"/{SLICES}/crio-conmon-{ID}.scope",
+        f"/kubepods/burstable/pod{UID}/{ID.upper()}",
+        f"/kubepods/burstable/pod{UID}/short",
+    ],
+)
+def test_what_is_in_a_pod_and_in_none_of_its_containers_is_its_sandbox(path: str) -> None:
+    assert cgroup.from_path(path, "/") == cgroup.Place(UID, None)
+
+
+def test_a_hierarchy_that_knows_the_pod_alone_contradicts_no_container_of_it() -> None:
+    path = f"/kubepods/pod{UID}"
+    text = f"9:memory:{path}/{ID}\n4:misc:{path}\n0::/\n"
+    assert cgroup.place(text.encode(), "/") == PLACE
+    other = f"9:memory:{path}/{ID}\n4:misc:/kubepods/pod{OTHER_UID}\n"
+    with pytest.raises(errors.Conflict):
+        cgroup.place(other.encode(), "/")
+
+
+@pytest.mark.parametrize(
+    ("path", "above"),
+    [
+        (f"/{ID}", ""),
+        (f"/k8s.io/{ID}/below/{OTHER_ID}", "/k8s.io"),
+        (f"/kata_overhead/{ID}", "/kata_overhead"),
+    ],
+)
+def test_the_outermost_container_wherever_it_is(path: str, above: str) -> None:
+    text = f"9:memory:{path}\n4:rdma:/\n0::{path}\n"
+    assert cgroup.outermost(text.encode()) == (ID, f"{above}/{ID}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0::/system.slice/sshd.service",
+        f"0::/user.slice/user-1000.slice/{ID}",
+        f"9:memory:/{ID}\n0::/{OTHER_ID}",
+        f"9:memory:/{ID}\n0::/a/{ID}",
+        "",
+    ],
+)
+def test_no_outermost_container(text: str) -> None:
+    assert cgroup.outermost(text.encode()) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "claim"),
+    [
+        (f"/{ID}", f"/{ID}"),
+        (f"/k8s.io/{ID}", f"k8s.io/{ID}"),
+        (f"/system.slice/crio-{ID}.scope", f"system.slice:crio:{ID}"),
+        (f"/a.slice/a-b.slice/cri-containerd-{ID}.scope", f"a-b.slice:cri-containerd:{ID}"),
+    ],
+)
+def test_a_runtimes_claim_is_one_path_and_no_other(path: str, claim: str) -> None:
+    assert cgroup.is_claimed(path, claim, "/")
+    assert cgroup.is_claimed(f"/docker/{OTHER_ID}{path}", claim, f"/docker/{OTHER_ID}")
+    for elsewhere in (f"/lxc.payload.guest{path}", f"{path}/{ID}", f"/x/{ID}"):
+        assert not cgroup.is_claimed(elsewhere, claim, "/")
 
 
 @pytest.mark.parametrize(("root", "path"), POD_PATHS.values(), ids=POD_PATHS)
@@ -158,7 +217,9 @@ def test_a_process_of_the_host_has_no_place() -> None:
 def test_any_bytes_give_a_place_or_none(text: bytes) -> None:
     found = cgroup.place(text, "/")
     cgroup.shown(text, "/")
-    assert found is None or len(found.container_id) == 64
+    assert found is None or found.container_id is None or len(found.container_id) == 64
+    container = cgroup.outermost(text)
+    assert container is None or len(container[0]) == 64
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\n"), max_size=80), max_size=6))

@@ -25,6 +25,12 @@ def test_a_skipped_crash_reads_back(pid: int, comm: str, reason: str) -> None:
     assert kernel_log.parse(line) == Outcome(SKIPPED, pid)
 
 
+@given(PIDS, st.text(max_size=2000), st.text(max_size=2000))
+def test_a_crash_that_nothing_proves_a_pods_reads_back(pid: int, comm: str, reason: str) -> None:
+    line = kernel_log.line(kernel_log.unvouched(pid, comm, reason))
+    assert kernel_log.parse(line) == Outcome(kernel_log.UNVOUCHED, pid)
+
+
 @given(PIDS, st.text(max_size=2000))
 def test_a_lost_crash_reads_back(pid: int, problem: str) -> None:
     line = kernel_log.line(kernel_log.not_stored(pid, problem))
@@ -41,6 +47,7 @@ def test_administrators_find_these_words() -> None:
         "stored i-1 of ns/pod/app: 9 -> 4 bytes, truncated: maxSize"
     )
     assert kernel_log.skipped(7, "app", "why") == "skipped crash of pid 7 (app): why"
+    assert kernel_log.unvouched(7, "app", "why") == "unvouched crash of pid 7 (app): why"
     assert kernel_log.not_stored(7, "why") == "crash not stored: pid 7: why"
 
 

@@ -138,6 +138,7 @@ def test_a_pods_own_rules_go_before_its_namespaces() -> None:
         "maxSize": 8,
         "namespaces": {"team-a": {"maxSize": 4, "capture": "disabled"}},
         "pods": {"uid-1": {"maxSize": 2, "newer": 1}},
+        "identities": {"uid-3": {"namespace": "team-a"}},
     }
     for uid, namespace, expected in (
         ("uid-1", "team-a", (2, "enabled")),
@@ -145,6 +146,7 @@ def test_a_pods_own_rules_go_before_its_namespaces() -> None:
         ("uid-2", "team-a", (4, "disabled")),
         ("uid-2", "team-b", (8, "enabled")),
         ("uid-2", None, (8, "enabled")),
+        ("uid-3", None, (4, "disabled")),  # the agent has seen in which namespace it is
     ):
         rules = policy.parse(json.dumps(raw).encode())
         rules.narrow(uid, namespace)

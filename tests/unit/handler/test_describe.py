@@ -7,12 +7,12 @@ from coredumpd.formats import record as records
 from coredumpd.gzipio import member
 from coredumpd.handler import crash as crashes
 from coredumpd.handler import describe
-from coredumpd.handler.evidence import process, runtime
+from coredumpd.handler.evidence import process, runtime_state
 
 PLACE = cgroup.Place("1234-5678", "0" * 64)
 
 
-def crash(place: cgroup.Place | None, owner: runtime.Container | None) -> crashes.Crash:
+def crash(place: cgroup.Place | None, owner: runtime_state.Container | None) -> crashes.Crash:
     words = ["7", "1", "7", "1", "0", "0", "11", "1764000000", "0", "1", ""]
     made = crashes.Crash(-1, core_pattern.parse(words), "/d", "pipe")
     made.rules = policy.Policy()
@@ -30,14 +30,14 @@ def crash(place: cgroup.Place | None, owner: runtime.Container | None) -> crashe
 @pytest.mark.parametrize(
     ("place", "owner", "namespace", "attribution"),
     [
-        (PLACE, runtime.Container("team-a", "web", "app", None), "team-a", "runtime"),
+        (PLACE, runtime_state.Container("team-a", "web", "app", None), "team-a", "runtime"),
         (PLACE, None, None, "cgroup-only"),
         (None, None, "_host", "cgroup-only"),
     ],
 )
 def test_a_first_record_is_whole_and_says_who_named_the_pod(
     place: cgroup.Place | None,
-    owner: runtime.Container | None,
+    owner: runtime_state.Container | None,
     namespace: str | None,
     attribution: str,
 ) -> None:

@@ -17,7 +17,8 @@ def waiting(**fields: Any) -> entries.Waiting:
 
 def test_an_entry_waits_in_the_lane_of_its_container_or_of_the_host() -> None:
     assert waiting(containerID="a" * 64).lane == "a" * 64
-    assert waiting(containerID=None).lane == "host"
+    assert waiting(containerID=None).lane == "1234-5678"  # its pod's
+    assert waiting(containerID=None, podUID=None).lane == "host"
 
 
 def test_entries_of_one_loop_are_in_one_group_whatever_their_containers_ids() -> None:

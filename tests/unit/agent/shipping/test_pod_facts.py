@@ -60,6 +60,14 @@ def test_an_owner_as_long_as_a_tenant_likes_is_cut_or_left_out(owner, recorded) 
     assert pod_facts.confirmed(dumps.crash(), pod, "node1").raw["owner"] == recorded
 
 
+def test_a_crash_in_the_pods_own_cgroup_is_its_sandboxs_and_no_other_pods() -> None:
+    crash = dumps.crash(namespace=None, podName=None, container=None, containerID=None, podUID=UID)
+    named = pod_facts.named(crash, podspecs.pod("default", "web", UID), "node1")
+    assert named is not None
+    assert str(named.key()) == f"default/{UID}/POD/{crash.id}"
+    assert pod_facts.named(crash, podspecs.pod("default", "web", "other"), "node1") is None
+
+
 @pytest.mark.parametrize(
     ("hash", "namespace", "name", "is_crashed"),
     [
