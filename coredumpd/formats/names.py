@@ -10,6 +10,7 @@ HOST_NAMESPACE = "_host"  # no Kubernetes namespace can have this name
 # cri-dockerd call it so; no container can have capitals in its name.
 SANDBOX = "POD"
 ID_BYTES_MAX = 63
+_MEMFD = "/memfd:"  # memfd_create(2): the path that /proc gives to a program in memory
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _UID_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ") | _NAME_CHARS
 
@@ -42,6 +43,12 @@ def slug(raw: str, length_max: int) -> str:
     chars = "".join(char if char in _NAME_CHARS or char == "." else "-" for char in raw.lower())
     labels = (label.strip("-") for label in chars[:length_max].split("."))
     return ".".join(label for label in labels if label) or "unknown"
+
+
+def program(exe: str | None, comm: str) -> str:
+    """The short name of the program at the path `exe`, of a memfd its own; else `comm`'s."""
+    path = (exe or "").removeprefix(_MEMFD).rpartition("/")[2]
+    return path or comm.rpartition("/")[2]
 
 
 def make_id(exe: str, time_s: int, pid: int, nonce: int) -> str:

@@ -88,14 +88,45 @@ FIELDS = (
     ("process.gid", INTEGER, OPTIONAL, HANDLER, "real group id"),
     ("process.comm", TEXT, NULLABLE, HANDLER, "the kernel's short name of the process"),
     ("process.exe", TEXT, NULLABLE, HANDLER, "the executable's path"),
+    (
+        "process.exeDeleted",
+        BOOLEAN,
+        OPTIONAL,
+        HANDLER,
+        "true: no file had that path any more: removed, replaced by another, or only in memory"
+        " (memfd)",
+    ),
     ("process.cwd", TEXT, OPTIONAL, HANDLER, "the working directory"),
     ("process.startTime", TIME, OPTIONAL, HANDLER, "when it was started"),
+    (
+        "process.threads",
+        INTEGER,
+        OPTIONAL,
+        HANDLER,
+        "its threads, a main thread that had ended included",
+    ),
     ("process.rlimitCore", INTEGER, OPTIONAL, HANDLER, "its soft RLIMIT_CORE, bytes"),
     ("process.dumpMode", INTEGER, OPTIONAL, HANDLER, "0 not dumpable, 1 owner, 2 suidsafe"),
     ("process.cgroup", TEXT, OPTIONAL, HANDLER, "its cgroup's path"),
     ("signal", OBJECT, REQUIRED, HANDLER, "the signal that ended it"),
     ("signal.number", INTEGER, REQUIRED, HANDLER, "the signal's number"),
     ("signal.name", TEXT, NULLABLE, HANDLER, "the signal's name, such as SIGSEGV"),
+    ("signal.code", INTEGER, OPTIONAL, HANDLER, "its si_code (sigaction(2)), from the core"),
+    ("signal.codeName", TEXT, OPTIONAL, HANDLER, "that code's name, such as SEGV_MAPERR"),
+    (
+        "signal.address",
+        TEXT,
+        OPTIONAL,
+        HANDLER,
+        "the address of a fault, hexadecimal: what could not be read, written or executed",
+    ),
+    (
+        "signal.pc",
+        TEXT,
+        OPTIONAL,
+        HANDLER,
+        "the program counter of the thread that crashed, hexadecimal; x86 and ARM only",
+    ),
     ("core", OBJECT, REQUIRED, HANDLER, "the core, and the core.gz that holds it"),
     ("core.size", INTEGER, REQUIRED, HANDLER, "bytes that the kernel sent"),
     ("core.storedSize", INTEGER, REQUIRED, HANDLER, "bytes of core.gz"),
@@ -106,6 +137,13 @@ FIELDS = (
     ("core.truncated.is", BOOLEAN, OPTIONAL, HANDLER, "true if it was"),
     ("core.truncated.reason", TEXT, OPTIONAL, HANDLER, "the limit or the event that cut it"),
     ("core.truncated.limit", INTEGER, OPTIONAL, HANDLER, "the number of bytes at which it was cut"),
+    (
+        "core.malformed",
+        TEXT,
+        OPTIONAL,
+        HANDLER,
+        "the rule that its ELF headers break; then it is kept as it came, whole or not",
+    ),
     ("core.members", INTEGER, OPTIONAL, HANDLER, "gzip members, as captured"),
     (
         "core.sealed",
@@ -289,6 +327,11 @@ class CrashRecord:
         return self.exe or self.comm or ""
 
     @property
+    def program_name(self) -> str:
+        """The program's short name: the last part of its path, else the kernel's; or ""."""
+        return names.program(self.exe, self.comm or "")
+
+    @property
     def signal_number(self) -> int:
         """The signal that ended the process, as signal(7) numbers it."""
         return int(self.raw["signal"]["number"])
@@ -332,6 +375,10 @@ class CrashRecord:
     def with_(self, **fields: Any) -> CrashRecord:
         """A copy in which these top-level fields are replaced."""
         return CrashRecord({**self.raw, **fields})
+
+    def with_signal(self, **fields: Any) -> CrashRecord:
+        """A copy in which these fields of `signal` are replaced."""
+        return self.with_(signal={**self.raw["signal"], **fields})
 
     def with_core(self, **fields: Any) -> CrashRecord:
         """A copy in which these fields of `core` are replaced."""

@@ -155,7 +155,7 @@ def _store(crash: crashes.Crash, host_dir: int, limit: limits.Limit) -> str | No
     if result.reason == copier.SPOOL_FULL:
         result.reason = room.reason
     duration_s = time.monotonic() - crash.begun_clock
-    entry.commit(describe.finished(record, result, cut_at, duration_s))
+    entry.commit(describe.finished(record, result, core.prologue, cut_at, duration_s))
     kernel_log.write(
         kernel_log.INFO,
         kernel_log.stored(

@@ -6,27 +6,20 @@ import os
 import time
 
 from coredumpd import __version__
+from coredumpd.elfcore import notes
 from coredumpd.formats import names
 from coredumpd.formats import record as records
+from coredumpd.handler import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from coredumpd.elfcore import prologue
     from coredumpd.gzipio import member
     from coredumpd.handler import crash as crashes
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
-
-# signal(7), x86 and arm64. Only these dump core by default, but any can with SECCOMP_RET_KILL.
-_SIGNALS = """
-HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT
-STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS
-"""
-_NAMES = dict(enumerate(_SIGNALS.split(), start=1))
-
-
-def signal_name(number: int) -> str | None:
-    """The name of a signal, "SIGSEGV" for 11; None for a number without a name."""
-    return f"SIG{_NAMES[number]}" if number in _NAMES else None
 
 
 def timestamp(seconds: float) -> str:
@@ -43,7 +36,7 @@ def begun(crash: crashes.Crash) -> records.CrashRecord:
     time_s = crash.begun_s if int(crash.begun_s) == args.time else float(args.time)
     place = crashed.place
     id = names.make_id(
-        (crashed.exe or crashed.comm).rpartition("/")[2],
+        names.program(crashed.exe, crashed.comm),
         args.time,
         args.pid,
         int.from_bytes(os.urandom(2), "big"),
@@ -71,13 +64,15 @@ def begun(crash: crashes.Crash) -> records.CrashRecord:
             "process.gid": args.gid,
             "process.comm": crashed.comm,
             "process.exe": crashed.exe,
+            "process.exeDeleted": crashed.exe_deleted,
             "process.cwd": crashed.cwd,
             "process.startTime": timestamp(crashed.start_time),
+            "process.threads": crashed.threads,
             "process.rlimitCore": args.rlimit_core,
             "process.dumpMode": args.dump_mode,
             "process.cgroup": crashed.cgroup_path,
             "signal.number": args.signal,
-            "signal.name": signal_name(args.signal),
+            "signal.name": signals.name(args.signal),
             "core.size": 0,
             "core.storedSize": 0,
             "core.crc32": "00000000",
@@ -100,10 +95,17 @@ def _namespace_uid(crash: crashes.Crash) -> str | None:
 
 
 def finished(
-    record: records.CrashRecord, stored: member.Result, limit: int | None, duration_s: float
+    record: records.CrashRecord,
+    stored: member.Result,
+    start: prologue.Prologue,
+    limit: int | None,
+    duration_s: float,
 ) -> records.CrashRecord:
-    """`record` completed with what was stored; `limit` is the byte that cut the core, if any."""
-    completed = record.with_core(
+    """`record` completed with what was stored, and with what the core's `start` says.
+
+    `limit` is the byte that cut the core, if any.
+    """
+    completed = record.with_signal(**_fault(record.signal_number, start)).with_core(
         size=stored.size,
         storedSize=stored.stored_size,
         crc32=f"{stored.crc32:08x}",
@@ -114,8 +116,24 @@ def finished(
             "limit": limit,
         },
         members=stored.members,
+        malformed=start.problem,
     )
     return completed.with_capture(durationMs=int(duration_s * 1000))
+
+
+def _fault(signal: int, start: prologue.Prologue) -> dict[str, Any]:
+    """The fields of `signal` that only the core's notes have; the kernel names the `signal`."""
+    if start.header is None:
+        return {}
+    fault = notes.fault(start.header, start.notes)
+    if fault.signal not in (None, signal):
+        return {}  # not the core of this crash
+    return {
+        "code": fault.code,
+        "codeName": None if fault.code is None else signals.code_name(signal, fault.code),
+        "address": None if fault.address is None else hex(fault.address),
+        "pc": None if fault.pc is None else hex(fault.pc),
+    }
 
 
 def _boot_id() -> str | None:

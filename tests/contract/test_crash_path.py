@@ -36,6 +36,7 @@ ALLOWED = {
     "coredumpd.handler.capture",
     "coredumpd.formats.cgroup",
     "coredumpd.handler.shares",
+    "coredumpd.handler.signals",
     "coredumpd.handler.slots",
     "coredumpd.handler.crash",
     "coredumpd.handler.describe",

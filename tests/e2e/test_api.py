@@ -49,7 +49,7 @@ def test_kubectl_works_on_endpoints_as_on_any_other_resource(
     assert "immutable" in run("kubectl explain coredumpendpoint.spec.podUID").lower()
     assert run("kubectl auth can-i get coredumpendpoints --subresource=dump") == "yes\n"
     assert "no" in run("kubectl auth can-i list coredumpendpoints -A", fails=True)
-    assert "signal" in run("kubectl explain coredump.status.signal").lower()
+    assert "codeName" in run("kubectl explain coredump.status.signal")
 
     session.say("### Create and look")
     run(CREATE)
@@ -79,7 +79,7 @@ def test_kubectl_works_on_endpoints_as_on_any_other_resource(
     assert name in run("kubectl get core --field-selector status.podName=web-0 -o name")
     run(f"kubectl describe core {name}")
     assert "podName: web-0" in run(f"kubectl get core {name} -o yaml | grep -E '^kind|podName'")
-    assert '"SIGSEGV"' in run(f"kubectl get core {name} -o json | grep -A 3 '\"signal\": '")
+    assert '"SIGSEGV"' in run(f"kubectl get core {name} -o json | grep -A 7 '\"signal\": '")
     group = "/apis/coredump.fujitsu.com/v1alpha1/namespaces/default"
     run(f"kubectl get --raw={group}/coredumps/{name}/proxy | tar -tz")
     assert "NotFound" in run(f"kubectl get --raw={group}/coredumps/{name}/backtrace", fails=True)

@@ -92,7 +92,7 @@ def _check(dump: downloaded_cores.Dump, uid: str, program: Path) -> None:
     meta = dump.meta
     names = [meta[name] for name in ("namespace", "podName", "podUID", "container")]
     assert names == ["default", "test-pod", uid, "test-container"]
-    assert meta["signal"]["name"] == "SIGSEGV"
+    assert (meta["signal"]["name"], meta["signal"]["codeName"]) == ("SIGSEGV", "SEGV_MAPERR")
     assert meta["process"]["nsPid"] == 1
     printed = downloaded_cores.backtrace(program, dump)
     assert "signal SIGSEGV" in printed

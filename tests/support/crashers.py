@@ -23,6 +23,15 @@ def compiled(name: str, directory: Path) -> Path:
     return program
 
 
+def compiled_32(directory: Path) -> Path:
+    """`crasher_32`, a 32-bit x86 program, which needs no C library."""
+    program = directory / "crasher_32"
+    options = ["-m32", "-O1", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector"]
+    command = ["gcc", *options, "-fno-pie", "-no-pie", "-o", program, SOURCES / "crasher_32.c"]
+    subprocess.run(command, check=True)
+    return program
+
+
 def python_crasher(*words: str) -> list[str]:
     """The command line of the Python crasher."""
     return [sys.executable, str(PYTHON), *words]

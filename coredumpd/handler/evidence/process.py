@@ -28,6 +28,9 @@ PROC = "/proc"
 FILE_BYTES_MAX = 64 * 1024
 MAPS_BYTES = 256  # the first line as far as its path
 TEXT_CHARS_MAX = 4096
+# proc(5): how the path ends of a program whose file was removed or replaced, or is in memory only.
+# That of a file whose own name ends so looks the same.
+_DELETED = b" (deleted)"
 
 
 class Process:
@@ -38,10 +41,12 @@ class Process:
         "comm",
         "cwd",
         "exe",
+        "exe_deleted",
         "outermost",
         "place",
         "program_file",
         "start_time",
+        "threads",
         "unvouched",
     )
 
@@ -49,10 +54,12 @@ class Process:
     comm: str
     cwd: str | None
     exe: str | None
+    exe_deleted: bool  # no file has that path any more
     outermost: tuple[str, str] | None  # id and cgroup of a container, if `place` is None
     place: cgroup.Place | None
     program_file: tuple[bytes, bytes] | None  # device, inode as in `maps`: no name can forge them
     start_time: float  # seconds since the epoch
+    threads: int | None  # how many the process has
     unvouched: str | None  # why it is nobody's, though it is in a container
 
 
@@ -86,9 +93,14 @@ def _examine(args: core_pattern.CrashArgs, directory: int, cgroup_root: str) -> 
     process.unvouched = None
     process.cgroup_path = _escaped(cgroup.shown(text, cgroup_root))
     process.comm = _printable(read(directory, "comm").removesuffix(b"\n"))
-    process.exe = _link(directory, f"{thread}/exe")
-    process.cwd = _link(directory, f"{thread}/cwd")
+    program = _link(directory, f"{thread}/exe")
+    process.exe_deleted = program is not None and program.endswith(_DELETED)
+    process.exe = None if program is None else _printable(program.removesuffix(_DELETED))
+    cwd = _link(directory, f"{thread}/cwd")
+    process.cwd = None if cwd is None else _printable(cwd)
     process.program_file = program_file(directory, f"{thread}/maps")
+    threads = status.get("Threads", [""])[0]
+    process.threads = int(threads) if threads.isdecimal() else None
     process.start_time = _since_epoch(start_ticks)
     # Last of all: while the pidfd's process exists, everything above was read from it.
     if args.pidfd is not None and _pid_of(args.pidfd) != args.pid:
@@ -161,10 +173,10 @@ def _pid_of(pidfd: int) -> int | None:
         return None  # not a descriptor of ours: the caller refuses
 
 
-def _link(directory: int, name: str) -> str | None:
+def _link(directory: int, name: str) -> bytes | None:
     """A link's text. A kernel thread has no exe, a dead mount no cwd: null in the record."""
     try:
-        return _printable(os.fsencode(os.readlink(name, dir_fd=directory)))
+        return os.fsencode(os.readlink(name, dir_fd=directory))
     except OSError:
         return None
 

@@ -29,7 +29,7 @@ def make(key: layout.DumpKey, record: records.CrashRecord, revision: int) -> dic
         "container": key.container,
         "node": record.node,
         "signal": record.signal,
-        "exe": record.program.rsplit("/", 1)[-1],
+        "exe": record.program_name,
     }
     status = _without_nulls(
         {name: value for name, value in record.raw.items() if name not in _NOT_IN_STATUS}

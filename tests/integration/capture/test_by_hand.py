@@ -33,16 +33,29 @@ def test_a_core_on_stdin_is_stored(handler: installed.Installed, words: list[str
     assert not handler.record(entry)["core"]["truncated"]["is"]
 
 
+@pytest.mark.parametrize(("bits", "order"), [(64, "<"), (32, "<"), (64, ">"), (32, ">")])
 def test_a_core_cut_half_way_is_kept_and_marked(
-    handler: installed.Installed, words: list[str]
+    handler: installed.Installed, words: list[str], bits: int, order: str
 ) -> None:
-    core = cores.elf(3_000_000)[:1_500_000]
+    core = cores.written([3_000_000], b"", bits, order)[:1_500_000]
     assert handle(handler, words, core).returncode == 0
     entry = handler.wait_for_entry()
     assert gzip.decompress((entry / "core.gz").read_bytes()) == core
     truncated = handler.record(entry)["core"]["truncated"]
     assert truncated["is"]
     assert "before the size its headers state" in truncated["reason"]
+
+
+def test_the_fault_in_a_core_of_another_machine_is_recorded_without_its_registers(
+    handler: installed.Installed, words: list[str]
+) -> None:
+    notes = cores.prstatus(112, range(24), order=">") + cores.siginfo(11, 2, 0xABCDEF, order=">")
+    s390x = 22
+    assert handle(handler, words, cores.written([5000], notes, 64, ">", s390x)).returncode == 0
+    record = handler.record(handler.wait_for_entry())
+    assert not record["core"]["truncated"]["is"]
+    assert record["signal"]["codeName"] == "SEGV_ACCERR"
+    assert (record["signal"]["address"], record["signal"]["pc"]) == ("0xabcdef", None)
 
 
 def test_a_core_of_zero_bytes_is_recorded(handler: installed.Installed, words: list[str]) -> None:

@@ -45,6 +45,11 @@ def gdb(program: object, core: Path, *commands: str) -> str:
     return done.stdout
 
 
+def interleaved(*commands: str) -> list[str]:
+    """The commands, each followed by the end of its line."""
+    return [word for command in commands for word in (command, r"echo \n")]
+
+
 def unpacked(entry: Path, tmp_path: Path) -> Path:
     core = tmp_path / "core"
     core.write_bytes(gzip.decompress((entry / "core.gz").read_bytes()))
@@ -60,7 +65,15 @@ def test_a_crash_in_a_pod_is_recorded_with_its_owner(
     assert found.raw["podName"] == "web-0"
     assert found.raw["containerID"] == pod.container_id
     assert found.raw["image"] == "local/app:1"
-    assert found.raw["signal"] == {"number": 11, "name": "SIGSEGV"}
+    assert found.raw["signal"] == {
+        "number": 11,
+        "name": "SIGSEGV",
+        "code": 1,
+        "codeName": "SEGV_MAPERR",
+        "address": "0x0",
+        "pc": found.raw["signal"]["pc"],
+    }
+    assert found.raw["process"]["threads"] == 1
     assert found.raw["process"]["comm"] == "crasher"
     assert found.raw["process"]["exe"] == str(crasher)
     assert found.raw["process"]["cgroup"] == pod.path
@@ -87,9 +100,14 @@ def test_the_stored_core_is_exactly_what_its_record_says(
 
 
 @pytest.mark.parametrize(
-    ("how", "signal_name"), [("abort", "SIGABRT"), ("segv", "SIGSEGV"), ("divide", "SIGFPE")]
+    ("how", "signal_name", "code_name"),
+    [
+        ("abort", "SIGABRT", "SI_TKILL"),
+        ("segv", "SIGSEGV", "SEGV_MAPERR"),
+        ("divide", "SIGFPE", "FPE_INTDIV"),
+    ],
 )
-def test_gdb_names_the_signal_and_the_function(
+def test_gdb_names_the_signal_and_the_function_and_the_record_says_of_the_fault_what_gdb_does(
     handler: installed.Installed,
     mode: str,
     pod: pods.Pod,
@@ -97,11 +115,21 @@ def test_gdb_names_the_signal_and_the_function(
     tmp_path: Path,
     how: str,
     signal_name: str,
+    code_name: str,
 ) -> None:
     entry = crash(handler, mode, pod, crasher, how)
-    said = gdb(crasher, unpacked(entry, tmp_path), "bt")
+    fields = ("si_code", "_sifields._sigfault.si_addr")
+    commands = [f"output/x (long)$_siginfo.{field}" for field in fields]
+    said = gdb(
+        crasher, unpacked(entry, tmp_path), "bt", *interleaved(*commands, "output/x (long)$pc")
+    )
     assert signal_name in said
     assert crashers.FUNCTION in said
+    code, address, pc = (int(line, 16) for line in said.splitlines()[-3:])
+    fault = handler.record(entry)["signal"]
+    assert (fault["name"], fault["codeName"]) == (signal_name, code_name)
+    assert (fault["code"] % 2**64, fault["pc"]) == (code, hex(pc))
+    assert fault["address"] == (None if how == "abort" else hex(address))
 
 
 def test_the_thread_that_crashed_is_told_from_the_process(
@@ -110,9 +138,11 @@ def test_the_thread_that_crashed_is_told_from_the_process(
     entry = crash(handler, mode, pod, thread_crasher, "40")
     process = handler.record(entry)["process"]
     assert process["tid"] != process["pid"]
-    said = gdb(thread_crasher, unpacked(entry, tmp_path), "bt 1", "info threads")
+    assert process["threads"] == 41  # and the main thread
+    said = gdb(thread_crasher, unpacked(entry, tmp_path), "bt 1", "info threads", "p/x (long)$pc")
     assert crashers.FUNCTION in said
     assert "40 " in said
+    assert said.splitlines()[-1].endswith(f" = {handler.record(entry)['signal']['pc']}")
 
 
 def test_a_thread_that_crashes_after_the_main_thread_has_gone_is_recorded_with_its_owner(

@@ -21,6 +21,25 @@ def test_an_id_shows_program_time_and_pid() -> None:
 
 
 @pytest.mark.parametrize(
+    ("exe", "comm", "name"),
+    [
+        ("/usr/bin/app", "worker", "app"),
+        ("/memfd:worker", "3", "worker"),
+        ("/memfd:a/b", "3", "b"),
+        ("/memfd:", "3", "3"),
+        ("/tmp/memfd:x", "x", "memfd:x"),
+        ("/", "app", "app"),
+        (None, "../app", "app"),
+        (None, "", ""),
+    ],
+)
+def test_a_program_is_named_by_its_file_or_as_a_memfd_or_by_the_kernel(
+    exe: str | None, comm: str, name: str
+) -> None:
+    assert names.program(exe, comm) == name
+
+
+@pytest.mark.parametrize(
     ("id", "expected"),
     [
         (names.make_id("my-app", 1764000000, 4194303, 7), 4194303),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from support import cores
 
+from coredumpd.elfcore import prologue
 from coredumpd.formats import cgroup, core_pattern, policy
 from coredumpd.formats import record as records
 from coredumpd.gzipio import member
@@ -22,6 +24,8 @@ def crash(place: cgroup.Place | None, owner: runtime_state.Container | None) -> 
     made.process.comm = "app"
     made.process.cwd = None
     made.process.exe = "/bin/app"
+    made.process.exe_deleted = False
+    made.process.threads = 1
     made.process.place = place
     made.process.start_time = 1764000000.5
     return made
@@ -53,16 +57,47 @@ def test_a_finished_record_has_what_was_stored() -> None:
     result = member.Result()
     result.size, result.stored_size, result.crc32, result.reason = 9, 5, 0xAB, None
     result.members, result.sparse_size = 1, 0
-    record = describe.finished(begun, result, None, 1.5)
+    record = describe.finished(begun, result, prologue.Prologue(), None, 1.5)
     assert (record.size, record.stored_size, record.truncated) == (9, 5, False)
     assert record.raw["core"]["crc32"] == "000000ab"
     assert record.raw["capture"]["durationMs"] == 1500
     assert begun.truncated
 
 
-@pytest.mark.parametrize(("number", "name"), [(11, "SIGSEGV"), (31, "SIGSYS"), (40, None)])
-def test_a_signal_has_its_name(number: int, name: str | None) -> None:
-    assert describe.signal_name(number) == name
+def finished(core: bytes) -> records.CrashRecord:
+    """The record of a SIGSEGV with this core."""
+    start = prologue.Prologue()
+    start.feed(core)
+    return describe.finished(describe.begun(crash(PLACE, None)), member.Result(), start, None, 1.0)
+
+
+def test_a_finished_record_has_the_fault_that_the_core_states() -> None:
+    notes = cores.prstatus(112, range(0x400000, 0x400018)) + cores.siginfo(11, 1, 0xDEAD0000)
+    record = finished(cores.written([100], notes))
+    assert record.raw["signal"] == {
+        "number": 11,
+        "name": "SIGSEGV",
+        "code": 1,
+        "codeName": "SEGV_MAPERR",
+        "address": "0xdead0000",
+        "pc": "0x400010",
+    }
+    assert record.raw["core"]["malformed"] is None
+    assert records.CrashRecord.parse(record.encode()).raw == record.raw
+
+
+def test_a_core_of_another_signal_than_the_kernels_states_no_fault() -> None:
+    notes = cores.prstatus(112, range(24)) + cores.siginfo(8, 1, 0xDEAD0000)
+    signal = finished(cores.written([100], notes)).raw["signal"]
+    assert signal.pop("number") == 11
+    assert signal.pop("name") == "SIGSEGV"
+    assert set(signal.values()) == {None}
+
+
+def test_a_record_names_the_rule_that_a_malformed_core_breaks() -> None:
+    record = finished(b"secrets of another")
+    assert record.raw["core"]["malformed"] == "it does not begin as an ELF file"
+    assert record.raw["signal"]["code"] is None
 
 
 def test_a_time_has_milliseconds_and_never_leaves_the_year_9999() -> None:
