@@ -128,8 +128,12 @@ def write_whole_at(
     """
     new = temporary or name + _NEW
     unlink(new, directory)  # what a killed writer left
-    write_new(new, directory, data, mode=mode, sync=sync)
-    os.rename(new, name, src_dir_fd=directory, dst_dir_fd=directory)
+    try:
+        write_new(new, directory, data, mode=mode, sync=sync)
+        os.rename(new, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except OSError:  # a full disk
+        unlink(new, directory)
+        raise
     if sync:
         os.fsync(directory)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 import coredumpd
-from coredumpd import durable, errors
+from coredumpd import durable
 from coredumpd.agent.node import host_namespaces, host_paths, interpreter
 from coredumpd.formats import core_pattern
 from coredumpd.formats import host_dir as host_dirs
@@ -53,7 +53,7 @@ def prepare(host_dir: Path) -> None:
     """Make hostDir and the directories in it.
 
     Raises SettingsError when its path does not fit into a core_pattern, Forbidden when other users
-    could change the handler.
+    could change the handler or the kernel could not run it, StorageError.
     """
     pattern_line(host_dir)
     if os.geteuid() == 0:  # nobody else can make the kernel run it
@@ -66,12 +66,8 @@ def prepare(host_dir: Path) -> None:
         for name in _OURS:
             (host_dir / name).mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise errors.StorageError(f"hostDir {host_dir}: {error.strerror}") from error
-    if os.statvfs(host_dir).f_flag & os.ST_NOEXEC:
-        raise errors.Forbidden(
-            f"hostDir {host_dir}: is mounted noexec, the kernel could not run the handler there;"
-            " choose another (on GKE's COS: /home/kubernetes/bin/coredumpd)"
-        )
+        raise host_paths.problem(host_dir, error) from error
+    host_namespaces.call(host_paths.check_exec, host_dir)
 
 
 def pattern_line(host_dir: Path) -> str:
@@ -82,13 +78,13 @@ def pattern_line(host_dir: Path) -> str:
 def install(host_dir: Path) -> str:
     """Install the handler this program carries; returns the core_pattern line. Idempotent.
 
-    Raises StorageError.
+    Raises StorageError, and then leaves nothing behind.
     """
     versions = host_dir / host_dirs.VERSIONS
+    new = versions / f".new.{os.getpid()}"
     try:
         for leftover in versions.glob(".*"):  # an install that was killed
             shutil.rmtree(leftover)
-        new = versions / f".new.{os.getpid()}"
         _unpack(new)
         target = versions / _digest(new)
         _use_own_loader(new, target)
@@ -101,7 +97,9 @@ def install(host_dir: Path) -> str:
             durable.sync_directory(versions)
         _switch(host_dir, target.name)
     except OSError as error:
-        raise errors.StorageError(f"cannot install in {host_dir}: {error}") from error
+        problem = host_paths.problem(host_dir, error, _carried_bytes())
+        shutil.rmtree(new, ignore_errors=True)
+        raise problem from error
     return pattern_line(host_dir)
 
 
@@ -158,9 +156,8 @@ def _running() -> set[tuple[int, int]]:
 
 def _unpack(target: Path) -> None:
     """The bundle of the frozen executable; from source, a script that runs this very tree."""
-    if getattr(sys, "frozen", False):
-        bundle = Path(sys._MEIPASS) / _BUNDLE  # type: ignore[attr-defined]
-        shutil.copytree(bundle, target, symlinks=False)
+    if (bundle := _bundle()) is not None:
+        _copy(bundle, target)
     else:
         target.mkdir()
         tree = Path(coredumpd.__file__).resolve().parents[1]
@@ -177,6 +174,30 @@ def _unpack(target: Path) -> None:
                 os.close(descriptor)
         os.chmod(directory, 0o700)
         durable.sync_directory(Path(directory))
+
+
+def _bundle() -> Path | None:
+    """The handler that the frozen executable carries; None from source."""
+    if not getattr(sys, "frozen", False):
+        return None
+    return Path(sys._MEIPASS) / _BUNDLE  # type: ignore[attr-defined]
+
+
+def _carried_bytes() -> int:
+    """The size of the handler, 0 from source."""
+    bundle = _bundle()
+    files = [] if bundle is None else bundle.rglob("*")
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a tree, links as what they lead to. Raises the first OSError; copytree gathers all."""
+    target.mkdir()
+    for path in source.iterdir():
+        if path.is_dir():
+            _copy(path, target / path.name)
+        else:
+            shutil.copyfile(path, target / path.name)
 
 
 def _use_own_loader(version: Path, target: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
+from support import waiting
 from support.node import hostdirs
 
 from coredumpd import errors
-from coredumpd.agent.node import host_paths, install
+from coredumpd.agent.node import host_namespaces, host_paths, install
 
 
 def test_a_directory_below_root_owned_ones_is_accepted_and_made_private() -> None:
@@ -53,3 +56,33 @@ def test_the_directories_that_a_link_leads_to_count() -> None:
 def test_tmp_is_refused() -> None:
     with pytest.raises(errors.Forbidden, match=r"/tmp, above it,.* mode 1777"):
         host_paths.check_above(Path("/tmp/coredumpd"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mount namespaces are root's")
+def test_noexec_counts_where_the_kernel_runs_the_handler(monkeypatch: pytest.MonkeyPatch) -> None:
+    with hostdirs.temporary() as root:
+        mount = f"mount -t tmpfs -o noexec,mode=755 none {root} && mkdir {root}/h"
+        with subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", f"{mount} && exec sleep 60"]
+        ) as host:
+            try:
+                theirs = Path(f"/proc/{host.pid}/root{root}/h")
+                waiting.until("the other namespace", theirs.exists, 30, 0.01)
+                install.prepare(root / "h")  # not there
+                monkeypatch.setattr(host_namespaces, "HOST", str(host.pid))
+                with pytest.raises(errors.Forbidden, match=f"mounted at {root}, is noexec"):
+                    install.prepare(root / "h")
+            finally:
+                host.kill()
+
+
+def test_the_mount_of_a_path_is_the_nearest_above_it() -> None:
+    assert host_paths.mount_point(Path("/proc/self")) == "/proc"
+    assert host_paths.mount_point(Path("/nowhere/at/all")) == "/"
+
+
+def test_an_error_of_no_known_kind_keeps_its_own_words() -> None:
+    with hostdirs.temporary() as root:
+        error = OSError(errno.EIO, os.strerror(errno.EIO))
+        text = str(host_paths.problem(root, error))
+    assert text == f"hostDir {root}: Input/output error"
