@@ -53,7 +53,14 @@ Options, each with the environment variable that sets it too:
   --host-dir DIR           COREDUMPD_HOST_DIR           handler and spool on each node (/var/lib/coredumpd);
                              must not be mounted noexec: COS wants /home/kubernetes/bin/coredumpd
   --runtime-state-dir DIR  COREDUMPD_RUNTIME_STATE_DIR  where the container runtime keeps one directory
-                             per container on each node; asked before the usual places
+                             per container on each node; asked before the usual places. May be given
+                             several times; in the variable, separate them by ':'
+  --nodes TERMS            COREDUMPD_NODES              which nodes get an agent, beside those that are
+                             virtual: KEY=VALUE, KEY!=VALUE, KEY or !KEY of their labels, joined by ','
+  --tolerations TAINTS     COREDUMPD_TOLERATIONS        of the agents: KEY[=VALUE][:EFFECT], joined by
+                             ',' (every taint)
+  --max-unavailable N      COREDUMPD_MAX_UNAVAILABLE    agents that an update replaces at a time, a
+                             number or a percentage of the nodes (10%)
   --max-size SIZE          COREDUMPD_MAX_SIZE           longer cores are truncated (8Gi)
   --kubernetes RELEASE     COREDUMPD_KUBERNETES         1.20 is the one that needs saying (1.21 or newer)
   --help
@@ -88,7 +95,10 @@ store_secret=${COREDUMPD_STORE_SECRET:-}
 etcd_tls_secret=${COREDUMPD_ETCD_TLS_SECRET:-}
 etcd_user_secret=${COREDUMPD_ETCD_USER_SECRET:-}
 host_dir=${COREDUMPD_HOST_DIR:-/var/lib/coredumpd}
-runtime_state_dir=${COREDUMPD_RUNTIME_STATE_DIR:-}
+runtime_state_dirs=${COREDUMPD_RUNTIME_STATE_DIR:-}
+nodes=${COREDUMPD_NODES:-}
+tolerations=${COREDUMPD_TOLERATIONS:-}
+max_unavailable=${COREDUMPD_MAX_UNAVAILABLE:-10%}
 max_size=${COREDUMPD_MAX_SIZE:-8Gi}
 kubernetes=${COREDUMPD_KUBERNETES:-1.21}
 
@@ -100,7 +110,7 @@ while [ $# -gt 0 ]; do
         ;;
     --image | --pull-policy | --store | --store-size | --store-secret | --objects | --etcd-tls-secret | \
         --etcd-user-secret | --metrics-namespace | --api-ports | --host-dir | --runtime-state-dir | \
-        --max-size | --kubernetes)
+        --nodes | --tolerations | --max-unavailable | --max-size | --kubernetes)
         [ $# -ge 2 ] || fail "$1 needs a value"
         case $1 in
         --image) image=$2 ;;
@@ -114,7 +124,10 @@ while [ $# -gt 0 ]; do
         --metrics-namespace) metrics_namespace=$2 ;;
         --api-ports) api_ports=$2 ;;
         --host-dir) host_dir=$2 ;;
-        --runtime-state-dir) runtime_state_dir=$2 ;;
+        --runtime-state-dir) runtime_state_dirs=${runtime_state_dirs:+$runtime_state_dirs:}$2 ;;
+        --nodes) nodes=$2 ;;
+        --tolerations) tolerations=$2 ;;
+        --max-unavailable) max_unavailable=$2 ;;
         --max-size) max_size=$2 ;;
         --kubernetes) kubernetes=$2 ;;
         esac
@@ -145,7 +158,14 @@ check --pull-policy "$pull_policy" "must be Always, IfNotPresent or Never" 'Alwa
 check --host-dir "$host_dir" "must be an absolute path of letters, digits and '._-'" "$path"
 check --kubernetes "$kubernetes" "must be a release from 1.20 on, such as 1.31" '1\.[2-9][0-9]'
 check --max-size "$max_size" "must be a size such as 512Mi or 8Gi" '[0-9]+([KMGT]i?)?'
-[ -z "$runtime_state_dir" ] || check --runtime-state-dir "$runtime_state_dir" "must be an absolute path" "$path"
+[ -z "$runtime_state_dirs" ] || check --runtime-state-dir "$runtime_state_dirs" "must be an absolute path" "$path(:$path)*"
+word='[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?'
+key="([a-z0-9.-]{1,253}/)?$word"
+term="(!?$key|$key!?=$word)"
+taint="$key(=$word)?(:(NoSchedule|PreferNoSchedule|NoExecute))?"
+[ -z "$nodes" ] || check --nodes "$nodes" "must be KEY=VALUE, KEY!=VALUE, KEY or !KEY, joined by ','" "$term(,$term)*"
+[ -z "$tolerations" ] || check --tolerations "$tolerations" "must be KEY[=VALUE][:EFFECT], joined by ','" "$taint(,$taint)*"
+check --max-unavailable "$max_unavailable" "must be a number from 1 on, or 1% to 100%" '[1-9][0-9]{0,4}|([1-9][0-9]?|100)%'
 check --store-size "$store_size" "must be a size such as 20Gi" '[0-9]+[KMGT]i?'
 check --metrics-namespace "$metrics_namespace" "must be a DNS label" "$label"
 check --api-ports "$api_ports" "must be ports such as 443,6443" '[0-9]{1,5}(,[0-9]{1,5})*'
@@ -269,13 +289,17 @@ config() {
 policy:
   maxSize: $max_size
 END
-    if [ -n "$runtime_state_dir" ]; then
+    if [ -n "$runtime_state_dirs" ]; then
         cat <<END
   runtimeStateDirs:
-    - $runtime_state_dir
+$(printf '%s\n' "$runtime_state_dirs" | tr : '\n' | sed 's/^/    - /')
     - /run/containerd/io.containerd.runtime.v2.task/k8s.io
     - /run/containers/storage/overlay-containers
     - /var/lib/docker/containers
+    - /run/k3s/containerd/io.containerd.runtime.v2.task/k8s.io
+    - /var/snap/microk8s/common/run/containerd/io.containerd.runtime.v2.task/k8s.io
+    - /run/k0s/containerd/io.containerd.runtime.v2.task/k8s.io
+    - /var/lib/k0s/run/containerd/io.containerd.runtime.v2.task/k8s.io
 END
     fi
     cat <<END
@@ -708,6 +732,34 @@ spec:
 END
 }
 
+listed() { # listed TERMS INDENT SED-SCRIPT…: each of the terms, as the first substitution that fits says
+    [ -n "$1" ] || return 0
+    terms=$1 indent=$2
+    shift 2
+    script=
+    for substitution; do
+        script="$script$newline$substitution${newline}t end"
+    done
+    printf '%s\n' "$terms" | tr , '\n' | sed -E "$script$newline:end${newline}s/^/$indent/"
+}
+
+node_expressions() {
+    listed "$nodes" '                  - ' \
+        's/^!(.*)/{key: \1, operator: DoesNotExist}/' \
+        's/^(.*)!=(.*)/{key: \1, operator: NotIn, values: ["\2"]}/' \
+        's/^(.*)=(.*)/{key: \1, operator: In, values: ["\2"]}/' \
+        's/^(.*)/{key: \1, operator: Exists}/'
+}
+
+toleration_list() {
+    [ -n "$tolerations" ] || echo '        - {operator: Exists}'
+    listed "$tolerations" '        - ' \
+        's/^(.*)=(.*):(.*)/{key: \1, operator: Equal, value: "\2", effect: \3}/' \
+        's/^(.*)=(.*)/{key: \1, operator: Equal, value: "\2"}/' \
+        's/^(.*):(.*)/{key: \1, operator: Exists, effect: \2}/' \
+        's/^(.*)/{key: \1, operator: Exists}/'
+}
+
 agent_yaml() {
     cat <<END
 apiVersion: apps/v1
@@ -718,6 +770,7 @@ metadata:
   labels: {app.kubernetes.io/name: coredumpd-agent, app.kubernetes.io/part-of: coredumpd}
 spec:
   selector: {matchLabels: {app.kubernetes.io/name: coredumpd-agent}}
+  updateStrategy: {type: RollingUpdate, rollingUpdate: {maxUnavailable: $max_unavailable}}
   template:
     metadata:
       labels: {app.kubernetes.io/name: coredumpd-agent, app.kubernetes.io/part-of: coredumpd}
@@ -728,8 +781,17 @@ spec:
       automountServiceAccountToken: false # the shipper mounts one, the guard has none
       priorityClassName: system-node-critical
       nodeSelector: {kubernetes.io/os: linux}
+      affinity:
+        nodeAffinity:
+          requiredDuringSchedulingIgnoredDuringExecution:
+            nodeSelectorTerms:
+              - matchExpressions: # virtual nodes have no kernel of their own, and run no agent
+                  - {key: eks.amazonaws.com/compute-type, operator: NotIn, values: [fargate]}
+                  - {key: type, operator: NotIn, values: [virtual-kubelet, kwok]}
+                  - {key: node.kubernetes.io/instance-type, operator: NotIn, values: [eklet]}
+$(node_expressions)
       tolerations:
-        - {operator: Exists}
+$(toleration_list)
       hostPID: true # which handlers still run, which have died; of whom the kernel's connector tells
       terminationGracePeriodSeconds: 30
       containers:

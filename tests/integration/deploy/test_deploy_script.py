@@ -12,6 +12,7 @@ import yaml
 from cryptography import x509
 
 from coredumpd.settings import file as conffile
+from coredumpd.settings import sections
 
 SCRIPT = Path(__file__).parents[3] / "deploy/deploy.sh"
 
@@ -356,6 +357,10 @@ def test_a_bucket_needs_no_volume_and_takes_its_credentials_from_a_secret(tmp_pa
         (["--kubernetes", "1.19", "cores", "coreapi", "out"], "--kubernetes: '1.19'"),
         (["--storage", "x", "cores", "coreapi", "out"], "--storage is not an option"),
         (["--host-dir", "/a/../b", "cores", "coreapi", "out"], "--host-dir: '/a/../b'"),
+        (["--nodes", "pool in (a)", "cores", "coreapi", "out"], "--nodes: 'pool in (a)'"),
+        (["--tolerations", "a:Never", "cores", "coreapi", "out"], "--tolerations: 'a:Never'"),
+        (["--max-unavailable", "0", "cores", "coreapi", "out"], "--max-unavailable: '0'"),
+        (["--runtime-state-dir", "run", "cores", "coreapi", "out"], "--runtime-state-dir: 'run'"),
         (["--image", "a\nb", "cores", "coreapi", "out"], "--image"),
     ],
 )
@@ -401,3 +406,70 @@ def test_the_agent_may_read_no_config_map_but_the_recipients(written):
     (rule,) = [rule for rule in rules if "configmaps" in rule.get("resources", [])]
     assert (rule["resourceNames"], rule["verbs"]) == (["coredump-recipients"], ["get"])
     assert not [rule for rule in rules if "secrets" in rule.get("resources", [])]
+
+
+# The labels by which clouds tell their nodes without a kernel of their own, and a real one's.
+VIRTUAL = [
+    {"eks.amazonaws.com/compute-type": "fargate"},
+    {"type": "virtual-kubelet"},
+    {"node.kubernetes.io/instance-type": "eklet"},
+    {"type": "kwok"},
+]
+
+
+def selects(daemon_set, labels):
+    """Would the DaemonSet controller put a pod on a node with these labels?"""
+    affinity = daemon_set["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+    required = affinity["requiredDuringSchedulingIgnoredDuringExecution"]
+    (term,) = required["nodeSelectorTerms"]
+    holds = {
+        "In": lambda label, values: label in values,
+        "NotIn": lambda label, values: label not in values,
+        "Exists": lambda label, _: label is not None,
+        "DoesNotExist": lambda label, _: label is None,
+    }
+    return all(
+        holds[one["operator"]](labels.get(one["key"]), one.get("values"))
+        for one in term["matchExpressions"]
+    )
+
+
+def test_virtual_nodes_have_no_agent_and_others_do(written):
+    daemon_set = written["DaemonSet", "coredumpd-agent"]
+    for labels in ({}, {"eks.amazonaws.com/compute-type": "ec2"}, {"type": "worker"}):
+        assert selects(daemon_set, labels)
+    for labels in VIRTUAL:
+        assert not selects(daemon_set, labels)
+    assert daemon_set["spec"]["updateStrategy"]["rollingUpdate"] == {"maxUnavailable": "10%"}
+    assert daemon_set["spec"]["template"]["spec"]["tolerations"] == [{"operator": "Exists"}]
+
+
+def test_nodes_tolerations_and_the_pace_of_updates_are_settable(tmp_path):
+    words = ["--nodes", "example.com/pool=apps,spot!=true,!edge,zone", "--max-unavailable", "3"]
+    words += ["--tolerations", "dedicated=db:NoSchedule,gpu,a:NoExecute,b=1"]
+    done = deploy(*words, "cores", "coreapi", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    daemon_set = manifests(tmp_path / "out")["DaemonSet", "coredumpd-agent"]
+    good = {"example.com/pool": "apps", "zone": "a"}
+    assert selects(daemon_set, good)
+    for bad in ({"example.com/pool": "db"}, {"spot": "true"}, {"edge": ""}, {"zone": None}):
+        assert not selects(daemon_set, good | bad)
+    assert not any(selects(daemon_set, good | labels) for labels in VIRTUAL)
+    assert daemon_set["spec"]["updateStrategy"]["rollingUpdate"] == {"maxUnavailable": 3}
+    assert daemon_set["spec"]["template"]["spec"]["tolerations"] == [
+        {"key": "dedicated", "operator": "Equal", "value": "db", "effect": "NoSchedule"},
+        {"key": "gpu", "operator": "Exists"},
+        {"key": "a", "operator": "Exists", "effect": "NoExecute"},
+        {"key": "b", "operator": "Equal", "value": "1"},
+    ]
+
+
+def test_a_runtimes_unusual_directories_come_before_the_usual_ones(tmp_path):
+    words = ("--runtime-state-dir", "/data/containerd", "--runtime-state-dir", "/data/crio")
+    done = deploy(*words, "cores", "coreapi", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    data = manifests(tmp_path / "out")["ConfigMap", "coredumpd"]["data"]
+    (tmp_path / "config.yaml").write_text(data["config.yaml"])
+    policy = conffile.load(str(tmp_path / "config.yaml")).policy
+    usual = sections.PolicySettings().runtimeStateDirs
+    assert policy.runtimeStateDirs == ("/data/containerd", "/data/crio", *usual)
