@@ -72,7 +72,9 @@ class _Guard:
         if options.own_kernel:
             self._node = ownership.OwnNode(host_dir, settings.agent, counters, self._publisher)
             spool = entries.Spool(str(host_dir / host_dirs.SPOOL))
-            accountant = accounting.Accountant(counters, self._publisher, spool)
+            accountant = accounting.Accountant(
+                counters, self._publisher, spool, cgroup_root=settings.policy.cgroupRoot or "/"
+            )
             self.jobs["skips"] = accountant.run
         self.jobs |= self._node.jobs
 

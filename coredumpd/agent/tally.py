@@ -6,7 +6,11 @@ The guard imports no metrics library: those bring TLS and an HTTP server with th
 from __future__ import annotations
 
 import dataclasses
+import time
+from collections.abc import Callable
 from typing import Protocol
+
+from coredumpd.formats import guard_status
 
 
 class NodeEvents(Protocol):
@@ -26,6 +30,26 @@ class Counter:
         self.values[label] = self.values.get(label, 0) + count
 
 
+class Losses:
+    """The latest loss of each container; of too many, the oldest is forgotten."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._losses: dict[str, guard_status.Loss] = {}
+
+    def add(self, container: str, reason: str, problem: str = "") -> None:
+        """A crash in the container with this id left no dump, just now."""
+        self._losses.pop(container, None)
+        text = problem[: guard_status.PROBLEM_CHARS_MAX]
+        self._losses[container] = guard_status.Loss(container, reason, text, int(self._clock()))
+        while len(self._losses) > guard_status.LOSSES_MAX:
+            del self._losses[next(iter(self._losses))]
+
+    def latest(self) -> tuple[guard_status.Loss, ...]:
+        """The oldest first."""
+        return tuple(self._losses.values())
+
+
 @dataclasses.dataclass
 class Tally:
     """The guard's counters, named as in `metrics.Metrics`, and the one gauge."""
@@ -33,6 +57,7 @@ class Tally:
     corrections: Counter = dataclasses.field(default_factory=Counter)
     listener_failures: Counter = dataclasses.field(default_factory=Counter)
     skipped: Counter = dataclasses.field(default_factory=Counter)
+    losses: Losses = dataclasses.field(default_factory=Losses)
     pattern_ours: bool = False
 
     def counters(self) -> dict[str, Counter]:

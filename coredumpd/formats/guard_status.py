@@ -22,10 +22,13 @@ REPLY_BYTES_MAX = 4096
 EVENTS_MAX = 100
 COUNTERS_MAX = 64  # names, and label values of each
 TEXT_CHARS_MAX = 1024
+LOSSES_MAX = 500  # containers
+PROBLEM_CHARS_MAX = 300
 NUMBER_MAX = 2**53
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{0,63}")
 _GUARD = re.compile(r"[0-9a-f]{16}")
+_CONTAINER = re.compile(r"[0-9a-f]{64}")
 
 Counters = Mapping[str, Mapping[str, int]]  # by the counter's name and its label's value, "": none
 
@@ -41,6 +44,20 @@ class Event:
 
 
 @dataclasses.dataclass(frozen=True)
+class Loss:
+    """The latest crash in the container with this id that left no dump, and why.
+
+    `reason` is a label of the metric `skipped`; `problem` has the handler's words, "" where there
+    are none; `time_s` is when the guard learnt of it, in seconds since the epoch.
+    """
+
+    container: str
+    reason: str
+    problem: str
+    time_s: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Status:
     """The guard's. `guard` names this run of it: its counters and event numbers began with it.
 
@@ -52,6 +69,7 @@ class Status:
     problems: tuple[str, ...] = ()
     counters: Counters = dataclasses.field(default_factory=dict)
     events: tuple[Event, ...] = ()
+    losses: tuple[Loss, ...] = ()
     pattern_ours: bool = False
     leaving: bool = False
 
@@ -68,6 +86,7 @@ class Status:
                 dataclasses.asdict(event) | {"message": event.message[:TEXT_CHARS_MAX]}
                 for event in self.events[:EVENTS_MAX]
             ],
+            "losses": [dataclasses.asdict(loss) for loss in self.losses[-LOSSES_MAX:]],
         }
         return json.dumps(document, indent=1).encode() + b"\n"
 
@@ -82,6 +101,9 @@ class Status:
             events=tuple(
                 Event(one["number"], one["reason"], one["message"], one["count"])
                 for one in _field(document, "events", _are_events, "must be numbered events")
+            ),
+            losses=tuple(
+                Loss(**loss) for loss in _field(document, "losses", _are_losses, "must be losses")
             ),
             pattern_ours=_field(document, "patternOurs", _is_bool, "must be true or false"),
             leaving=_field(document, "leaving", _is_bool, "must be true or false"),
@@ -170,6 +192,26 @@ def _is_map(value: Any, names: re.Pattern[str]) -> bool:
 
 def _are_events(value: Any) -> bool:
     return isinstance(value, list) and len(value) <= EVENTS_MAX and all(map(_is_event, value))
+
+
+def _are_losses(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= LOSSES_MAX and all(map(_is_loss, value))
+
+
+def _is_loss(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) == {field.name for field in dataclasses.fields(Loss)}
+        and _matches(value["container"], _CONTAINER)
+        and _matches(value["reason"], _LABEL)
+        and isinstance(value["problem"], str)
+        and len(value["problem"]) <= PROBLEM_CHARS_MAX
+        and _is_number(value["time_s"])
+    )
+
+
+def _matches(value: Any, expression: re.Pattern[str]) -> bool:
+    return isinstance(value, str) and expression.fullmatch(value) is not None
 
 
 def _is_event(value: Any) -> bool:

@@ -30,19 +30,26 @@ _UNVOUCHED = "unvouched crash of pid "
 _NOT_STORED = "crash not stored: "
 _PID = "pid "
 _PID_DIGITS_MAX = 7  # PID_MAX_LIMIT is 4194304
+_CONTAINER = " of container "  # directly behind the pid, before anything that a tenant wrote
 
 
 class Outcome:
     """One crash as a handler's line reports it: `kind` is one of the above.
 
     `pid` is the process's in the initial PID namespace; None where the handler never learnt it.
+    `problem` is what kept a crash from being stored, "" for one that is stored; `container` is the
+    id of its container, where the line has it.
     """
 
-    __slots__ = ("kind", "pid")
+    __slots__ = ("container", "kind", "pid", "problem")
 
-    def __init__(self, kind: str, pid: int | None) -> None:
+    def __init__(
+        self, kind: str, pid: int | None, problem: str = "", container: str | None = None
+    ) -> None:
         self.kind = kind
         self.pid = pid
+        self.problem = problem
+        self.container = container
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Outcome) and (self.kind, self.pid) == (other.kind, other.pid)
@@ -60,14 +67,14 @@ def stored(id: str, owner: str, size: int, stored_size: int, truncated: str | No
     return f"{_STORED}{id}{_OWNER}{owner}: {size} -> {stored_size} bytes{cut}"
 
 
-def refused(pid: int, comm: str, owner: str, reason: str) -> str:
+def refused(pid: int, comm: str, owner: str, reason: str, container: str | None = None) -> str:
     """The crash of `owner` has no share of this node's captures left; `reason` says of which."""
-    return f"{_REFUSED}{pid} ({comm}) of {owner}: {reason}"
+    return f"{_REFUSED}{pid}{_of(container)} ({comm}) of {owner}: {reason}"
 
 
-def skipped(pid: int, comm: str, reason: str) -> str:
+def skipped(pid: int, comm: str, reason: str, container: str | None = None) -> str:
     """By policy, the crash of process `pid`, named `comm`, leaves no dump."""
-    return f"{_SKIPPED}{pid} ({comm}): {reason}"
+    return f"{_SKIPPED}{pid}{_of(container)} ({comm}): {reason}"
 
 
 def unvouched(pid: int, comm: str, reason: str) -> str:
@@ -75,10 +82,14 @@ def unvouched(pid: int, comm: str, reason: str) -> str:
     return f"{_UNVOUCHED}{pid} ({comm}): {reason}"
 
 
-def not_stored(pid: int | None, problem: str) -> str:
+def not_stored(pid: int | None, problem: str, container: str | None = None) -> str:
     """A crash is lost because of `problem`; `pid` None: before its process was known."""
-    process = f"{_PID}{pid}: " if pid is not None else ""
+    process = f"{_PID}{pid}{_of(container)}: " if pid is not None else ""
     return f"{_NOT_STORED}{process}{problem}"
+
+
+def _of(container: str | None) -> str:
+    return f"{_CONTAINER}{container}" if container else ""
 
 
 def parse(text: str) -> Outcome | None:
@@ -92,13 +103,19 @@ def parse(text: str) -> Outcome | None:
     if not bracket or name != _PROGRAM or not handler_pid.isdecimal():
         return None
     if rest.startswith(_NOT_STORED):
-        process = rest.removeprefix(_NOT_STORED)
-        pid = _number(process.removeprefix(_PID).partition(": "))
-        return Outcome(NOT_STORED, pid if process.startswith(_PID) else None)
+        problem = rest.removeprefix(_NOT_STORED)
+        process, colon, cause = problem.partition(": ")
+        pid, container = _process(process.removeprefix(_PID))
+        if not process.startswith(_PID) or not colon or pid is None:
+            return Outcome(NOT_STORED, None, problem)
+        return Outcome(NOT_STORED, pid, cause, container)
     for kind, start in ((SKIPPED, _SKIPPED), (REFUSED, _REFUSED), (UNVOUCHED, _UNVOUCHED)):
         if rest.startswith(start):
-            pid = _number(rest.removeprefix(start).partition(" "))
-            return None if pid is None else Outcome(kind, pid)
+            process, bracket, about = rest.removeprefix(start).partition(" (")
+            pid, container = _process(process)
+            # Behind the command's name, which may look like anything: of its own pod alone.
+            cause = about.partition(")")[2].partition(": ")[2]
+            return Outcome(kind, pid, cause, container) if bracket and pid is not None else None
     if rest.startswith(_STORED):
         from coredumpd.formats import names  # not before the first byte is read
 
@@ -130,8 +147,12 @@ def write(severity: int, message: str) -> None:
         os.close(sink)
 
 
-def _number(parts: tuple[str, str, str]) -> int | None:
-    """The number before a separator, from `str.partition`; None when it is no pid."""
-    word, separator, _ = parts
+def _process(text: str) -> tuple[int | None, str | None]:
+    """The pid, and the container if there is one, of `PID[ of container ID]`."""
+    word, of, container = text.partition(_CONTAINER)
     plain = word.isascii() and word.isdecimal() and len(word) <= _PID_DIGITS_MAX
-    return int(word) if separator and plain else None
+    return int(word) if plain else None, container if of and _is_id(container) else None
+
+
+def _is_id(text: str) -> bool:
+    return len(text) == 64 and set(text) <= set("0123456789abcdef")

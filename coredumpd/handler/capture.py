@@ -56,7 +56,7 @@ def run(crash: crashes.Crash) -> None:
         if refusal is None:
             return
         message = kernel_log.refused(
-            crash.args.pid, crash.process.comm, _owner_text(crash), refusal
+            crash.args.pid, crash.process.comm, _owner_text(crash), refusal, crash.container_id
         )
         kernel_log.write(kernel_log.WARNING, message)
         os.close(crash.source)
@@ -66,7 +66,7 @@ def run(crash: crashes.Crash) -> None:
     if reason == crash.process.unvouched:
         kernel_log.write(kernel_log.WARNING, kernel_log.unvouched(pid, comm, reason))
     else:
-        kernel_log.write(kernel_log.INFO, kernel_log.skipped(pid, comm, reason))
+        kernel_log.write(kernel_log.INFO, kernel_log.skipped(pid, comm, reason, crash.container_id))
     os.close(crash.source)
 
 

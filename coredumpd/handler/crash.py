@@ -57,6 +57,12 @@ class Crash:
         self.begun_s = time.time()  # since the epoch
         self.begun_clock = time.monotonic()
 
+    @property
+    def container_id(self) -> str | None:
+        """The id of its container; None while it is not known, or for a process in none."""
+        process = getattr(self, "process", None)
+        return process.place.container_id if process is not None and process.place else None
+
     def pin(self, proc_dir: str) -> None:
         """Open the process's directory, whose descriptor names that process for ever."""
         try:

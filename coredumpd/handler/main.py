@@ -49,7 +49,7 @@ def main(words: list[str]) -> int:
         names = " ".join(name.upper() for name, *_ in core_pattern.FIELDS)
         print(USAGE.format(fields=names, table=table))
         return 0
-    pid = None
+    pid, begun = None, None
     try:
         host_dir = _host_dir(sys.executable if hasattr(sys, "frozen") else sys.argv[0])
         if words[:1] == [LISTEN]:
@@ -67,7 +67,7 @@ def main(words: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 (the last line of defence: no traceback, no recursion)
         from coredumpd.handler import failure
 
-        return failure.report(pid, error)
+        return failure.report(pid, error, begun.container_id if begun is not None else None)
     return 0
 
 

@@ -76,6 +76,7 @@ class Publisher:
             problems=tuple(self._problems()),
             counters={name: counter.values for name, counter in self._tally.counters().items()},
             events=tuple(self._events),
+            losses=self._tally.losses.latest(),
             pattern_ours=self._tally.pattern_ours,
             leaving=self._leaving,
         ).encode()

@@ -60,6 +60,10 @@ class Follower:
         own = [] if self._problem is None else [self._problem]
         return own + ([] if self._status is None else list(self._status.problems))
 
+    def losses(self) -> tuple[guard_status.Loss, ...]:
+        """The guard's latest losses; none of a guard that has not reported yet."""
+        return () if self._status is None else self._status.losses
+
     def refresh(self) -> None:
         """Read the status if it was touched, and count what was added to its counters."""
         try:

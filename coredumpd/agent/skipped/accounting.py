@@ -12,11 +12,12 @@ import contextlib
 import logging
 import os
 import time
+from pathlib import Path
 
 from coredumpd import aiokit, errors
 from coredumpd.agent import tally
 from coredumpd.agent.skipped import connector, kernel_lines, ledger
-from coredumpd.formats import event_reasons, kernel_log
+from coredumpd.formats import cgroup, event_reasons, kernel_log
 from coredumpd.spool import entries
 
 EVENTS_AT_ONCE_MAX = 200
@@ -33,11 +34,14 @@ class Accountant:
         event_writer: tally.NodeEvents,
         spool: entries.Spool,
         path: str = kernel_log.KMSG,
+        cgroup_root: str = "/",
     ) -> None:
+        """`cgroup_root`: the kubelet's, as in policy.cgroupRoot."""
         self._tally = counters
         self._events = event_writer
         self._spool = spool
         self._path = path
+        self._cgroup_root = cgroup_root
         self._ledger: ledger.Ledger | None = None
         self._unreported: collections.Counter[str] = collections.Counter()
         self._changed = asyncio.Event()
@@ -85,6 +89,8 @@ class Accountant:
     def _read(self, kmsg: int) -> None:
         now = time.monotonic()
         for line in kernel_lines.read(kmsg):
+            if line.container is not None and line.reason != kernel_lines.STORED:
+                self._tally.losses.add(line.container, line.reason, line.problem)
             if self._ledger is not None:
                 self._count(self._ledger.read_line(line, now))
             elif line.reason not in (kernel_lines.STORED, kernel_lines.LOST_LINES):
@@ -97,7 +103,8 @@ class Accountant:
             if event.ended:
                 crashes.gone(event.pid, event.tid, event.dumped, now)
             else:
-                self._count(crashes.begun(event.pid, event.tid, now))
+                container = self._container_of(event.pid, event.tid)
+                self._count(crashes.begun(event.pid, event.tid, now, container))
         if lost:
             _log.warning(
                 "events of the kernel's connector were lost: more crashes than it can report"
@@ -121,6 +128,21 @@ class Accountant:
                 crashes.kept(pid)
         for reason in crashes.settle(time.monotonic()):
             self._count(reason)
+        while crashes.losses:
+            container, reason = crashes.losses.popleft()
+            self._tally.losses.add(container, reason)
+
+    def _container_of(self, pid: int, tid: int) -> str | None:
+        """The id of a dying thread's container; None for one in none, or gone already.
+
+        The kernel keeps a process only while a handler has it: without one, this is a race.
+        """
+        try:
+            text = Path(f"/proc/{pid}/task/{tid}/cgroup").read_bytes()
+            place = cgroup.place(text, self._cgroup_root)
+        except (OSError, errors.Conflict):
+            return None
+        return None if place is None else place.container_id
 
     def _log_once(self, problem: str | None) -> None:
         if problem is not None and problem != self._problem:

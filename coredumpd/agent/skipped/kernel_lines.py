@@ -52,6 +52,8 @@ class Notice(NamedTuple):
     by: str  # KERNEL, KEPT_BACK or HANDLER
     crashes: int = 1
     pid: int | None = None  # in the initial PID namespace; unknown from the kernel's lines
+    container: str | None = None  # its id, where a handler names it
+    problem: str = ""  # a handler's words for what kept it from being stored
 
 
 # The kernel's words: fs/coredump.c, Linux 6.12 to 6.18; before 6.12 `Pid 1(x) over ...`.
@@ -84,7 +86,10 @@ def parse(record: bytes) -> Notice | None:
     if int(priority) < 8:  # facility 0 cannot be written from user space
         return _from_kernel(text)
     outcome = kernel_log.parse(text)
-    return Notice(_HANDLER[outcome.kind], HANDLER, pid=outcome.pid) if outcome else None
+    if outcome is None:
+        return None
+    reason = _HANDLER[outcome.kind]
+    return Notice(reason, HANDLER, 1, outcome.pid, outcome.container, outcome.problem)
 
 
 def _from_kernel(text: str) -> Notice | None:

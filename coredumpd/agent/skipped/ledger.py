@@ -24,13 +24,15 @@ UNCLAIMED_S_MAX = 600.0  # even while some process takes long to dump
 RATELIMIT_S, RATELIMIT_LINES = 5.0, 10  # include/linux/ratelimit_types.h, per kind of line
 SLACK_S = 1.0  # between the kernel's clock and ours
 PRINTED_MAX = 1000
+LOSSES_MAX = 1000  # between two turns of the accountant
 
 
 class _Crash:
-    __slots__ = ("begun_s", "dumped", "ended_s", "tid", "unsure")
+    __slots__ = ("begun_s", "container", "dumped", "ended_s", "tid", "unsure")
 
-    def __init__(self, tid: int, begun_s: float) -> None:
+    def __init__(self, tid: int, begun_s: float, container: str | None) -> None:
         self.tid = tid
+        self.container = container
         self.begun_s = begun_s
         self.ended_s: float | None = None
         self.dumped = False
@@ -53,6 +55,8 @@ class Ledger:
         self._lost_s = float("-inf")  # when events were lost
         self._unclaimed: collections.deque[tuple[float, str | None]] = collections.deque()
         self._printed: dict[str, collections.deque[float]] = {}
+        # Container's id and reason of each crash that no line named; the accountant takes them.
+        self.losses: collections.deque[tuple[str, str]] = collections.deque(maxlen=LOSSES_MAX)
 
     @property
     def busy(self) -> bool:
@@ -69,16 +73,17 @@ class Ledger:
         """Processes that have ended, and that no line has been about."""
         return [pid for pid, crash in self._open.items() if crash.ended_s is not None]
 
-    def begun(self, pid: int, tid: int, now: float) -> str | None:
+    def begun(self, pid: int, tid: int, now: float, container: str | None = None) -> str | None:
         """Thread `tid` of process `pid` begins to dump core; a second one is the same crash.
 
+        `container`: the id of the one in which it is, if that could be read in time.
         Returns the reason if a handler's line has said already that the crash is skipped.
         """
         early = self._early.pop(pid, None)
         if early is not None:
             return early.reason
         if pid not in self._open:
-            self._open[pid] = _Crash(tid, now)
+            self._open[pid] = _Crash(tid, now, container)
         return None
 
     def gone(self, pid: int, tid: int | None, dumped: bool, now: float) -> None:
@@ -136,6 +141,13 @@ class Ledger:
         return [reason for reason in reasons if reason is not None]
 
     def _reason_of(self, crash: _Crash) -> str | None:
+        """As `_cause_of`; notes the loss of a container's crash."""
+        reason = self._cause_of(crash)
+        if reason is not None and crash.container is not None:
+            self.losses.append((crash.container, reason))
+        return reason
+
+    def _cause_of(self, crash: _Crash) -> str | None:
         """Why a crash that no line names was skipped; None: it was not, or is counted already."""
         if crash.dumped:
             # A handler took the core and wrote no line: it was killed, or the line was lost.

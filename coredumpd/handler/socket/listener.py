@@ -173,16 +173,18 @@ def serve(connection: int, host_dir: str) -> None:
     Raises nothing: what kept the crash from being stored is in the kernel's log. The process ends
     after this, and so `connection`.
     """
-    pid = None
+    pid, begun = None, None
     try:
         crash.set_deadline(crash.DEFAULT_TIMEOUT_S)
         args = peer.crash(connection)
         pid = args.pid
         handshake.accept(connection)
-        capture.run(crash.begin(connection, args, host_dir, "socket"))
+        begun = crash.begin(connection, args, host_dir, "socket")
+        capture.run(begun)
     except Exception as error:  # noqa: BLE001 (the last line of defence, as in main)
         problem = f"{type(error).__name__}: {error}"
-        kernel_log.write(kernel_log.ERROR, kernel_log.not_stored(pid, problem))
+        container = begun.container_id if begun is not None else None
+        kernel_log.write(kernel_log.ERROR, kernel_log.not_stored(pid, problem, container))
 
 
 def hand_back(host_dir: str) -> None:

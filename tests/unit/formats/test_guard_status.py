@@ -7,7 +7,7 @@ import pytest
 
 from coredumpd import errors
 from coredumpd.formats import guard_status
-from coredumpd.formats.guard_status import Event, Reply, Status
+from coredumpd.formats.guard_status import Event, Loss, Reply, Status
 
 GUARD = "0123456789abcdef"
 STATUS = Status(
@@ -15,9 +15,13 @@ STATUS = Status(
     problems=("core_pattern is not ours",),
     counters={"skipped": {"pipe-limit": 3}, "corrections": {"": 1}},
     events=(Event(7, "CorePatternDrift", "put back", 2),),
+    losses=(Loss("c" * 64, "policy", "capture is disabled for its pod", 1_790_000_000),),
     pattern_ours=True,
     leaving=True,
 )
+
+
+LOSS = {"container": "c" * 64, "reason": "policy", "problem": "", "time_s": 7}
 
 
 @pytest.mark.parametrize("status", [Status(GUARD), STATUS])
@@ -65,6 +69,12 @@ def test_the_longest_status_is_one_that_is_read() -> None:
         ("events", [{"number": 1, "reason": "a\nb", "message": "m", "count": 1}]),
         ("events", [{"number": 2**60, "reason": "R", "message": "m", "count": 1}]),
         ("events", [[]]),
+        ("losses", [{"container": "c" * 64, "reason": "policy", "problem": ""}]),
+        ("losses", [LOSS | {"container": "../x"}]),
+        ("losses", [LOSS | {"reason": "a b"}]),
+        ("losses", [LOSS | {"problem": "x" * 301}]),
+        ("losses", [LOSS | {"time_s": -1}]),
+        ("losses", [LOSS] * 501),
         ("patternOurs", 1),
         ("leaving", "no"),
     ],

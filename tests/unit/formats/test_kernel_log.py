@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coredumpd.formats import kernel_log, names
-from coredumpd.formats.kernel_log import NOT_STORED, SKIPPED, STORED, Outcome
+from coredumpd.formats.kernel_log import NOT_STORED, REFUSED, SKIPPED, STORED, Outcome
 
 PIDS = st.integers(1, 2**22)
 
@@ -35,6 +35,28 @@ def test_a_crash_that_nothing_proves_a_pods_reads_back(pid: int, comm: str, reas
 def test_a_lost_crash_reads_back(pid: int, problem: str) -> None:
     line = kernel_log.line(kernel_log.not_stored(pid, problem))
     assert kernel_log.parse(line) == Outcome(NOT_STORED, pid)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        (SKIPPED, kernel_log.skipped(7, "a) (b", "why: so", "c" * 64)),
+        (REFUSED, kernel_log.refused(7, "app", "ns/pod/app", "why: so", "c" * 64)),
+        (NOT_STORED, kernel_log.not_stored(7, "why: so", "c" * 64)),
+    ],
+)
+def test_a_loss_names_its_container_and_its_problem(kind: str, line: str) -> None:
+    outcome = kernel_log.parse(kernel_log.line(line))
+    assert outcome == Outcome(kind, 7)
+    assert outcome is not None
+    assert (outcome.container, outcome.problem) == ("c" * 64, "why: so")
+
+
+def test_a_command_cannot_name_a_container_of_another() -> None:
+    forged = f"x) of container {'d' * 64} (y"
+    outcome = kernel_log.parse(kernel_log.line(kernel_log.skipped(7, forged, "why")))
+    assert outcome is not None
+    assert outcome.container is None
 
 
 def test_a_crash_that_is_lost_before_its_process_is_known_reads_back() -> None:

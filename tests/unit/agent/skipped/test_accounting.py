@@ -51,6 +51,39 @@ def test_a_crash_whose_capture_lies_in_the_spool_waits_for_no_word() -> None:
     assert heard(told).ended == [7]
 
 
+def test_a_handlers_words_about_a_container_are_a_loss_of_that_container(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watcher = made()
+    handler = kernel_lines.HANDLER
+    lines = [
+        kernel_lines.Notice(kernel_lines.POLICY, handler, 1, 7, "c" * 64, "capture is disabled"),
+        kernel_lines.Notice(kernel_lines.STORED, handler, 1, 8, "d" * 64),
+        kernel_lines.Notice(kernel_lines.POLICY, handler, 1, 9, None, "in no pod"),
+    ]
+    monkeypatch.setattr(kernel_lines, "read", lambda _: lines)
+    watcher._read(-1)
+    (loss,) = watcher._tally.losses.latest()
+    assert (loss.container, loss.reason) == ("c" * 64, "policy")
+    assert loss.problem == "capture is disabled"
+
+
+def test_a_crash_that_nobody_reports_is_a_loss_of_the_container_in_which_it_began(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watcher, book = made(), ledger.Ledger()
+    monkeypatch.setattr(ledger, "GRACE_S", 0.0)
+    monkeypatch.setattr(watcher, "_container_of", lambda pid, tid: f"{pid:064x}")
+    watcher._receive(FakeConnector([Event(False, 7, 7, False), Event(True, 7, 7, False)]), book)
+    (loss,) = watcher._tally.losses.latest()
+    assert (loss.container, loss.reason) == (f"{7:064x}", kernel_lines.NOT_DUMPED)
+
+
+def test_a_process_in_no_container_or_gone_has_none() -> None:
+    assert made()._container_of(os.getpid(), os.getpid()) is None
+    assert made()._container_of(2**22 + 1, 2**22 + 1) is None
+
+
 def test_when_events_were_lost_processes_that_are_gone_have_ended(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

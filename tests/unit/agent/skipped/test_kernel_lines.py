@@ -39,15 +39,21 @@ from coredumpd.agent.skipped.kernel_lines import HANDLER, KEPT_BACK, KERNEL, Not
         ),
         (
             b"11,1,2,-;coredumpd[9]: crash not stored: bad handler arguments: x\n",
-            Notice("failed", HANDLER),
+            Notice("failed", HANDLER, problem="bad handler arguments: x"),
         ),
         (
             b"11,1,2,-;coredumpd[9]: crash not stored: pid 7: process 7 is gone\n",
-            Notice("failed", HANDLER, pid=7),
+            Notice("failed", HANDLER, pid=7, problem="process 7 is gone"),
         ),
         (
             b"14,1,2,-;coredumpd[9]: skipped crash of pid 7 (x): in no pod\n",
-            Notice("policy", HANDLER, pid=7),
+            Notice("policy", HANDLER, pid=7, problem="in no pod"),
+        ),
+        (
+            b"12,1,2,-;coredumpd[9]: refused crash of pid 7 of container "
+            + b"c" * 64
+            + b" (x) of n/p/c: its pod has its share\n",
+            Notice("share", HANDLER, 1, 7, "c" * 64, "its pod has its share"),
         ),
         (
             b"14,1,2,-;coredumpd[9]: stored a-b-20261124t201244z-7-beef of n/p/c: 1 -> 1 bytes\n",
@@ -78,7 +84,7 @@ def test_reading_is_bounded_and_ends_with_what_is_there() -> None:
     ours, theirs = os.pipe()
     os.set_blocking(ours, False)
     os.write(theirs, b"14,1,2,-;coredumpd[9]: skipped crash of pid 7 (x): in no pod\n")
-    assert kernel_lines.read(ours) == [Notice("policy", HANDLER, pid=7)]
+    assert kernel_lines.read(ours) == [Notice("policy", HANDLER, pid=7, problem="in no pod")]
     assert kernel_lines.read(ours) == []
     os.close(ours)
     os.close(theirs)

@@ -110,6 +110,16 @@ def test_two_threads_that_crash_at_once_are_one_crash() -> None:
     assert book.settle(LATER) == [kernel_lines.NOT_DUMPED]
 
 
+def test_a_containers_crash_that_no_line_names_is_a_loss_of_that_container() -> None:
+    book = ledger.Ledger()
+    for pid, container in ((1, "c" * 64), (2, None), (3, "d" * 64)):
+        book.begun(pid, pid, 0.0, container)
+        book.gone(pid, pid, False, 0.0)
+    book.read_line(Notice(kernel_lines.POLICY, HANDLER, pid=3), 0.1)
+    book.settle(LATER)
+    assert list(book.losses) == [("c" * 64, kernel_lines.NOT_DUMPED)]
+
+
 def test_a_line_of_a_crash_that_the_connector_did_not_tell_counts_by_itself() -> None:
     book = ledger.Ledger()
     book.read_line(OVER_LIMIT, 0.0)
