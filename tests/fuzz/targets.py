@@ -74,6 +74,8 @@ def handler_arguments(data: bytes) -> None:
 def runtime_state(data: bytes) -> None:
     """A runtime's state file: valid Kubernetes names, or BadRecord."""
     with contextlib.suppress(errors.BadRecord):
+        states.parse_outside(data, ID, f"/{ID}", "/")
+    with contextlib.suppress(errors.BadRecord):
         found = states.parse(data, PLACE)
         assert names.is_dns_label(found.namespace)
         assert names.is_container(found.container)

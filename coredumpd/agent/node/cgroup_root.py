@@ -35,7 +35,16 @@ def _learned() -> str:
     if text is None:
         _log.warning("the host's cgroups cannot be seen: set policy.cgroupRoot if pods are nested")
         return "/"
-    return learned(text)
+    outside = cgroup.outermost(text.encode())
+    root = learned(text)
+    if outside is not None and cgroup.place(text.encode(), root) is None:
+        _log.warning(
+            "the agent's own container is in %s, below no kubepods (--cgroups-per-qos=false, or"
+            " policy.cgroupRoot is needed): a crash is a pod's only if a state file in"
+            " policy.runtimeStateDirs names its cgroup",
+            outside[1],
+        )
+    return root
 
 
 def learned(text: str) -> str:

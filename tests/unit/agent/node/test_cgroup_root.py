@@ -26,6 +26,15 @@ def test_the_root_is_the_one_that_all_hierarchies_agree_upon(text: str, root: st
     assert cgroup_root.learned(text) == root
 
 
+@pytest.mark.parametrize(("above", "warned"), [("", True), ("/kubepods/podabc", False)])
+def test_an_agent_outside_of_kubepods_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, above: str, warned: bool
+) -> None:
+    monkeypatch.setattr(cgroup_root, "_own_cgroup", lambda: f"0::{above}/{'ab' * 32}\n")
+    assert cgroup_root.settle(sections.PolicySettings()).cgroupRoot == "/"
+    assert ("below no kubepods" in caplog.text) == warned
+
+
 def test_a_setting_is_not_learned_over() -> None:
     settings = sections.PolicySettings(cgroupRoot="/mine")
     assert cgroup_root.settle(settings) is settings
