@@ -16,6 +16,7 @@ from pathlib import Path
 
 from coredumpd.agent import jobs, tally
 from coredumpd.agent.node import cgroup_root, install, leftovers, lock, ownership, publisher
+from coredumpd.agent.node.handlers_cgroup import make, plan
 from coredumpd.agent.skipped import accounting
 from coredumpd.agent.tenants import adoption, policy_file
 from coredumpd.formats import host_dir as host_dirs
@@ -62,7 +63,10 @@ class _Guard:
     def __init__(self, settings: sections.Settings, options: Options, host_dir: Path) -> None:
         counters = tally.Tally()
         self._options = options
-        self._publisher = publisher.Publisher(host_dir, counters, self._problems)
+        self._cgroups = make.Keeper(host_dir, plan.limits(settings))
+        self._publisher = publisher.Publisher(
+            host_dir, counters, self._problems, self._cgroups.notices
+        )
         self._adoption = adoption.Adoption(host_dir, settings.policy, options.node)
         self.jobs: dict[str, jobs.Job] = {
             "publish": self._publisher.run,
@@ -75,7 +79,7 @@ class _Guard:
             accountant = accounting.Accountant(
                 counters, self._publisher, spool, cgroup_root=settings.policy.cgroupRoot or "/"
             )
-            self.jobs["skips"] = accountant.run
+            self.jobs |= {"skips": accountant.run, "cgroups": self._cgroups.run}
         self.jobs |= self._node.jobs
 
     def _problems(self) -> list[str]:
@@ -83,6 +87,8 @@ class _Guard:
 
     async def start(self) -> None:
         """Set core_pattern. Raises what the kernel refused."""
+        if self._options.own_kernel:
+            self._cgroups.settle()
         await self._node.start()
         _log.info("the guard of node %s is ready", self._options.node)
 

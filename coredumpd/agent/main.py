@@ -16,6 +16,7 @@ from pathlib import Path
 
 from coredumpd import commandline, log
 from coredumpd.agent.node import cgroup_root, install, sysctls
+from coredumpd.agent.node.handlers_cgroup import make, plan
 from coredumpd.agent.tenants import policy_file
 from coredumpd.formats import host_dir as host_dirs
 from coredumpd.formats import names
@@ -96,6 +97,7 @@ def _install(arguments: argparse.Namespace, settings: sections.Settings, host_di
     policy = cgroup_root.settle(settings.policy)
     policy_file.write(host_dir, policy, arguments.node_name)
     line = install.install(host_dir)
+    make.Keeper(host_dir, plan.limits(settings)).settle()
     if not arguments.print_pattern:
         core_sysctls = sysctls.from_settings(host_dir, settings.agent, line)
         core_sysctls.save_original()

@@ -153,7 +153,7 @@ class _Shipping:
         return delivery.Preparation(attributor, tenants.refuses, seals)
 
     async def run(self, stop: asyncio.Event) -> None:
-        faces = health.serve(*self._ports, self._measure, self._problems, self._keeper.notices)
+        faces = health.serve(*self._ports, self._measure, self._problems, self._notices)
         _log.info(
             "agent of node %s ready, metrics on port %d, probes on port %d",
             *(self._node, faces.port, faces.probe_port),
@@ -174,6 +174,10 @@ class _Shipping:
         self._guard.refresh()
         own = (self._stuck.problem(), self._shipper.scan_problem, self._recovery_problem)
         return self._guard.problems() + [problem for problem in own if problem is not None]
+
+    def _notices(self) -> list[str]:
+        """Lines of /healthz that fail nothing."""
+        return self._keeper.notices() + self._guard.notices()
 
     def _measure(self) -> bytes:
         self._guard.refresh()

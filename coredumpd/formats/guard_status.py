@@ -61,12 +61,14 @@ class Loss:
 class Status:
     """The guard's. `guard` names this run of it: its counters and event numbers began with it.
 
-    `problems` are reasons for which the agent is not well. `events` are those without a reply.
-    `leaving`: the guard was told to end, and waits for the verdict.
+    `problems` are reasons for which the agent is not well, `notices` what it says although it is.
+    `events` are those without a reply. `leaving`: the guard was told to end, and waits for the
+    verdict.
     """
 
     guard: str
     problems: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
     counters: Counters = dataclasses.field(default_factory=dict)
     events: tuple[Event, ...] = ()
     losses: tuple[Loss, ...] = ()
@@ -81,6 +83,7 @@ class Status:
             "leaving": self.leaving,
             "patternOurs": self.pattern_ours,
             "problems": [problem[:TEXT_CHARS_MAX] for problem in self.problems[:EVENTS_MAX]],
+            "notices": [notice[:TEXT_CHARS_MAX] for notice in self.notices[:EVENTS_MAX]],
             "counters": {name: dict(values) for name, values in self.counters.items()},
             "events": [
                 dataclasses.asdict(event) | {"message": event.message[:TEXT_CHARS_MAX]}
@@ -97,6 +100,7 @@ class Status:
         return cls(
             guard=_field(document, "guard", _is_guard, "must be 16 hex digits"),
             problems=tuple(_field(document, "problems", _are_texts, "must be short texts")),
+            notices=tuple(_field(document, "notices", _are_texts, "must be short texts")),
             counters=_field(document, "counters", _are_counters, "must be numbers by name, label"),
             events=tuple(
                 Event(one["number"], one["reason"], one["message"], one["count"])

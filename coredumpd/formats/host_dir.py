@@ -17,6 +17,7 @@ LAST_POLICY = f"{POLICY}.last"  # the same bytes, written next
 # Locks of captures, by which their handlers share the node; see handler/slots.py.
 HANDLER_SLOTS = "handlers.slots"
 CAPTURE_SLOTS = "captures.slots"
+HANDLER_CGROUPS = "handler.cgroups"  # see formats/handler_cgroups.py
 CAPTURE_SOCKET = "capture.sock"
 SPOOL = "spool"
 STATE = "state"  # the guard's own memory

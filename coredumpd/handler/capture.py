@@ -146,6 +146,10 @@ def _store(crash: crashes.Crash, host_dir: int, limit: limits.Limit) -> str | No
         kernel_log.write(kernel_log.WARNING, f"cannot mark the spool's entries: {error.strerror}")
     deadline = crash.begun_clock + crash.rules.captureTimeout
     core = copier.Copier(entry.core, limit.size, deadline, room.size)
+    from coredumpd.handler import failure  # noqa: F401  # in the sandbox no module can be read
+
+    if crash.move is not None:  # a thread that makes it would have no sandbox
+        crash.move.wait()
     enter.enter(spool, entry.directory)
     result = core.copy(crash.source, crash.first)
     os.close(crash.source)

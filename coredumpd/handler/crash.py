@@ -16,6 +16,7 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from coredumpd.formats import core_pattern, policy
+    from coredumpd.handler import own_cgroup
     from coredumpd.handler.evidence import process, runtime_state
 
 PROC = "/proc"
@@ -36,6 +37,7 @@ class Crash:
         "first",
         "host_dir",
         "mode",
+        "move",
         "owner",
         "process",
         "rules",
@@ -54,6 +56,7 @@ class Crash:
         self.args = args
         self.host_dir = host_dir
         self.mode = mode
+        self.move: own_cgroup.Move | None = None  # of a process that is not in its cgroup yet
         self.begun_s = time.time()  # since the epoch
         self.begun_clock = time.monotonic()
 

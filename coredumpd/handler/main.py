@@ -60,6 +60,9 @@ def main(words: list[str]) -> int:
         args = core_pattern.parse(words)
         pid = args.pid
         begun = crash.begin(STDIN, args, host_dir, "pipe")
+        from coredumpd.handler import own_cgroup
+
+        begun.move = own_cgroup.Move(host_dir)
         # Not before the first bytes are read: it loads most of the program.
         from coredumpd.handler import capture
 

@@ -123,6 +123,18 @@ class AgentSettings:
         " policy.captureSlots, or is refused; written to kernel.core_pipe_limit. Of these, too, a"
         " pod and a namespace have at most a quarter",
     )
+    handlersCpuWeight: int = values.setting(
+        50,
+        *values.integer(1, 10_000),
+        "CPU weight of all handlers together (cgroup v2's cpu.weight; v1: cpu.shares, as much of"
+        " 1024 as this is of 100), in a cgroup of their own beside those of the pods",
+    )
+    handlerMemory: int = values.setting(
+        "64Mi",
+        *values.size_from("48Mi"),
+        "memory that the handlers' cgroup has for each of policy.captureSlots, besides 8Mi for each"
+        " of corePipeLimit; beyond the sum, the kernel kills one handler",
+    )
     suidDumpable: int | None = values.setting(
         None,
         *values.integer(0, 2),

@@ -38,6 +38,8 @@ ALLOWED = {
     "coredumpd.handler.shares",
     "coredumpd.handler.signals",
     "coredumpd.handler.slots",
+    "coredumpd.handler.own_cgroup",
+    "coredumpd.formats.handler_cgroups",
     "coredumpd.handler.crash",
     "coredumpd.handler.describe",
     "coredumpd.handler.limits",

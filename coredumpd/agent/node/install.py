@@ -19,6 +19,7 @@ import psutil
 import coredumpd
 from coredumpd import durable
 from coredumpd.agent.node import host_namespaces, host_paths, interpreter
+from coredumpd.agent.node.handlers_cgroup import make
 from coredumpd.formats import core_pattern
 from coredumpd.formats import host_dir as host_dirs
 
@@ -39,6 +40,7 @@ _OUR_FILES = (
     host_dirs.HANDLER_SLOTS,
     host_dirs.CAPTURE_SLOTS,
     host_dirs.CAPTURE_SOCKET,
+    host_dirs.HANDLER_CGROUPS,
 )
 _SOURCE_SCRIPT = """\
 #!{python} -I
@@ -131,6 +133,7 @@ def remove_all(host_dir: Path) -> list[str]:
     """Undo `install`, but keep unshipped dumps; returns the names of their spool entries."""
     with contextlib.suppress(FileNotFoundError):
         (host_dir / host_dirs.CURRENT).unlink()
+    make.remove(host_dir)
     for name in set(_OURS) - {host_dirs.SPOOL}:
         shutil.rmtree(host_dir / name, ignore_errors=True)
     for name in _OUR_FILES:

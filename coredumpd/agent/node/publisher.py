@@ -29,13 +29,18 @@ class Publisher:
     """A `tally.NodeEvents` that hands Events to the shipper; also counters and problems."""
 
     def __init__(
-        self, host_dir: Path, counters: tally.Tally, problems: Callable[[], list[str]]
+        self,
+        host_dir: Path,
+        counters: tally.Tally,
+        problems: Callable[[], list[str]],
+        notices: Callable[[], list[str]] = list[str],
     ) -> None:
-        """`problems`: reasons for which the guard is not well."""
+        """`problems`: reasons for which the guard is not well; `notices`: for which it still is."""
         self._directory = host_dir / host_dirs.GUARD
         self._replies = host_dir / host_dirs.SHIPPER
         self._tally = counters
         self._problems = problems
+        self._notices = notices
         self._guard = os.urandom(8).hex()
         self._events: list[guard_status.Event] = []
         self._number = 0  # of the latest event
@@ -74,6 +79,7 @@ class Publisher:
         data = guard_status.Status(
             guard=self._guard,
             problems=tuple(self._problems()),
+            notices=tuple(self._notices()),
             counters={name: counter.values for name, counter in self._tally.counters().items()},
             events=tuple(self._events),
             losses=self._tally.losses.latest(),

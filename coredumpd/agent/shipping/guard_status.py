@@ -64,6 +64,10 @@ class Follower:
         """The guard's latest losses; none of a guard that has not reported yet."""
         return () if self._status is None else self._status.losses
 
+    def notices(self) -> list[str]:
+        """The lines of a guard that is well."""
+        return [] if self._status is None else list(self._status.notices)
+
     def refresh(self) -> None:
         """Read the status if it was touched, and count what was added to its counters."""
         try:

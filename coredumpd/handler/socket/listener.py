@@ -24,7 +24,7 @@ import time
 from coredumpd import errors
 from coredumpd.formats import core_pattern, kernel_log
 from coredumpd.formats import host_dir as host_dirs
-from coredumpd.handler import capture, crash  # all that the workers need is loaded once, here
+from coredumpd.handler import capture, crash, own_cgroup  # all that the workers need, once
 from coredumpd.handler.sandbox import enter
 from coredumpd.handler.socket import handshake, peer
 
@@ -72,6 +72,7 @@ class Listener:
         self._listening.setblocking(False)
         enter.hide_memory()  # its own core would wait for itself to be accepted
         _leave_the_pods_cgroup()
+        own_cgroup.enter(self._host_dir)
         os.write(self._control, ALIVE)
         while not self._drained():
             for descriptor in self._ready():

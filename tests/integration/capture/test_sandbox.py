@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 from support import cores, waiting
 from support.node import capturing, installed, kernellog, oldkernel, pods
+
+from coredumpd import errors
 
 DEADLINE_S = 30.0
 _SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
@@ -134,6 +137,30 @@ def test_the_second_thread_of_a_large_capture_has_no_rights_either(
         waiting.until("a second thread", lambda: len(os.listdir(tasks)) == 2, DEADLINE_S)
         assert [rights(int(task)) for task in os.listdir(tasks)] == [NONE, NONE]
     assert handler.record(handler.wait_for_entry())["core"]["size"] == 100_000 + (130 << 20)
+
+
+def test_a_failure_inside_the_sandbox_reaches_the_kernels_log(
+    handler: installed.Installed, words: list[str]
+) -> None:
+    with kernellog.following() as lines:
+        process = subprocess.Popen(
+            [handler.executable, "handle", *words],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={},
+            close_fds=False,
+        )
+        assert process.stdin is not None
+        process.stdin.write(bytes(100_000))
+        process.stdin.flush()
+        assert sandboxed(handler) == process.pid
+        (part,) = handler.spool.iterdir()
+        shutil.rmtree(part)
+        _, said = process.communicate(timeout=DEADLINE_S)
+        logged = [line for line in lines() if f"[{process.pid}]: crash not stored: " in line]
+    assert b"Traceback" not in said
+    assert process.returncode == errors.StorageError.exit_code
+    assert len(logged) == 1
 
 
 def test_a_handler_that_is_taken_over_reaches_nothing_but_its_own_entry(

@@ -13,6 +13,7 @@ GUARD = "0123456789abcdef"
 STATUS = Status(
     GUARD,
     problems=("core_pattern is not ours",),
+    notices=("no cgroup of their own",),
     counters={"skipped": {"pipe-limit": 3}, "corrections": {"": 1}},
     events=(Event(7, "CorePatternDrift", "put back", 2),),
     losses=(Loss("c" * 64, "policy", "capture is disabled for its pod", 1_790_000_000),),
@@ -39,6 +40,7 @@ def test_the_longest_status_is_one_that_is_read() -> None:
     longest = Status(
         GUARD,
         problems=(text,) * 1000,
+        notices=(text,) * 1000,
         events=tuple(Event(number, "Reason", text) for number in range(1000)),
         counters={"c" * 64: {"l" * 63: guard_status.NUMBER_MAX}},
     )
@@ -56,6 +58,8 @@ def test_the_longest_status_is_one_that_is_read() -> None:
         ("problems", "all of them"),
         ("problems", ["x" * 2000]),
         ("problems", ["x"] * 101),
+        ("notices", None),
+        ("notices", ["x" * 2000]),
         ("counters", {"skipped": 3}),
         ("counters", {"skipped": {"x": -1}}),
         ("counters", {"skipped": {"x": 1e300}}),

@@ -62,6 +62,13 @@ def test_the_guards_counters_become_metrics_that_never_fall(node: Node) -> None:
     assert node.metrics.registry.get_sample_value(corrections) == 2
 
 
+def test_what_a_guard_notes_is_no_problem(node: Node) -> None:
+    node.publish(notices=("no cgroup of their own",))
+    node.turn()
+    assert node.follower.notices() == ["no cgroup of their own"]
+    assert node.follower.problems() == []
+
+
 def test_a_guard_makes_up_no_metric(node: Node) -> None:
     before = node.metrics.text()
     node.publish(counters={"shipped": {"x": 5}, "text": {"": 1}, "registry": {"": 1}})
