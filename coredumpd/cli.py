@@ -20,10 +20,30 @@ roles:
   agent       install the handler, own core_pattern, ship dumps to the store
   server      serve coredump.fujitsu.com/v1alpha1, the aggregated API
   store       check, repair, measure and copy stores of dumps
+  list        list the dumps of a pod, a workload, a namespace
+  info        show one crash: who crashed, when, where, and how to go on
+  watch       print each new dump as it is stored
   download    fetch the dumps of a pod, and open those that are encrypted
+  rm          delete dumps
   demo        the whole way on this machine, without Kubernetes
 
 `coredumpd ROLE --help` explains each. `coredumpd --version` prints the version.
+"""
+# The file names by which kubectl finds `kubectl coredump` and its completion.
+PLUGIN, COMPLETION = "kubectl-coredump", "kubectl_complete-coredump"
+PLUGIN_USAGE = """\
+usage: kubectl coredump COMMAND [ARGUMENTS]
+
+The core dumps of your pods.
+
+commands:
+  list        list the dumps of a pod, a workload, a namespace
+  info        show one crash: who crashed, when, where, and how to go on
+  watch       print each new dump as it is stored
+  download    fetch the dumps of a pod, and open those that are encrypted
+  rm          delete dumps
+
+`kubectl coredump COMMAND --help` explains each.
 """
 
 
@@ -31,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one role and return its exit code. An expected error is printed without a traceback."""
     words = sys.argv[1:] if argv is None else argv
     try:
-        return _dispatch(words)
+        as_named = {PLUGIN: _run_plugin, COMPLETION: _complete}
+        return as_named.get(os.path.basename(sys.argv[0]), _run_role)(words)
     except errors.CoredumpdError as error:
         print(f"coredumpd: {error}", file=sys.stderr)
         return error.exit_code
@@ -42,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         return 130  # 128 + SIGINT
 
 
-def _dispatch(words: list[str]) -> int:
+def _run_role(words: list[str]) -> int:
     match words[:1]:
         case ["handle"]:
             from coredumpd.handler import main as handler
@@ -60,14 +81,12 @@ def _dispatch(words: list[str]) -> int:
             from coredumpd.storetool import main as storetool
 
             return storetool.main(words[1:])
-        case ["download"]:
-            from coredumpd.download import main as download
-
-            return download.main(words[1:])
         case ["demo"]:
             from coredumpd.demo import main as demo
 
             return demo.main(words[1:])
+        case ["list" | "info" | "watch" | "rm" | "download"]:
+            return _run_verb(words, "coredumpd")
         case ["--version" | "version"]:
             print(f"coredumpd {__version__}")
             return 0
@@ -78,3 +97,36 @@ def _dispatch(words: list[str]) -> int:
             raise errors.UsageError("a role is missing\n\n" + USAGE.rstrip())
         case _:
             raise errors.UsageError(f"unknown role {words[0]!r}\n\n" + USAGE.rstrip())
+
+
+def _run_verb(words: list[str], program: str) -> int:
+    """Run a command of those who have a kubeconfig, as `program` COMMAND."""
+    if words[0] == "download":
+        from coredumpd.download import main as download
+
+        return download.main(words[1:], program)
+    from coredumpd.client import main as client
+
+    return client.main(words, program)
+
+
+def _run_plugin(words: list[str]) -> int:
+    match words[:1]:
+        case ["list" | "info" | "watch" | "rm" | "download"]:
+            return _run_verb(words, "kubectl coredump")
+        case ["--help" | "-h" | "help"]:
+            print(PLUGIN_USAGE, end="")
+            return 0
+        case []:
+            raise errors.UsageError("a command is missing\n\n" + PLUGIN_USAGE.rstrip())
+        case _:
+            raise errors.UsageError(f"unknown command {words[0]!r}\n\n" + PLUGIN_USAGE.rstrip())
+
+
+def _complete(words: list[str]) -> int:
+    from coredumpd.client import completion
+    from coredumpd.client import main as client
+    from coredumpd.download import main as download
+
+    parsers = {verb: client.parser(verb) for verb in client.VERBS}
+    return completion.main(words, {**parsers, "download": download.parser()})

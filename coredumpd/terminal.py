@@ -23,13 +23,15 @@ def escape(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def table(columns: dict[str, str], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print a table of escaped cells; `columns` are titles and "left" or "right"."""
+def table(
+    columns: dict[str, str], rows: Sequence[tuple[str, ...]], *, headers: bool = True
+) -> None:
+    """Print a table of escaped cells; `columns` are titles, if `headers`, and "left" or "right"."""
     import rich.console
     import rich.table
     import rich.text
 
-    grid = rich.table.Table(box=None, pad_edge=False, header_style="bold")
+    grid = rich.table.Table(box=None, pad_edge=False, show_header=headers, header_style="bold")
     for title, side in columns.items():
         grid.add_column(title, justify="right" if side == "right" else "left", no_wrap=True)
     for row in rows:

@@ -31,9 +31,9 @@ _DUMP_ERRORS = (
 )
 
 
-def main(words: list[str]) -> int:
+def main(words: list[str], program: str = "coredumpd") -> int:
     """Run the role with the words after its name; returns the exit code."""
-    arguments = parser().parse_args(words)
+    arguments = parser(program).parse_args(words)
     if (arguments.pod is None) == (arguments.id is None):
         raise errors.UsageError("name a POD, or one dump by --id")
     if arguments.id is not None and (arguments.uid or arguments.container):
@@ -157,10 +157,10 @@ async def _download(
         ) from error
 
 
-def parser() -> commandline.Parser:
-    """The role's command line."""
+def parser(program: str = "coredumpd") -> commandline.Parser:
+    """The role's command line, `program` download."""
     parser = commandline.Parser(
-        prog="coredumpd download",
+        prog=f"{program} download",
         description="Download the core dumps of a pod, with the rights of your kubeconfig.",
         epilog="Each dump becomes DIR/CONTAINER/ID/meta.json and .../core, verified by its CRC-32;"
         " what is there already is not downloaded again, and a download that was cut goes on where"

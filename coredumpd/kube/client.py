@@ -21,6 +21,7 @@ from kubernetes.aio.client import api_client, configuration
 from kubernetes.aio.config import incluster_config
 
 from coredumpd import errors, proxies
+from coredumpd.kube import api
 
 REQUEST_TIMEOUT_S = 15.0
 # At a time, which is more than a server has requests in flight. With aiohttp's 100, the reviews of
@@ -139,17 +140,19 @@ class Client:
         body: object = None,
         *,
         query: Query | None = None,
-        content_type: str = "application/json",
+        headers: api.Headers = api.JSON,
         timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> tuple[int, Any]:
         """(HTTP status, parsed JSON), status 200 to 299. `path` is absolute and already quoted.
+
+        The answer is JSON, whatever `headers` ask for.
 
         Raises Unavailable (no connection, timeout, 429, 5xx, not JSON), NotFound, Conflict,
         AlreadyExists, Unauthorized, Forbidden, Invalid, BadRequest or Expired; the message is the
         API server's own.
         """
         timeout = aiohttp.ClientTimeout(total=timeout_s)
-        response = await self._send(method, path, body, query, content_type, timeout)
+        response = await self._send(method, path, body, query, timeout, headers)
         try:
             data = await response.content.read(RESPONSE_BYTES_MAX + 1)
             while chunk := await response.content.read(RESPONSE_BYTES_MAX + 1 - len(data)):
@@ -173,7 +176,7 @@ class Client:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=REQUEST_TIMEOUT_S, sock_read=_WATCH_SILENCE_S_MAX
         )
-        response = await self._send("GET", path, None, full, "application/json", timeout)
+        response = await self._send("GET", path, None, full, timeout)
         try:
             if not 200 <= response.status < 300:
                 _parse("WATCH", path, response.status, await response.read())
@@ -195,7 +198,7 @@ class Client:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=REQUEST_TIMEOUT_S, sock_read=_DOWNLOAD_SILENCE_S_MAX
         )
-        response = await self._send("GET", path, None, query, "application/json", timeout)
+        response = await self._send("GET", path, None, query, timeout)
         try:
             if not 200 <= response.status < 300:
                 _parse("GET", path, response.status, await response.read())
@@ -212,14 +215,13 @@ class Client:
         path: str,
         body: object,
         query: Query | None,
-        content_type: str,
         timeout: aiohttp.ClientTimeout,
+        headers: api.Headers = api.JSON,
     ) -> aiohttp.ClientResponse:
         try:
             auth = await self._settings.auth_settings()
-            headers: dict[str, str] = {item["key"]: item["value"] for item in auth.values()}
-            headers |= {"Accept": "application/json", "Content-Type": content_type}
-            headers["User-Agent"] = "coredumpd"
+            own = {item["key"]: item["value"] for item in auth.values()}
+            all_headers = {**api.JSON, **headers, **own, "User-Agent": "coredumpd"}
             url = self._settings.host + path
             if query:
                 url += "?" + urllib.parse.urlencode(
@@ -229,7 +231,7 @@ class Client:
                     }
                 )
             answer = await self._api.rest_client.request(
-                method, url, headers=headers, body=body, _request_timeout=timeout
+                method, url, headers=all_headers, body=body, _request_timeout=timeout
             )
         except (aiohttp.ClientError, TimeoutError, OSError, config.ConfigException) as error:
             raise self._unavailable(method, path, error) from error

@@ -23,6 +23,7 @@ async def pages(
     path: str,
     query: Mapping[str, str] | None = None,
     *,
+    headers: api.Headers = api.JSON,
     timeout_s: float = _TIMEOUT_S,
 ) -> AsyncIterator[dict[str, Any]]:
     """The lists that together hold every object below `path`; each request may take `timeout_s`.
@@ -32,7 +33,9 @@ async def pages(
     token = ""
     while True:
         page_query = {**(query or {}), "limit": str(PAGE)} | ({"continue": token} if token else {})
-        _, page = await kube.request("GET", path, query=page_query, timeout_s=timeout_s)
+        _, page = await kube.request(
+            "GET", path, query=page_query, headers=headers, timeout_s=timeout_s
+        )
         yield page
         token = (page.get("metadata") or {}).get("continue") or ""
         if not token:

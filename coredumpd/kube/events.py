@@ -136,7 +136,7 @@ async def put(kube: api.Requests, event: dict[str, Any], count: int) -> int:
             "PATCH",
             f"{path}/{name}",
             repeat | {"count": count},
-            content_type="application/merge-patch+json",
+            headers=api.MERGE_PATCH,
             timeout_s=EVENT_TIMEOUT_S,
         )
     return count

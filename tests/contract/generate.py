@@ -31,7 +31,11 @@ COMMANDS = (
     ("store", "repair"),
     ("store", "usage"),
     ("store", "migrate"),
+    ("list",),
+    ("info",),
+    ("watch",),
     ("download",),
+    ("rm",),
     ("demo",),
 )
 
