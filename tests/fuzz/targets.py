@@ -12,10 +12,13 @@ from collections.abc import Callable
 
 from coredumpd import errors
 from coredumpd.agent.skipped import kernel_lines
+from coredumpd.elfcore import notes, prologue
 from coredumpd.formats import cgroup, core_index, core_pattern, names, policy
 from coredumpd.formats import record as records
+from coredumpd.handler import signals
 from coredumpd.handler.evidence import runtime_state as states
 from coredumpd.handler.socket import handshake
+from tests.support import cores
 
 UID = "4a7f1c2e-0c5d-4b0e-9a6b-0123456789ab"
 ID = "0123456789abcdef" * 4
@@ -135,6 +138,37 @@ def kernel_log(data: bytes) -> None:
     }
 
 
+def core_start(data: bytes) -> None:
+    """The start of a core: in one piece as byte by byte, bounded, and without an exception."""
+    whole, pieces = prologue.Prologue(), prologue.Prologue()
+    whole.feed(data)
+    for byte in data:
+        pieces.feed(bytes([byte]))
+    for name in ("problem", "size", "notes", "wants_more"):
+        assert getattr(whole, name) == getattr(pieces, name)
+    if whole.problem is not None:
+        assert (whole.header, whole.segments, whole.size) == (None, None, None)
+        return
+    assert whole.is_cut(0)
+    if whole.header is not None:
+        fault = notes.fault(whole.header, whole.notes)
+        assert all(value is None or 0 <= value < 2**64 for value in (fault.address, fault.pc))
+        signals.code_name(fault.signal or 0, fault.code or 0)
+        if whole.segments is not None:
+            end = whole.header.phoff + len(whole.segments) * whole.header.segment_bytes
+            for segment in whole.segments:
+                assert end <= segment.offset or not segment.filesz
+                end = max(end, segment.offset + segment.filesz if segment.filesz else 0)
+            assert end <= (whole.size or 0)
+
+
+def _core(bits: int, order: str, machine: int) -> bytes:
+    """All that precedes the memory in a small core."""
+    text = cores.prstatus(112 if bits == 64 else 72, range(35), bits, order)
+    text += cores.siginfo(11, 1, 0x1234, bits, order)
+    return cores.written([100, 0, 5000], text, bits, order, machine)[:1500]
+
+
 def _json(document: object) -> bytes:
     return json.dumps(document).encode()
 
@@ -152,5 +186,16 @@ TARGETS: dict[str, tuple[tuple[bytes, ...], Callable[[bytes], None]]] = {
     "core_index": ((_INDEX.data, _INDEX.data[:60]), index_of_a_core),
     "policy": ((_json(POLICY),), policy_snapshot),
     "handshake": ((_REQUEST + bytes(4), _REQUEST + b"\1\0\0\0"), socket_words),
+    "core": (
+        (
+            _core(64, "<", 62),
+            _core(32, "<", 3),
+            _core(64, ">", 22),
+            _core(32, ">", 8),
+            cores.header(cores.PN_XNUM, sections_at=2**40)
+            + cores.segment(cores.NOTE, 64 + 70_000 * 56, 100, memory=0),
+        ),
+        core_start,
+    ),
     "kmsg": ((b"4,1,2,-;coredump: 7(x): over core_pipe_limit, skipping core dump\n",), kernel_log),
 }
