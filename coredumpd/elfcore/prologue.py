@@ -66,9 +66,7 @@ class Prologue:
                 self._end()
 
     def is_cut(self, size: int) -> bool:
-        """Does a core that ends after `size` bytes end before its headers say? No if malformed."""
-        if self.problem is not None:
-            return False
+        """Does a core that ends after `size` bytes, all fed, end before its headers say?"""
         return size < (self._needed if self.size is None else self.size)
 
     def _end(self) -> None:

@@ -69,8 +69,19 @@ def test_segments_beyond_16_mib_are_not_kept_but_the_size_is_known() -> None:
     assert (start.wants_more, start.segments, start.size) == (False, None, 10**9 + 64)
 
 
-def test_more_segments_than_can_be_counted_without_notes_behind_them_are_malformed() -> None:
-    start = read(cores.header(cores.PN_XNUM) + cores.segment(cores.LOAD, 2**30, 100))
+@pytest.mark.parametrize(
+    ("kind", "notes_at"),
+    [
+        (cores.LOAD, 64 + 56 * 70_000),
+        (cores.NOTE, 64 + 56 * 70_000 + 1),
+        (cores.NOTE, 64 + 56 * 60_000),
+        (cores.NOTE, 8),
+    ],
+)
+def test_more_segments_than_can_be_counted_without_notes_behind_them_are_malformed(
+    kind: int, notes_at: int
+) -> None:
+    start = read(cores.header(cores.PN_XNUM) + cores.segment(kind, notes_at, 100))
     assert start.problem == "e_phnum is PN_XNUM, and no notes follow the program headers"
 
 
