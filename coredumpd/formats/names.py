@@ -47,8 +47,10 @@ def slug(raw: str, length_max: int) -> str:
 
 def program(exe: str | None, comm: str) -> str:
     """The short name of the program at the path `exe`, of a memfd its own; else `comm`'s."""
-    path = (exe or "").removeprefix(_MEMFD).rpartition("/")[2]
-    return path or comm.rpartition("/")[2]
+    path = exe or ""
+    if path.startswith(_MEMFD):
+        return path.removeprefix(_MEMFD) or comm  # such as runc's: runc_cloned:/proc/self/exe
+    return (path or comm).rpartition("/")[2]
 
 
 def make_id(exe: str, time_s: int, pid: int, nonce: int) -> str:

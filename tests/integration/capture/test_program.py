@@ -1,4 +1,4 @@
-"""Real crashes of programs that are not plain 64-bit files at their path any more."""
+"""Real crashes out of the ordinary: a program file that is gone, 32 bits, 70,000 mappings."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import gzip
 import os
 import platform
 import shutil
+import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support import crashers
 from support.node import capturing, installed, pods
+
+from coredumpd.elfcore import prologue
 
 pytestmark = capturing.needs_core_pattern
 
@@ -23,6 +27,30 @@ fd = os.memfd_create(name)
 os.write(fd, open(program, "rb").read())
 os.execve(fd, [name, "segv"], {})
 """
+
+# 140,000 pages, in turn two that may be written to and two that may not: 70,000 mappings.
+_MANY_MAPPINGS = """
+import ctypes, mmap, os
+pages = mmap.mmap(-1, 140_000 * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+start = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+libc = ctypes.CDLL(None, use_errno=True)
+for page in range(0, 140_000, 4):
+    if page % 400 == 0:
+        pages[page * 4096] = 1
+    address = ctypes.c_void_p(start + page * 4096)
+    assert libc.mprotect(address, ctypes.c_size_t(8192), mmap.PROT_READ) == 0
+os.abort()
+"""
+_MAPPINGS_MAX = Path("/proc/sys/vm/max_map_count")
+
+
+@pytest.fixture
+def many_mappings() -> Iterator[None]:
+    """A process may have more mappings than an ELF header can count."""
+    before = _MAPPINGS_MAX.read_text()
+    _MAPPINGS_MAX.write_text("200000")
+    yield
+    _MAPPINGS_MAX.write_text(before)
 
 
 def crash_after(
@@ -66,7 +94,7 @@ def test_a_program_whose_file_is_there_is_not_called_deleted(
 
 @pytest.mark.parametrize(
     ("name", "start"),
-    [("worker", "worker-2"), ("a/../b c", "b-c-2"), ("x (deleted)", "x--deleted-2")],
+    [("worker", "worker-2"), ("a/../b c", "a.b-c-2"), ("x (deleted)", "x--deleted-2")],
 )
 def test_a_program_in_memory_has_the_name_that_it_was_given(
     handler: installed.Installed, pod: pods.Pod, crasher: Path, name: str, start: str
@@ -101,3 +129,21 @@ def test_a_32_bit_process_is_recorded_with_its_fault_and_its_core_cut_half_way_i
         assert handler.record(part)["core"]["truncated"]["is"], size
         shutil.rmtree(part)
     assert os.listdir(handler.spool) == []
+
+
+def test_a_core_of_70_000_mappings_is_whole_and_has_its_fault(
+    handler: installed.Installed, pod: pods.Pod, many_mappings: None
+) -> None:
+    entry = capturing.crash(handler, pod, sys.executable, "-c", _MANY_MAPPINGS)
+    record = handler.record(entry)
+    assert not record["core"]["truncated"]["is"]
+    assert record["core"]["malformed"] is None
+    assert record["signal"]["codeName"] == "SI_TKILL"
+    assert record["signal"]["pc"]
+    core = gzip.decompress((entry / "core.gz").read_bytes())
+    start = prologue.Prologue()
+    start.feed(core)
+    assert start.segments is not None
+    # elf(5): sh_info of the first section header, the last 64 bytes of this core.
+    assert len(start.segments) == struct.unpack("<44xI16x", core[-64:])[0] > 70_000
+    assert start.size == len(core)

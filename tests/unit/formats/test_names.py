@@ -25,10 +25,9 @@ def test_an_id_shows_program_time_and_pid() -> None:
     [
         ("/usr/bin/app", "worker", "app"),
         ("/memfd:worker", "3", "worker"),
-        ("/memfd:a/b", "3", "b"),
+        ("/memfd:runc_cloned:/proc/self/exe", "runc", "runc_cloned:/proc/self/exe"),
         ("/memfd:", "3", "3"),
         ("/tmp/memfd:x", "x", "memfd:x"),
-        ("/", "app", "app"),
         (None, "../app", "app"),
         (None, "", ""),
     ],
