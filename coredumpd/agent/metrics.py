@@ -30,6 +30,9 @@ class Metrics:
             "listener_failures", "listeners that ended or hung while capturing by socket"
         )
         self.skipped = counter("skipped", "crashes that left no dump", ("reason",))
+        self.without_core = counter(
+            "without_core", "containers that ended by a signal without a core", ("reason",)
+        )
         self.shipped = counter("shipped", "dumps committed to the store", ("attribution",))
         self.shipped_bytes = counter("shipped_bytes", "bytes of core.gz committed")
         self.failures = counter("ship_failures", "tries to ship that failed", ("error",))

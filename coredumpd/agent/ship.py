@@ -30,6 +30,7 @@ from coredumpd.agent.shipping import (
     stuck,
 )
 from coredumpd.agent.tenants import watcher
+from coredumpd.agent.terminations import monitor as terminations
 from coredumpd.formats import host_dir as host_dirs
 from coredumpd.kube import client
 from coredumpd.settings import sections
@@ -39,6 +40,8 @@ from coredumpd.store import interface as stores
 
 SHIP_GRACE_S = 10.0
 RECOVER_EVERY_S = 60.0
+# After captureTimeout and the handler's grace, a capture is in the spool, or was recovered.
+RECOVERED_S = 30.0 + 2 * RECOVER_EVERY_S
 _log = logging.getLogger(__name__)
 
 
@@ -106,12 +109,13 @@ class _Shipping:
         self._installation = uninstall.Installation(kube)
         self._recovery_problem: str | None = None
         self._jobs: dict[str, jobs.Job] = {}
+        self._terminations: terminations.Monitor | None = None
         preparation = delivery.Preparation(attribution.Attributor(None, options.node))
         if kube is not None:
             preparation = self._follow_tenants(
                 kube, settings.policy, host_dir, agent.unnamedPatience
             )
-        reporter = report.Reporter(self._metrics, self._events)
+        reporter = report.Reporter(self._metrics, self._events, self._terminations)
         bounds = kept.Bounds(agent.keptMaxEntries, agent.keptMaxUse, agent.keptMaxAge)
         self._keeper = kept.Keeper(self._spool, bounds, reporter, self._events)
         self._shipper = shipper.Shipper(
@@ -144,8 +148,19 @@ class _Shipping:
         """The steps of a node with Kubernetes: whose is a dump, and what do its owners ask for?"""
         own_namespace = os.environ.get("POD_NAMESPACE") or client.own_namespace()
         scope = watcher.Scope(self._node, host_dir / host_dirs.SHIPPER, own_namespace)
-        tenants = watcher.Watcher(kube, policy, scope, self._events, self._metrics)
-        self._jobs["tenants"] = tenants.run
+        sources = terminations.Sources(
+            self._spool.capturing,
+            lambda: self._guard.losses(),
+            lambda: self._guard.problems(),
+            lambda end: tenants.rule_against(end.namespace, end.pod_uid),
+        )
+        self._terminations = terminations.Monitor(
+            self._events, self._metrics, sources, policy.captureTimeout + RECOVERED_S
+        )
+        tenants = watcher.Watcher(
+            kube, policy, scope, self._events, self._metrics, self._terminations.observe
+        )
+        self._jobs |= {"tenants": tenants.run, "terminations": self._terminations.run}
         seals = sealer.Sealer(kube, tenants, self._events, self._metrics)
         attributor = attribution.Attributor(
             kube, self._node, tenants, unnamed_patience_s=unnamed_patience_s

@@ -3,6 +3,7 @@
 DUMPED = "CoreDumped"
 TRUNCATED = "CoreDumpTruncated"
 SKIPPED = "CoreDumpSkipped"
+MISSING = "CoreDumpMissing"
 QUOTA = "CoreDumpQuota"
 POLICY = "CoreDumpPolicy"
 STUCK = "CoreDumpsStuck"
@@ -15,6 +16,8 @@ MEANINGS = {
     DUMPED: "on a pod: a crash of one of its containers is in the store",
     TRUNCATED: "on a pod: as CoreDumped, but the core ends early; the message says why",
     SKIPPED: "on a pod: crashes of a loop are only counted; on a Node: a crash was not captured",
+    MISSING: "on a pod: a container ended by a signal, or by the OOM killer, and left no core; the"
+    " message says why",
     QUOTA: "on a pod: its namespace is near its quota, or the quota allowed only the record",
     POLICY: "on a pod: an annotation of the pod or its namespace cannot be obeyed; on a Node: rules"
     " have no room",

@@ -257,6 +257,12 @@ class CrashRecord:
             return 0
 
     @property
+    def duration_s(self) -> float | None:
+        """How long the handler took, in seconds; None where it could not say."""
+        duration_ms = self.raw["capture"].get("durationMs")
+        return duration_ms / 1000 if isinstance(duration_ms, int) else None
+
+    @property
     def namespace(self) -> str | None:
         """The pod's namespace; HOST_NAMESPACE for a process in no pod; None: not known yet."""
         namespace: str | None = self.raw["namespace"]

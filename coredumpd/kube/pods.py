@@ -71,6 +71,17 @@ def reference(record: records.CrashRecord) -> dict[str, Any]:
     }
 
 
+def containers(
+    pod: dict[str, Any],
+) -> Iterator[tuple[str | None, dict[str, Any], dict[str, Any]]]:
+    """Kind, entry of the spec, and status of every container that has a status."""
+    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    for (kind, of_spec), of_status in zip(_LISTS.items(), _STATUSES, strict=True):
+        own = {one.get("name"): one for one in spec.get(of_spec) or []}
+        for one in status.get(of_status) or []:
+            yield kind, own.get(one.get("name")) or {"name": one.get("name")}, one
+
+
 def container_status(pod: dict[str, Any], container_id: str | None) -> dict[str, Any] | None:
     """The container status that names `container_id`, running, dead or dead before a restart."""
     for status in _container_statuses(pod):

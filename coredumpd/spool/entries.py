@@ -40,6 +40,31 @@ class Spool:
         in_use = (name for name in os.listdir(self._fd) if not name.endswith(ASIDE))
         return {pid for name in in_use if (pid := names.pid_of(name)) is not None}
 
+    def capturing(self) -> set[str]:
+        """Ids of the containers of captures in progress; "" for one that cannot be read yet.
+
+        A process in no container has none. Raises OSError.
+        """
+        ids: set[str] = set()
+        for name in os.listdir(self._fd):
+            if name.endswith(capture.PART):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # committed now
+                    ids.update(self._container_of_part(name))
+        return ids
+
+    def _container_of_part(self, name: str) -> Iterator[str]:
+        directory = os.open(name, durable.DIRECTORY, dir_fd=self._fd)
+        try:
+            with os.fdopen(durable.open_regular(capture.META, directory), "rb") as file:
+                record = records.CrashRecord.parse(file.read(records.RECORD_BYTES_MAX + 1))
+        except (FileNotFoundError, durable.NotRegularError, errors.BadRecord):
+            yield ""
+        else:
+            if record.container_id is not None:
+                yield record.container_id
+        finally:
+            os.close(directory)
+
     def entries(self) -> list[Entry]:
         """Complete captures, oldest first. Skips names that no handler makes."""
         aged_names = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,14 +104,19 @@ def _check(dump: downloaded_cores.Dump, uid: str, program: Path) -> None:
 def test_every_kind_of_program_gives_a_whole_core(
     tenant: Kubectl, target: Target, here: Path
 ) -> None:
-    """C, threads, Python, and a process that is not PID 1 of its container, in one pod."""
+    """C, threads, Python, and a process that is not PID 1 of its container, in one pod.
+
+    And one that leaves none: PID 1 ignores its own signals, and ends with a crash's code.
+    """
     containers = {
         "threads": ["/crash/crasher_threads", "8"],
         "python": ["/usr/bin/python3", "/crash/crasher.py"],
         "child": ["/bin/sh", "-c", "/crash/crasher abort; sleep 3600"],
         "divides": ["/crash/crasher", "divide"],
     }
-    uid = crashing_pods.crash(tenant, TENANT_NAMESPACE, "menagerie", containers)
+    without_core = {"ignores": ["/bin/sh", "-c", "kill -SEGV $$; exit 139"]}
+    every = containers | without_core
+    uid = crashing_pods.crash(tenant, TENANT_NAMESPACE, "menagerie", every)
     text = (here / "tests/coredumpendpoint_template.yaml").read_text()
     text = text.replace("__NAMESPACE__", TENANT_NAMESPACE).replace("__NAME__", "menagerie")
     tenant("create", "-f", "-", input=text)
@@ -129,6 +135,13 @@ def test_every_kind_of_program_gives_a_whole_core(
         downloaded_cores.check_whole(dump)
         assert dump.meta["podUID"] == uid
         assert downloaded_cores.holds(dump, *crashers.HEAP_MARKERS)
+
+    event = until(
+        "an Event on the container without a core", lambda: _missing(tenant, uid), _STORED_S
+    )
+    assert event["involvedObject"]["fieldPath"] == "spec.containers{ignores}"
+    assert "exit code 139 (SIGSEGV)" in event["message"]
+    assert "as PID 1 it ignores signals of its own" in event["message"]
 
     printed = downloaded_cores.backtrace(
         crashers.compiled("crasher_threads", target.crashers), found["threads"]
@@ -150,3 +163,11 @@ def test_every_kind_of_program_gives_a_whole_core(
     assert "signal SIGFPE" in downloaded_cores.backtrace(program, found["divides"])
     crashing_pods.delete(tenant, TENANT_NAMESPACE, "menagerie")
     tenant("delete", "coredumpendpoint", "menagerie")
+
+
+def _missing(kubectl: Kubectl, pod_uid: str) -> dict[str, Any] | None:
+    """The one Event about a missing core on this pod."""
+    selector = f"--field-selector=involvedObject.uid={pod_uid},reason=CoreDumpMissing"
+    events = kubectl.json("get", "events", "-n", TENANT_NAMESPACE, selector)["items"]
+    assert len(events) <= 1, events
+    return events[0] if events else None

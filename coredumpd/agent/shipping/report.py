@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Protocol
 
 from coredumpd import aiokit, errors
 from coredumpd.agent import events, metrics
@@ -13,13 +14,31 @@ EVENTS_AT_ONCE_MAX = 100
 _log = logging.getLogger(__name__)
 
 
+class Observer(Protocol):
+    """Learns which containers have a dump; `terminations.Monitor` is one. Must not raise."""
+
+    def arrived(self, record: records.CrashRecord) -> None: ...
+    def refused(self, record: records.CrashRecord) -> None: ...
+
+
 class Reporter:
     """See `entry.Reporter`."""
 
-    def __init__(self, counters: metrics.Metrics, event_writer: events.Events) -> None:
+    def __init__(
+        self,
+        counters: metrics.Metrics,
+        event_writer: events.Events,
+        observer: Observer | None = None,
+    ) -> None:
         self._metrics = counters
         self._events = event_writer
+        self._observer = observer
         self._background = aiokit.Background(EVENTS_AT_ONCE_MAX)
+
+    def arrived(self, record: records.CrashRecord) -> None:
+        """The dump is in the spool."""
+        if self._observer is not None:
+            self._observer.arrived(record)
 
     async def shipped(self, record: records.CrashRecord) -> None:
         """The dump is in the store, and out of the spool."""
@@ -35,6 +54,8 @@ class Reporter:
         """The dump was removed: its pod, known only now, wants none, or its namespace is gone."""
         self._metrics.skipped.labels(kernel_lines.POLICY).inc()
         _log.info("removed %s: its pod wants no dumps, or its namespace is gone", record.id)
+        if self._observer is not None:
+            self._observer.refused(record)
 
     def folded(self, crashes: int) -> None:
         """`crashes` of a loop lost their core; one record counts them."""

@@ -163,7 +163,9 @@ class Shipper:
     async def _place(self, waiting: entries.Waiting) -> None:
         """Append it to its container's lane; an unreadable record is read again by a later scan."""
         try:
-            waiting.read(await aiokit.call(waiting.entry.record))
+            record = await aiokit.call(waiting.entry.record)
+            waiting.read(record)
+            self._reporter.arrived(record)
         except errors.NotFound:
             self._forget(waiting)  # shipped while the spool was being listed
         except errors.BadRecord as error:

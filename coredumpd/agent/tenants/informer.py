@@ -75,6 +75,11 @@ class Informer:
         every: Iterable[rules.Pod | None] = self._collections.get(PODS, {}).values()
         return [pod for pod in every if pod is not None]
 
+    def pod(self, uid: str) -> rules.Pod | None:
+        """The pod of this node with this uid, which the API gave it."""
+        pod: rules.Pod | None = self._collections.get(PODS, {}).get(uid)
+        return pod
+
     def reached(self) -> frozenset[str] | None:
         """Names of namespaces whose quota is reached; None while the notice was not read."""
         notices = self._collections.get(QUOTAS)

@@ -6,7 +6,10 @@ itself changes nothing here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from coredumpd import errors
+from coredumpd.formats import annotations as dump_annotations
 from coredumpd.formats import names, policy
 from coredumpd.formats import record as records
 
@@ -28,6 +31,30 @@ def refuses(tenants: policy.Tenants, default: str, record: records.CrashRecord) 
     if exception is None and tenants.unlisted == "disabled":
         return key not in tenants.identities
     return bool((exception or {}).get("capture", default) == "disabled")
+
+
+def rule_against(
+    tenants: policy.Tenants,
+    default: str,
+    namespace: str,
+    pod_uid: str,
+    of_pod: Mapping[str, str],
+    of_namespace: Mapping[str, str],
+) -> str | None:
+    """Why captures of a pod are disabled, in words; None: they are not.
+
+    `default` as for `refuses`; `of_pod` and `of_namespace`: the annotations that are meant for us.
+    """
+    own = tenants.pods.get(pod_uid) or tenants.namespaces.get(namespace) or {}
+    if own.get("capture", default) != "disabled":
+        return None
+    for its, owner in ((of_namespace, "namespace"), (of_pod, "pod")):
+        if its.get(dump_annotations.CAPTURE, "enabled") != "enabled":
+            name = dump_annotations.PREFIX + dump_annotations.CAPTURE
+            return f"captures are disabled by the annotation {name} of its {owner}"
+    if default == "disabled":
+        return "captures are disabled in this cluster (policy.capture)"
+    return "the rules of its namespace have no room in this node's policy"
 
 
 def sealed_before(tenants: policy.Tenants, namespace: str, uid: str | None) -> str | None:

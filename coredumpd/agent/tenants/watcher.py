@@ -73,6 +73,19 @@ class Watcher:
         """See `verdicts.refuses`."""
         return verdicts.refuses(self.tenants, self._policy.capture, record)
 
+    def rule_against(self, namespace: str, pod_uid: str) -> str | None:
+        """See `verdicts.rule_against`."""
+        pod = self._informer.pod(pod_uid)
+        own = self._informer.namespaces().get(namespace)
+        return verdicts.rule_against(
+            self.tenants,
+            self._policy.capture,
+            namespace,
+            pod_uid,
+            {} if pod is None else pod.annotations,
+            {} if own is None else own.annotations,
+        )
+
     def is_free(self) -> bool:
         """See `rules.is_free`."""
         return rules.is_free(self._default, self.tenants)

@@ -63,3 +63,21 @@ def test_a_container_is_found_running_dead_or_before_its_restart(field: str, sta
     assert (pods.container_status(pod, "abc") or {})["name"] == "app"
     assert pods.container_status(pod, "def") is None
     assert pods.container_status(pod, None) is None
+
+
+def test_every_container_with_a_status_is_listed_with_its_kind_and_its_entry_of_the_spec() -> None:
+    document = podspecs.pod("default", "web")
+    document["spec"] |= {
+        "containers": [{"name": "app", "command": ["x"]}, {"name": "waits"}],
+        "initContainers": [{"name": "setup"}],
+    }
+    document["status"] = {
+        "containerStatuses": [{"name": "app"}],
+        "initContainerStatuses": [{"name": "setup"}],
+        "ephemeralContainerStatuses": [{"name": "debugger"}],
+    }
+    assert list(pods.containers(document)) == [
+        (None, {"name": "app", "command": ["x"]}, {"name": "app"}),
+        ("init", {"name": "setup"}, {"name": "setup"}),
+        ("ephemeral", {"name": "debugger"}, {"name": "debugger"}),
+    ]

@@ -52,6 +52,30 @@ def test_an_entry_gives_its_record_and_its_core(spool: entries.Spool) -> None:
         assert gzip.decompress(core.read()) == b"memory"
 
 
+def test_containers_whose_captures_are_in_progress_are_known_by_the_first_record(
+    spool: entries.Spool,
+) -> None:
+    path = Path(spool.path)
+    for id, changes in (("a-1", {}), ("b-2", {"containerID": "d" * 64}), ("h-3", {})):
+        entry = dumps.spooled(path, id, **(changes | {"namespace": "default"}))
+        entry.rename(path / f"{id}.part")
+    host = path / "h-3.part" / "meta.json"
+    host.write_bytes(dumps.crash("h-3", namespace="_host", containerID=None).encode())
+    dumps.spooled(path, "c-4", containerID="e" * 64)  # is complete
+    assert spool.capturing() == {"c" * 64, "d" * 64}
+
+
+@pytest.mark.parametrize("record", [None, b"", b"{}"])
+def test_a_capture_without_a_readable_record_may_be_of_any_container(
+    spool: entries.Spool, record: bytes | None
+) -> None:
+    part = Path(spool.path) / "a-1.part"
+    part.mkdir()
+    if record is not None:
+        (part / "meta.json").write_bytes(record)
+    assert spool.capturing() == {""}
+
+
 def test_removing_twice_is_fine(spool: entries.Spool) -> None:
     dumps.spooled(Path(spool.path), "a-1")
     (entry,) = spool.entries()

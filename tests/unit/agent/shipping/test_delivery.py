@@ -21,6 +21,10 @@ class Reporter:
 
     def __init__(self) -> None:
         self.reports: list[str] = []
+        self.arrivals: list[str] = []
+
+    def arrived(self, crash: records.CrashRecord) -> None:
+        self.arrivals.append(crash.id)
 
     async def shipped(self, record: records.CrashRecord) -> None:
         self.reports.append("shipped")

@@ -9,6 +9,7 @@ from support.kube import kubeevents
 from coredumpd import errors
 from coredumpd.agent import events, metrics
 from coredumpd.agent.shipping import report
+from coredumpd.formats import record as records
 
 
 class World:
@@ -70,3 +71,21 @@ def test_failures_refusals_and_folds_are_counted() -> None:
     assert world.value("skipped_total", reason="policy") == 1
     assert world.value("set_aside_total") == 1
     assert world.value("folded_total") == 7
+
+
+def test_an_observer_learns_of_dumps_that_arrive_and_that_are_refused() -> None:
+    class Observer:
+        def __init__(self) -> None:
+            self.reports: list[tuple[str, str]] = []
+
+        def arrived(self, record: records.CrashRecord) -> None:
+            self.reports.append(("arrived", record.id))
+
+        def refused(self, record: records.CrashRecord) -> None:
+            self.reports.append(("refused", record.id))
+
+    observer = Observer()
+    reporter = report.Reporter(metrics.Metrics(), events.Events(None, "node1"), observer)
+    reporter.arrived(dumps.crash("a-1"))
+    asyncio.run(reporter.refused(dumps.crash("a-1")))
+    assert observer.reports == [("arrived", "a-1"), ("refused", "a-1")]

@@ -25,6 +25,10 @@ DEADLINE_S = 20
 class Reporter:
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
+        self.arrivals: list[str] = []
+
+    def arrived(self, crash: records.CrashRecord) -> None:
+        self.arrivals.append(crash.id)
 
     async def shipped(self, crash: records.CrashRecord) -> None:
         self.told.append(("shipped", crash.id))
@@ -110,6 +114,7 @@ def node(tmp_path: Path) -> Node:
 def test_what_is_in_the_spool_reaches_the_store_and_leaves_the_spool(node: Node) -> None:
     node.put("a-1", core=b"memory")
     node.run(lambda: node.shipped() == ["a-1"])
+    assert node.reporter.arrivals == ["a-1"]
     (key,) = node.store.list()
     core = node.store.open_core(key)
     assert gzip.decompress(core.read_at(0, core.size)) == b"memory"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support import dumps
 
@@ -46,6 +48,26 @@ def test_before_kubernetes_was_asked_nothing_is_decided_but_of_the_hosts_own_pro
     with pytest.raises(errors.Unavailable, match="of namespace default may be kept"):
         verdicts.refuses(policy.Tenants(), "enabled", dumps.crash())
     assert not verdicts.refuses(policy.Tenants(), "enabled", dumps.crash(namespace="_host"))
+
+
+@pytest.mark.parametrize(
+    ("tenants", "default", "of_pod", "of_namespace", "expected"),
+    [
+        (policy.Tenants(), "enabled", {}, {}, None),
+        (policy.Tenants({"default": {"capture": "enabled"}}), "disabled", {}, {}, None),
+        (policy.Tenants({"default": DISABLED}), "enabled", {}, DISABLED, "of its namespace"),
+        (policy.Tenants(pods={UID: DISABLED}), "enabled", DISABLED, {}, "of its pod"),
+        (policy.Tenants(pods={UID: DISABLED}), "enabled", {"capture": "of"}, {}, "of its pod"),
+        (policy.Tenants(), "disabled", {}, {}, "(policy.capture)"),
+        (policy.Tenants({"default": DISABLED}), "enabled", {}, {}, "no room"),
+    ],
+    ids=str,
+)
+def test_the_rule_that_disables_captures_of_a_pod_is_named(
+    tenants: policy.Tenants, default: str, of_pod: Any, of_namespace: Any, expected: str | None
+) -> None:
+    text = verdicts.rule_against(tenants, default, "default", UID, of_pod, of_namespace)
+    assert text is None if expected is None else expected in (text or "")
 
 
 def test_what_a_namespace_sealed_to_is_known_by_its_uid_alone() -> None:

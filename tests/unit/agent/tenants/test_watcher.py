@@ -71,6 +71,9 @@ def test_rules_identities_and_quotas_are_in_one_snapshot_which_decides_over_dump
     assert one.refuses(dumps.crash())
     assert not one.is_free()
     assert one.life_of(dumps.crash()) == "ns-1"
+    assert "annotation coredump.fujitsu.com/capture of its namespace" in (
+        one.rule_against("default", "1234-5678") or ""
+    )
     assert one.sealed_before("default", "ns-1") == "keys"
     assert one.annotations_of("default", "ns-1") == {"capture": "disabled", "encrypt-to": "keys"}
     assert one.annotations_of("default", "ns-of-another-life") is None
