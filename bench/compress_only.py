@@ -11,9 +11,10 @@ import time
 
 if __name__ == "__main__":
     from coredumpd.handler import crash
-    from coredumpd.spool import copier
+    from coredumpd.spool import copier, stream
 
     crash.widen(0)
     sink = os.open("/dev/null", os.O_WRONLY)
-    result = copier.Copier(sink, 2**40, time.monotonic() + 600).copy(0, b"")
+    kernel = stream.Stream(0, b"", time.monotonic() + 600)
+    result = copier.Copier(sink, 2**40).copy(kernel)
     sys.exit(result.reason)

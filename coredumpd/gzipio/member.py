@@ -19,24 +19,52 @@ _ZEROS = bytes(CHUNK_BYTES)
 
 
 class Result:
-    """Totals of stored members: `size` and `crc32` of the input, `stored_size` in bytes of gzip."""
+    """Totals of stored members: `size` and `crc32` of the input, `stored_size` in bytes of gzip.
 
-    __slots__ = ("crc32", "members", "reason", "size", "sparse_size", "stored_size")
+    The input's parts may come in any order; between them, and where `extend` says so, are zeros
+    that are stored nowhere.
+    """
+
+    __slots__ = ("_part", "data_size", "members", "reason", "size", "sparse_size", "stored_size")
 
     def __init__(self) -> None:
         self.size = 0
         self.stored_size = 0
-        self.crc32 = 0
+        self.data_size = 0  # of the input: bytes that are stored
         self.members = 0
         self.sparse_size = 0  # of the input: bytes in whole chunks of zeros
         self.reason: str | None = None  # why the core was cut short; None: it was not
+        # CRC-32 is linear: this is the difference that the parts make to that of `size` zeros.
+        self._part = 0
+
+    @property
+    def crc32(self) -> int:
+        """CRC-32 of the input so far, its holes included."""
+        return self._part ^ _crc32_of_zeros(self.size)
 
     def add(self, size: int, stored_size: int, crc32: int) -> None:
-        """Count one more gzip member."""
-        self.crc32 = isal_zlib.crc32_combine(self.crc32, crc32, size)
-        self.size += size
+        """Count one more gzip member, of the input that follows."""
+        self.place(self.size, size, stored_size, crc32)
+
+    def place(self, offset: int, size: int, stored_size: int, crc32: int) -> None:
+        """Count one more gzip member, of the input's `size` bytes from `offset` on."""
+        end = offset + size
+        self.extend(end)
+        part = crc32 ^ _crc32_of_zeros(size)
+        self._part ^= isal_zlib.crc32_combine(part, 0, self.size - end)
+        self.data_size += size
         self.stored_size += stored_size
         self.members += 1
+
+    def extend(self, size: int) -> None:
+        """The input has at least `size` bytes: zeros, as far as no member has others."""
+        if size > self.size:
+            self._part = isal_zlib.crc32_combine(self._part, 0, size - self.size)
+            self.size = size
+
+
+def _crc32_of_zeros(size: int) -> int:
+    return int(isal_zlib.crc32_combine(0xFFFFFFFF, 0xFFFFFFFF, size))
 
 
 def compress(chunk: bytes | memoryview) -> tuple[bytes, int]:
@@ -46,9 +74,9 @@ def compress(chunk: bytes | memoryview) -> tuple[bytes, int]:
     return data, int.from_bytes(data[-_TRAILER_BYTES:-4], "little")
 
 
-def is_zeros(chunk: bytearray) -> bool:
-    """Is a whole chunk zeros? Costs nothing if not: the comparison ends at the first other byte."""
-    return chunk.startswith(_ZEROS)
+def is_zeros(chunk: bytearray, size: int = CHUNK_BYTES) -> bool:
+    """Are its first `size` bytes zeros? Costs nothing if not: it ends at the first other byte."""
+    return chunk[0] == 0 and chunk.startswith(_ZEROS[:size])
 
 
 _zeros: list[tuple[bytes, int]] = []  # made once, by the first core that has such a chunk

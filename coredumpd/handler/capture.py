@@ -37,7 +37,7 @@ from coredumpd.handler import crash as crashes
 from coredumpd.handler import describe, limits, shares, slots
 from coredumpd.handler.evidence import container, process
 from coredumpd.handler.sandbox import enter
-from coredumpd.spool import capture, copier, owner
+from coredumpd.spool import capture, copier, owner, stream
 
 
 def run(crash: crashes.Crash) -> None:
@@ -145,13 +145,13 @@ def _store(crash: crashes.Crash, host_dir: int, limit: limits.Limit) -> str | No
     except OSError as error:
         kernel_log.write(kernel_log.WARNING, f"cannot mark the spool's entries: {error.strerror}")
     deadline = crash.begun_clock + crash.rules.captureTimeout
-    core = copier.Copier(entry.core, limit.size, deadline, room.size)
+    core = copier.Copier(entry.core, limit.size, room.size)
     from coredumpd.handler import failure  # noqa: F401  # in the sandbox no module can be read
 
     if crash.move is not None:  # a thread that makes it would have no sandbox
         crash.move.wait()
     enter.enter(spool, entry.directory)
-    result = core.copy(crash.source, crash.first)
+    result = core.copy(stream.Stream(crash.source, crash.first, deadline))
     os.close(crash.source)
     cut_at = None
     if result.reason == copier.MAX_SIZE:

@@ -32,13 +32,15 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _RULESET_VERSION = 1
 _PATH_BENEATH = 1
+# include/uapi/linux/fs.h: _IOWR('f', 16, struct pm_scan_arg); Linux 6.7.
+PAGEMAP_SCAN = 0xC0606610
 
 
-def enter(spool: int, own: int) -> None:
+def enter(spool: int, own: int, pagemap: int | None = None) -> None:
     """Keep only the rights that a capture into the directory `own`, below `spool`, needs.
 
-    Both are descriptors. Never raises: a layer that this kernel lacks is left out, and a line in
-    the kernel's log names it.
+    All are descriptors; `pagemap` may be asked by PAGEMAP_SCAN. Never raises: a layer that this
+    kernel lacks is left out, and a line in the kernel's log names it.
     """
     hide_memory()
     libc = Libc()
@@ -46,7 +48,7 @@ def enter(spool: int, own: int) -> None:
         ("no_new_privs", _no_new_privileges(libc)),
         ("Landlock", _restrict_files(libc, spool, own)),
         ("dropped capabilities", _drop_capabilities(libc)),
-        ("seccomp", _restrict_calls(libc)),
+        ("seccomp", _restrict_calls(libc, pagemap)),
     )
     missing = [name for name, done in layers if not done]
     if missing:
@@ -76,8 +78,8 @@ class _Byte(_ctypes._SimpleCData):  # type: ignore[type-arg]
     _type_ = "c"
 
 
-def _pinned(data: bytes) -> Any:
-    """A copy of `data` that has an address."""
+def pinned(data: bytes) -> Any:
+    """A copy of `data`, an array that has an address: `_ctypes.addressof` of it."""
     kind = type("Pinned", (_ctypes.Array,), {"_type_": _Byte, "_length_": len(data)})
     return kind.from_buffer_copy(data)  # type: ignore[attr-defined]
 
@@ -121,11 +123,11 @@ def _drop_capabilities(libc: Libc) -> bool:
     return libc.call("capset", header, bytes(24)) == 0
 
 
-def _restrict_calls(libc: Libc) -> bool:
-    code = seccomp.program(os.uname().machine)
+def _restrict_calls(libc: Libc, pagemap: int | None) -> bool:
+    code = seccomp.program(os.uname().machine, pagemap, PAGEMAP_SCAN)
     if code is None:
         return False
-    held = _pinned(code)
+    held = pinned(code)
     # struct sock_fprog: the number of instructions, of 8 bytes each, and where they are.
     program = (len(code) // 8).to_bytes(8, "little") + _ctypes.addressof(held).to_bytes(8, "little")
     return libc.call("prctl", _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0) == 0

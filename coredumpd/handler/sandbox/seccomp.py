@@ -18,6 +18,8 @@ _THREAD = 0x3D0F00
 # By how often they are made. poll(2) and rename(2) are older than arm64, which lacks them.
 _FREE = {
     "readv": (19, 65),
+    "preadv2": (327, 286),  # memory; the C library's preadv(2) asks for it first
+    "preadv": (295, 69),
     "write": (1, 64),
     "poll": (7, None),
     "ppoll": (271, 73),
@@ -59,13 +61,17 @@ _LIMITED = {
     "fcntl": ((72, 25), 1, (_F_GETFD, _F_SETFD, _F_GETFL)),
     "clone": ((56, 220), 0, (_THREAD,)),
 }
+_IOCTL = (16, 29)  # only PAGEMAP_SCAN, and only of the one descriptor
 # Its flags are in memory, where no filter sees them: a C library that is told that there is no such
 # call takes clone.
 _CLONE3 = 435
 
 
-def program(machine: str) -> bytes | None:
-    """The filter, an array of struct sock_filter; None for a machine whose numbers are not here."""
+def program(machine: str, pagemap: int | None = None, scan: int = 0) -> bytes | None:
+    """The filter, an array of struct sock_filter; None for a machine whose numbers are not here.
+
+    ioctl(2) is allowed where the descriptor is `pagemap` and the request is `scan`.
+    """
     if machine not in bpf.MACHINES:
         return None
     architecture, column = bpf.MACHINES[machine]
@@ -84,5 +90,15 @@ def program(machine: str) -> bytes | None:
         ]
     for limited, argument, values in _LIMITED.values():
         code += bpf.only_with(limited[column], argument, values)
+    if pagemap is not None:
+        code += [
+            bpf.step(bpf.IF_EQUAL, _IOCTL[column], 0, 6),
+            bpf.step(bpf.LOAD, bpf.ARGUMENTS),
+            bpf.step(bpf.IF_EQUAL, pagemap, 0, 3),
+            bpf.step(bpf.LOAD, bpf.ARGUMENTS + bpf.ARGUMENT_BYTES),
+            bpf.step(bpf.IF_EQUAL, scan, 0, 1),
+            bpf.step(bpf.RETURN, bpf.ALLOW),
+            bpf.step(bpf.RETURN, bpf.EPERM),
+        ]
     code += bpf.on_call(_CLONE3, bpf.ENOSYS)
     return b"".join([*code, bpf.step(bpf.RETURN, bpf.EPERM)])

@@ -55,8 +55,7 @@ def test_a_first_record_is_whole_and_says_who_named_the_pod(
 def test_a_finished_record_has_what_was_stored() -> None:
     begun = describe.begun(crash(PLACE, None))
     result = member.Result()
-    result.size, result.stored_size, result.crc32, result.reason = 9, 5, 0xAB, None
-    result.members, result.sparse_size = 1, 0
+    result.add(9, 5, 0xAB)
     record = describe.finished(begun, result, prologue.Prologue(), None, 1.5)
     assert (record.size, record.stored_size, record.truncated) == (9, 5, False)
     assert record.raw["core"]["crc32"] == "000000ab"

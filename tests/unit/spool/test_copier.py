@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import cores
+from support import cores, indexed
 
+from coredumpd.formats import core_index
 from coredumpd.gzipio import member
 from coredumpd.spool import copier as stream
+from coredumpd.spool import stream as streams
 
 
 @pytest.fixture
@@ -35,9 +37,9 @@ def feed(sink: io.FileIO, data: bytes, size_max: int = 2**40, first: int = 100) 
     source, into = os.pipe()
     writer = threading.Thread(target=write, args=(into, data[first:]))
     writer.start()
-    copier = stream.Copier(sink.fileno(), size_max, time.monotonic() + 60)
+    copier = stream.Copier(sink.fileno(), size_max)
     try:
-        return copier.copy(source, data[:first])
+        return copier.copy(streams.Stream(source, data[:first], time.monotonic() + 60))
     finally:
         os.close(source)
         writer.join()
@@ -102,8 +104,8 @@ def test_a_whole_elf_core_is_not_marked(sink: io.FileIO) -> None:
 
 def test_a_source_that_stalls_is_given_up_at_the_deadline(sink: io.FileIO) -> None:
     source, into = os.pipe()
-    copier = stream.Copier(sink.fileno(), 2**40, time.monotonic() + 0.2)
-    result = copier.copy(source, b"abc")
+    copier = stream.Copier(sink.fileno(), 2**40)
+    result = copier.copy(streams.Stream(source, b"abc", time.monotonic() + 0.2))
     assert result.reason == stream.TIMEOUT
     assert gzip.decompress(stored(sink)) == b"abc"
     os.close(source)
@@ -181,8 +183,45 @@ def test_without_a_second_thread_one_does_it_all(
         write(into, data)
         os._exit(0)
     os.close(into)
-    result = stream.Copier(sink.fileno(), 2**40, time.monotonic() + 60).copy(source, b"")
+    kernel = streams.Stream(source, b"", time.monotonic() + 60)
+    result = stream.Copier(sink.fileno(), 2**40).copy(kernel)
     os.close(source)
     os.waitpid(child, 0)
     assert result.reason is None
     assert gzip.decompress(stored(sink)) == data
+
+
+def test_chunks_of_zeros_are_holes_where_there_is_an_index(sink: io.FileIO, tmp_path: Path) -> None:
+    noise = random.Random(7).randbytes(2 * member.CHUNK_BYTES)
+    data = noise + bytes(5 * member.CHUNK_BYTES) + noise + bytes(3 * member.CHUNK_BYTES + 512)
+    source, into = os.pipe()
+    writer = threading.Thread(target=write, args=(into, data))
+    writer.start()
+    with io.FileIO(tmp_path / "core.index", "x") as journal:
+        copier = stream.Copier(sink.fileno(), 2**40, journal=journal.fileno())
+        result = copier.copy(streams.Stream(source, b"", time.monotonic() + 60))
+    writer.join()
+    os.close(source)
+    index = core_index.build(result.size, copier.entries)
+    (tmp_path / "core.index").write_bytes(index.data)
+    core = indexed.unpack(tmp_path, tmp_path / "core")
+    assert core.read_bytes() == data
+    assert (result.size, result.data_size, result.members) == (len(data), 2 * len(noise), 4)
+    assert result.crc32 == zlib.crc32(data)
+    assert result.sparse_size == len(data) - 2 * len(noise)
+    assert index.holes == 2
+
+
+def test_a_journal_is_an_index_as_far_as_the_core_is_stored(
+    sink: io.FileIO, tmp_path: Path
+) -> None:
+    data = random.Random(8).randbytes(3 * member.CHUNK_BYTES)
+    source, into = os.pipe()
+    os.close(into)
+    with io.FileIO(tmp_path / "core.index", "x") as journal:
+        copier = stream.Copier(sink.fileno(), 2**40, journal=journal.fileno())
+        copier.copy(streams.Stream(source, data, time.monotonic() + 60))
+    os.close(source)
+    size, entries = core_index.recover((tmp_path / "core.index").read_bytes())
+    assert (size, entries) == (0, copier.entries)
+    assert [entry[0] for entry in entries] == [0, 1 << 20, 2 << 20]

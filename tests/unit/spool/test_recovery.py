@@ -19,7 +19,7 @@ from support import dumps
 from coredumpd import durable
 from coredumpd.formats import record as records
 from coredumpd.spool import capture as writer
-from coredumpd.spool import copier, recovery
+from coredumpd.spool import copier, recovery, stream
 
 
 @pytest.fixture
@@ -36,7 +36,9 @@ def killed(spool: int, data: bytes, cut: int) -> records.CrashRecord:
     capture.note(crash)
     source, into = os.pipe()
     os.close(into)
-    result = copier.Copier(capture.core, 2**40, time.monotonic() + 60).copy(source, data)
+    result = copier.Copier(capture.core, 2**40).copy(
+        stream.Stream(source, data, time.monotonic() + 60)
+    )
     os.close(source)
     os.ftruncate(capture.core, max(0, result.stored_size - cut))
     capture.close()

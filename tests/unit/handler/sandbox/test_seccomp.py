@@ -11,9 +11,16 @@ X86_64, AARCH64, I386 = 0xC000003E, 0xC00000B7, 0x40000003
 PROT_READ, PROT_EXEC = 1, 4
 
 
-def verdict(machine: str, number: int, *arguments: int, architecture: int = X86_64) -> int:
+def verdict(
+    machine: str,
+    number: int,
+    *arguments: int,
+    architecture: int = X86_64,
+    pagemap: int | None = None,
+    scan: int = 0,
+) -> int:
     """What the kernel would say: the classic BPF machine, as far as the filter uses it."""
-    code = seccomp.program(machine)
+    code = seccomp.program(machine, pagemap, scan)
     assert code is not None
     filled = [*arguments, *[0] * (6 - len(arguments))]
     data = number.to_bytes(4, "little") + architecture.to_bytes(4, "little") + bytes(8)
@@ -110,10 +117,46 @@ def test_calls_by_the_numbers_of_another_architecture_kill() -> None:
     assert verdict("x86_64", 3, architecture=I386) == KILL
 
 
+@pytest.mark.parametrize(
+    ("machine", "architecture", "ioctl"), [("x86_64", X86_64, 16), ("aarch64", AARCH64, 29)]
+)
+def test_of_ioctl_one_request_to_one_descriptor_is_allowed(
+    machine: str, architecture: int, ioctl: int
+) -> None:
+    def said(*arguments: int, pagemap: int | None = 7) -> int:
+        return verdict(
+            machine, ioctl, *arguments, architecture=architecture, pagemap=pagemap, scan=0xC0606610
+        )
+
+    assert said(7, 0xC0606610) == ALLOW
+    assert said(7, 0x5401) == EPERM
+    assert said(0, 0xC0606610) == EPERM
+    assert said(7, 0xC0606610, pagemap=None) == EPERM
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_every_other_number_is_refused(number: int) -> None:
     known = {0, 1, 3, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 19, 25, 28, 39, 60, 72, 74, 77, 82}
-    known |= {96, 186, 202, 219, 221, 228, 231, 257, 262, 263, 264, 271, 273, 316, 318, 334}
+    known |= {
+        295,
+        327,
+        96,
+        186,
+        202,
+        219,
+        221,
+        228,
+        231,
+        257,
+        262,
+        263,
+        264,
+        271,
+        273,
+        316,
+        318,
+        334,
+    }
     assert (verdict("x86_64", number) == ALLOW) == (number in known - {72})
 
 
