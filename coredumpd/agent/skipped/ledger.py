@@ -158,4 +158,5 @@ class Ledger:
             since, until = crash.begun_s - RATELIMIT_S - SLACK_S, crash.begun_s + SLACK_S
             if sum(since <= time_s <= until for time_s in printed) >= RATELIMIT_LINES:
                 return reason
-        return kernel_lines.NOT_DUMPED
+        # A core that was read from memory is not consumed, in the kernel's words (wait(2)).
+        return None if crash.unsure else kernel_lines.NOT_DUMPED
