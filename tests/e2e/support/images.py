@@ -45,7 +45,8 @@ def programs(directory: Path) -> Path:
             layer.file(str(path), path)
             if path.suffix == ".so":
                 extensions.append(path)
-    layer.closure([PYTHON, *extensions])
+    for needed in sorted(oci.libraries([PYTHON, *extensions])):
+        layer.file(needed, Path(needed), 0o755)
     oci.write(output, CRASHERS, layer, ["/bin/sh"])
     return output
 
