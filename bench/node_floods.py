@@ -186,7 +186,8 @@ def full_spool(directory: Path) -> Iterator[report.Line]:
         for number in range(WAITING):
             core = os.urandom(WAITING_BYTES)
             id, container = f"a-{number}", f"{number:064d}"
-            dumps.spooled(node.guard.spool, id, core, namespace="greedy", containerID=container)
+            seen = {"namespace": "greedy", "namespaceUID": "uid-greedy"}
+            dumps.spooled(node.guard.spool, id, core, containerID=container, **seen)
         with pods.running(node.runtime, namespace="greedy", name="web") as greedy:
             crashing = floods.repeated(lambda: greedy.start([program, "abort"], cwd="/").wait(), 2)
             with crashing:

@@ -5,11 +5,11 @@ labels, owner and restarts, translates a static pod's uid, and names the pod of 
 only a cgroup. The namespace's uid comes, in this order, from
 
 - a pod that the API has, and the namespace read after it (`tenants/lives`);
-- what the agent, or the one before it, saw while the pod was there; the handler writes that, too;
-- the time: a namespace that was there, by its creation, SKEW_S before the crash.
+- what the agent, or the one before it, saw while the pod was there; the handler writes that, too.
 
-Without evidence it is not known whose rules hold. Then the dump goes to `_host`, which only
-cluster-wide roles see, if nobody's rules can be broken; else it stays on the node.
+A pod that is gone, and that no agent ever saw, may have disabled captures for itself: its dumps
+stay on the node. Without other evidence it is not known whose rules hold. Then the dump goes to
+`_host`, which only cluster-wide roles see, if nobody's rules can be broken; else it stays here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from coredumpd.kube import api, collection
 
 _log = logging.getLogger(__name__)
 CONFIRM_TIMEOUT_S = 3.0  # an API that is down may delay a dump by this, once
-SKEW_S = 300.0  # most difference between the node's clock and the API's
 
 
 class Tenants(Protocol):
@@ -37,6 +36,9 @@ class Tenants(Protocol):
 
     def life_of(self, record: records.CrashRecord) -> str | None:
         """The uid of the namespace of the record's pod. Raises BadRecord for a contradiction."""
+
+    def note_pod(self, document: dict[str, Any]) -> None:
+        """Take a pod of this node as the API shows it."""
 
     def is_free(self) -> bool:
         """Is it certain that no namespace seals and nobody opts out?"""
@@ -76,12 +78,14 @@ class Attributor:
             return record if record.namespace else pod_facts.unnamed(record, self._node)
         if record.namespace and record.pod_name:
             return await self._confirmed(self._kube, record)
+        is_here = False
         for pod in await self._pods_of_node(self._kube):
+            is_here = is_here or pod["metadata"]["uid"] == record.pod_uid
             completed = pod_facts.named(record, pod, self._node)
             if completed is not None:
                 self._unnamed_since_s.pop(record.id, None)
                 return await self._in_namespace(self._kube, completed, pod)
-        return self._patiently_unnamed(record)
+        return self._patiently_unnamed(record, is_here)
 
     async def _confirmed(
         self, kube: api.Requests, record: records.CrashRecord
@@ -127,26 +131,34 @@ class Attributor:
         except errors.CoredumpdError as error:
             return _unconfirmed(record, life, error)
         uid = namespace["metadata"]["uid"]
+        if pod is not None and self._tenants is not None:
+            self._tenants.note_pod(pod)
         if pod is not None and lives.is_of(namespace, lives.created_s(pod) or 0.0):
             if life not in (None, uid):
                 text = f"the record says namespace {life}, but its pod is in {uid}"
                 raise errors.BadRecord(text)
             life = uid
-        if life is None and _is_surely_after(namespace, record):
-            life = uid
+        if life is None and pod is None:
+            raise _unseen(record)
         if life is None:
             return self._unproven(record, "nothing proves in which life of its namespace it was")
         if life != uid:
             raise NamespaceGoneError
         return record.with_(namespaceUID=life)
 
-    def _patiently_unnamed(self, record: records.CrashRecord) -> records.CrashRecord:
-        """A container that died young is in no status until the kubelet reports it."""
+    def _patiently_unnamed(self, record: records.CrashRecord, is_here: bool) -> records.CrashRecord:
+        """A container that died young is in no status until the kubelet reports it.
+
+        `is_here`: its pod is on this node, so that it is known whether it has disabled captures.
+        """
         now_s = time.monotonic()
         since_s = self._unnamed_since_s.setdefault(record.id, now_s)
         if now_s - since_s < self._unnamed_patience_s:
-            raise errors.Unavailable(f"{record.id}: no pod {record.pod_uid} on this node yet")
-        placed = self._unproven(record, f"no pod {record.pod_uid} is on this node")
+            text = f"{record.id}: no container of pod {record.pod_uid} on this node yet"
+            raise errors.Unavailable(text)
+        if not is_here:
+            raise _unseen(record)
+        placed = self._unproven(record, f"no container of pod {record.pod_uid} is known")
         self._unnamed_since_s.pop(record.id)
         return placed
 
@@ -179,10 +191,11 @@ def _unconfirmed(
     return record.with_(namespaceUID=life)
 
 
-def _is_surely_after(namespace: dict[str, Any], record: records.CrashRecord) -> bool:
-    """Was the namespace there before the crash, however the clocks differ?"""
-    since_s = lives.created_s(namespace)
-    return since_s is not None and since_s + SKEW_S <= record.time_s
+def _unseen(record: records.CrashRecord) -> errors.CannotAttribute:
+    rule = "it may have disabled captures for itself"
+    return errors.CannotAttribute(
+        f"{record.id}: pod {record.pod_uid} is gone, and was never seen here; {rule}"
+    )
 
 
 def _quoted(name: str) -> str:

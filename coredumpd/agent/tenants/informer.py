@@ -91,9 +91,7 @@ class Informer:
         if (document.get("spec") or {}).get("nodeName") != self._node:
             return meta["uid"], None
         self._on_pod(document)
-        since_s = lives.created_s(document) or 0.0
-        facts = (meta["namespace"], meta["name"], meta["uid"], pods.static_uid(document))
-        return meta["uid"], rules.Pod(*facts, dump_annotations.ours(meta), since_s)
+        return meta["uid"], pod(document)
 
     async def _follow(
         self,
@@ -120,6 +118,14 @@ class Informer:
             if not listing:
                 self._collections[name] = values
                 on_change(name)
+
+
+def pod(document: dict[str, Any]) -> rules.Pod:
+    """A pod's facts from the API's object."""
+    meta = document["metadata"]
+    since_s = lives.created_s(document) or 0.0
+    facts = (meta["namespace"], meta["name"], meta["uid"], pods.static_uid(document))
+    return rules.Pod(*facts, dump_annotations.ours(meta), since_s)
 
 
 def _namespace(document: dict[str, Any]) -> tuple[str, Any]:

@@ -11,10 +11,19 @@ import dataclasses
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from coredumpd import aiokit, errors
 from coredumpd.agent import events, metrics
-from coredumpd.agent.tenants import informer, lives, policy_file, problems, rules, verdicts
+from coredumpd.agent.tenants import (
+    informer,
+    lives,
+    opt_outs,
+    policy_file,
+    problems,
+    rules,
+    verdicts,
+)
 from coredumpd.formats import annotations as dump_annotations
 from coredumpd.formats import record as records
 from coredumpd.kube import api
@@ -48,13 +57,15 @@ class Watcher:
         """`on_pod`: see `informer.Informer`."""
         self._policy = policy
         self._scope = scope
-        self._informer = informer.Informer(kube, scope.node, scope.own_namespace, on_pod)
+        self._on_pod = on_pod
+        self._informer = informer.Informer(kube, scope.node, scope.own_namespace, self.note_pod)
         self._problems = problems.Problems(event_writer, counters)
         self._changed = asyncio.Event()
         self._default = dump_annotations.Rules(policy.capture == "enabled", policy.maxSize)
         self.tenants = policy_file.read_tenants(scope.host_dir)
         self._sealed_to = self.tenants.encryptTo
         self._lives = lives.Lives(kube, self.tenants)
+        self._opt_outs = opt_outs.OptOuts(self.tenants)
 
     async def run(self) -> None:
         """Watch for ever. A watch that fails is logged and tried again."""
@@ -69,9 +80,15 @@ class Watcher:
         if name == informer.PODS:
             self._lives.wake.set()
 
+    def note_pod(self, document: dict[str, Any]) -> None:
+        """Take a pod of this node as the API shows it: listed, watched or asked for."""
+        self._opt_outs.note(informer.pod(document))
+        self._on_pod(document)
+
     def refuses(self, record: records.CrashRecord) -> bool:
-        """See `verdicts.refuses`."""
-        return verdicts.refuses(self.tenants, self._policy.capture, record)
+        """See `verdicts.refuses`; and has its pod disabled captures, seen now or earlier?"""
+        refused = verdicts.refuses(self.tenants, self._policy.capture, record)
+        return refused or self._opt_outs.has(record)
 
     def rule_against(self, namespace: str, pod_uid: str) -> str | None:
         """See `verdicts.rule_against`."""

@@ -45,8 +45,10 @@ def start(node, kube):
 
 
 def put(node, id, **changes):
+    """As a handler that knew the pod: it was seen in its namespace."""
     node.spool.mkdir(mode=0o700, exist_ok=True)
-    return dumps.spooled(node.spool, id, **changes)
+    seen = {"namespaceUID": f"ns-{changes.get('namespace', 'default')}"}
+    return dumps.spooled(node.spool, id, **seen | changes)
 
 
 def opened(node, key, identity=PAIR.identity):
@@ -87,6 +89,7 @@ def test_of_a_real_crash_nothing_plain_reaches_the_store(node, kube, tmp_path: P
     node.settings["capture"] = mode
     program = crashers.compiled("crasher", tmp_path)
     with corepattern.borrowed(), pods.running(tmp_path / "runtime") as pod:
+        kube.objects["/api/v1/namespaces/shop/pods/web-0"] = podspecs.pod("shop", "web-0", pod.uid)
         node.start("--kubeconfig", str(kube.kubeconfig()))
         process = pod.start([program, "abort", "0", str(8 * 1024 * 1024)], cwd="/")
         assert process.wait(60) == -signal.SIGABRT
@@ -162,23 +165,26 @@ def test_an_agent_that_starts_while_the_api_is_away_does_not_forget_who_wants_se
     kube.stop()
     put(node, "app-1", core=b"memory")
     put(node, "app-2", namespace="other", podUID="5678", containerID="d" * 64)
-    put(node, "app-3", namespace="other", podUID="9", containerID="e" * 64)  # nobody saw it
+    unseen = {"namespace": "other", "podUID": "9", "namespaceUID": None}
+    put(node, "app-3", containerID="e" * 64, **unseen)
     node.start("--kubeconfig", config, "--no-core-pattern")
     waiting.until("the other dump", lambda: len(node.stored()) == 1, 30)
     waiting.until("the refusal", lambda: "cannot be read" in node.logged(), 30)
     waiting.until("the third", lambda: "in which namespace app-3 was" in node.logged(), 30)
     assert [key.partition("/")[0] for key in node.stored()] == ["other"]
     kube.start()
-    key, *_ = node.wait_stored(3)
-    assert opened(node, key)[0] == b"memory"
+    waiting.until("the first dump", lambda: len(node.stored()) == 2, 60)
+    assert opened(node, node.stored()[0])[0] == b"memory"
+    assert os.listdir(node.spool) == ["app-3"]
 
 
 def test_an_agent_that_has_never_heard_of_namespaces_ships_no_pods_dump(node, kube):
     config = str(kube.kubeconfig())
     wanting(kube)
     recipients(kube, PAIR.recipient)
+    pod(kube, "default", "1234-5678")
     kube.stop()
-    put(node, "app-1", core=b"memory")
+    put(node, "app-1", core=b"memory", namespaceUID=None)
     put(node, "app-2", namespace="_host", containerID=None)
     node.start("--kubeconfig", config, "--no-core-pattern")
     waiting.until("the host's dump", lambda: len(node.stored()) == 1, 30)

@@ -65,7 +65,8 @@ def test_an_annotation_that_cannot_be_obeyed_is_told_to_its_pod_once(node, kube)
     assert "coredump.fujitsu.com/capture: 'of': must be enabled or disabled" in events[0]["message"]
     assert events[0]["message"].endswith("taken as disabled")
     assert events[1]["message"].endswith("8Gi stands")
-    assert snapshot(node)["pods"]["uid-web"]["capture"] == "disabled"
+    rule = {"capture": "disabled"}.items()
+    until(node, "the rule", lambda now: rule <= now["pods"].get("uid-web", {}).items())
     namespace(kube, "other", max_size="1Gi")  # another change says nothing again
     until(node, "the change", lambda now: "other" in now["namespaces"])
     assert len(kube.created("events")) == 2
@@ -101,8 +102,9 @@ def test_a_dump_of_a_pod_that_wants_none_does_not_leave_the_node(node, kube):
     namespace(kube, "other")
     start(node, kube)
     until(node, "the namespace", lambda now: "default" in now["namespaces"])
-    dumps.spooled(node.spool, "app-1")
-    dumps.spooled(node.spool, "app-2", namespace="other", containerID="d" * 64)
+    dumps.spooled(node.spool, "app-1", namespaceUID="ns-default")
+    seen = {"namespace": "other", "namespaceUID": "ns-other"}
+    dumps.spooled(node.spool, "app-2", containerID="d" * 64, **seen)
     assert [key.partition("/")[0] for key in node.wait_stored(1)] == ["other"]
     assert 'coredumpd_agent_skipped_total{reason="policy"} 1.0' in node.get("/metrics")[1]
 
@@ -172,7 +174,8 @@ def test_a_crash_that_nobody_can_name_stays_here_while_a_namespace_has_such_a_ru
     until(node, "the rule", lambda now: now["namespaces"] or now["encryptTo"])
     for number in range(3):
         dumps.spooled(node.spool, f"app-{number}", containerID=f"{number:064x}", **UNNAMED)
-    dumps.spooled(node.spool, "app-9", namespace="other", containerID="d" * 64)
+    seen = {"namespace": "other", "namespaceUID": "ns-other"}
+    dumps.spooled(node.spool, "app-9", containerID="d" * 64, **seen)
     waiting.until("the other dump", lambda: len(node.stored()) == 1, 30)
     reason = 'coredumpd_agent_skipped_total{reason="unattributed"} 1.0'
     waiting.until("the bound", lambda: reason in node.get("/metrics")[1], 30)
@@ -187,9 +190,41 @@ def test_a_crash_that_nobody_can_name_goes_to_the_admins_while_nobody_has_such_a
     namespace(kube, "default", max_size="1Gi")
     node.settings["unnamedPatience"] = "1s"
     start(node, kube)
+    pod(kube, "default", "web", "1234-5678")  # without a status yet
     until(node, "the namespace", lambda now: "default" in now["namespaces"])
     dumps.spooled(node.spool, "app-1", **UNNAMED)
     assert [key.partition("/")[0] for key in node.wait_stored(1)] == ["_host"]
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "known by its cgroup"])
+def test_a_dump_of_a_pod_that_lived_while_the_api_was_away_stays_here(node, kube, named):
+    """Nobody can say any more whether it had disabled captures for itself."""
+    namespace(kube, "default")
+    node.settings["unnamedPatience"] = "1s"
+    start(node, kube)
+    until(node, "the namespaces", lambda now: now["encryptTo"] is not None)
+    kube.stop()
+    dumps.spooled(node.spool, "app-1", **{} if named else UNNAMED)
+    waiting.until("a try", lambda: "app-1 not shipped" in node.logged(), 30)
+    kube.start()
+    waiting.until("the word", lambda: "was never seen here" in node.logged(), 60)
+    assert "1 dumps stay on the node" in node.get("/healthz")[1]
+    assert node.stored() == []
+
+
+def test_a_pods_own_word_counts_though_no_snapshot_has_it(node, kube):
+    """The agent was away when it came; its first list of pods comes after its first try."""
+    namespace(kube, "default")
+    start(node, kube)
+    until(node, "the namespaces", lambda now: now["encryptTo"] is not None)
+    node.stop()
+    hidden = podspecs.pod("default", "web", "1234-5678", capture="disabled")
+    kube.objects["/api/v1/namespaces/default/pods/web"] = hidden  # in no list
+    dumps.spooled(node.spool, "app-1")
+    start(node, kube)
+    waiting.until("it to be removed", lambda: not list(node.spool.iterdir()), 30)
+    assert node.stored() == []
+    assert 'coredumpd_agent_skipped_total{reason="policy"} 1.0' in node.get("/metrics")[1]
 
 
 def test_a_pod_with_more_labels_than_a_record_holds_is_shipped_with_some_of_them(node, kube):

@@ -25,6 +25,9 @@ def pod(uid: str = "1234-5678", **changes: Any) -> dict[str, Any]:
     return document
 
 
+STARTING = pod() | {"status": {}}  # the kubelet has not reported its containers yet
+
+
 class Api:
     """Answers requests for pods with `pods`, those for the namespace with `namespace`."""
 
@@ -45,9 +48,13 @@ class Tenants:
     def __init__(self, life: str | None = None, free: bool = False) -> None:
         self.life = life
         self.free = free
+        self.pods: list[str] = []
 
     def life_of(self, record: records.CrashRecord) -> str | None:
         return self.life
+
+    def note_pod(self, document: dict[str, Any]) -> None:
+        self.pods.append(document["metadata"]["uid"])
 
     def is_free(self) -> bool:
         return self.free
@@ -79,7 +86,7 @@ def test_a_pod_may_pin_its_dumps(value: str, pins: bool) -> None:
 
 
 def test_a_new_pod_of_the_same_name_does_not_get_the_crash_of_the_old_one() -> None:
-    raw = attribute(pod(uid="another"))
+    raw = attribute(pod(uid="another"), tenants=Tenants("ns-1"))
     assert (raw["podUID"], raw["capture"]["attribution"]) == ("1234-5678", "runtime")
     assert "podLabels" not in raw
 
@@ -116,21 +123,24 @@ def test_a_crash_of_a_namespace_that_is_gone_is_not_its_successors(
         attribute(errors.NotFound("gone"), present=namespace, **changes)
 
 
-@pytest.mark.parametrize("since", ["2026-01-02T02:59:06Z", "2026-01-02T03:04:06Z", None])
-def test_a_gone_pod_of_a_young_namespace_may_be_of_the_former_one(since: str | None) -> None:
+@pytest.mark.parametrize("free", [True, False])
+@pytest.mark.parametrize("since", ["2020-01-02T00:00:00Z", "2026-01-02T03:04:06Z", None])
+def test_a_gone_pod_that_nobody_ever_saw_may_have_opted_out_so_its_dump_stays_here(
+    since: str | None, free: bool
+) -> None:
     namespace = podspecs.namespace("default", "ns-2", since or "")
     if since is None:
         del namespace["metadata"]["creationTimestamp"]
-    with pytest.raises(errors.CannotAttribute, match="in which life of its namespace"):
-        attribute(errors.NotFound("gone"), present=namespace)
-    raw = attribute(errors.NotFound("gone"), present=namespace, tenants=Tenants(free=True))
-    assert (raw["namespace"], raw["namespaceUID"], raw["node"]) == ("_host", None, "node1")
+    with pytest.raises(errors.CannotAttribute, match="was never seen here"):
+        attribute(errors.NotFound("gone"), present=namespace, tenants=Tenants(free=free))
+    with pytest.raises(errors.CannotAttribute, match="was never seen here"):
+        attribute({"items": []}, present=namespace, tenants=Tenants(free=free), **UNNAMED)
 
 
-def test_a_namespace_that_was_there_before_the_crash_is_proven_by_time() -> None:
-    namespace = podspecs.namespace("default", "ns-2", "2026-01-02T02:59:04Z")
-    raw = attribute(errors.NotFound("gone"), present=namespace)
-    assert (raw["namespace"], raw["namespaceUID"]) == ("default", "ns-2")
+def test_a_pod_that_the_api_shows_is_noted_with_what_it_asks_for() -> None:
+    tenants = Tenants()
+    attribute(pod(), tenants=tenants)
+    assert tenants.pods == ["1234-5678"]
 
 
 def test_a_pod_older_than_the_namespace_that_has_the_name_now_does_not_prove_it() -> None:
@@ -167,9 +177,9 @@ def test_a_hash_claims_nothing_without_the_runtimes_names(name: str) -> None:
     thief = static(name, "1234-5678")
     thief["metadata"]["namespace"] = "evil"
     thief["status"] = pod()["status"]
-    with pytest.raises(errors.CannotAttribute, match="no pod 1234-5678 is on this node"):
+    with pytest.raises(errors.CannotAttribute, match="pod 1234-5678 is gone, and was never seen"):
         attribute({"items": [thief]}, **UNNAMED)
-    assert attribute(thief)["podUID"] == "1234-5678"
+    assert attribute(thief, tenants=Tenants("ns-1"))["podUID"] == "1234-5678"
 
 
 def test_a_static_pod_known_by_its_cgroup_alone_is_nobodys() -> None:
@@ -191,20 +201,20 @@ def test_a_crash_known_by_its_cgroup_waits_for_the_api() -> None:
 
 def test_a_container_in_no_status_yet_is_asked_for_again() -> None:
     attributor = attribution.Attributor(Api({"items": []}), "node1", Tenants(free=True))
-    with pytest.raises(errors.Unavailable, match="1234-5678 on this node yet"):
+    with pytest.raises(errors.Unavailable, match="of pod 1234-5678 on this node yet"):
         asyncio.run(attributor.attribute(dumps.crash(**UNNAMED)))
 
 
-@pytest.mark.parametrize("answer", [None, {"items": []}])
+@pytest.mark.parametrize("answer", [None, {"items": [pod(uid="other"), STARTING]}])
 def test_a_crash_that_nobody_can_name_goes_where_only_admins_look(answer: Any) -> None:
     raw = attribute(answer, tenants=Tenants(free=True), **UNNAMED)
     assert (raw["namespace"], raw["node"]) == ("_host", "node1")
 
 
-@pytest.mark.parametrize("items", [[], [{"containerID": "d" * 64}]])
+@pytest.mark.parametrize("changes", [{}, {"containerID": "d" * 64}])
 def test_a_crash_that_nobody_can_name_stays_here_while_somebody_seals_or_opts_out(
-    items: list[Any],
+    changes: dict[str, Any],
 ) -> None:
-    changes = UNNAMED | (items[0] if items else {})
+    shown = pod() if changes else STARTING
     with pytest.raises(errors.CannotAttribute, match="may forbid"):
-        attribute({"items": [pod()] if items else []}, **changes)
+        attribute({"items": [shown]}, **UNNAMED | changes)
