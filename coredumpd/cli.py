@@ -20,6 +20,7 @@ roles:
   agent       install the handler, own core_pattern, ship dumps to the store
   server      serve coredump.fujitsu.com/v1alpha1, the aggregated API
   store       check, repair, measure and copy stores of dumps
+  config      check a configuration before it is used
   list        list the dumps of a pod, a workload, a namespace
   info        show one crash: who crashed, when, where, and how to go on
   watch       print each new dump as it is stored
@@ -81,12 +82,10 @@ def _run_role(words: list[str]) -> int:
             from coredumpd.storetool import main as storetool
 
             return storetool.main(words[1:])
-        case ["demo"]:
-            from coredumpd.demo import main as demo
-
-            return demo.main(words[1:])
         case ["list" | "info" | "watch" | "rm" | "download"]:
             return _run_verb(words, "coredumpd")
+        case ["config" | "demo"]:
+            return _run_tool(words)
         case ["--version" | "version"]:
             print(f"coredumpd {__version__}")
             return 0
@@ -97,6 +96,17 @@ def _run_role(words: list[str]) -> int:
             raise errors.UsageError("a role is missing\n\n" + USAGE.rstrip())
         case _:
             raise errors.UsageError(f"unknown role {words[0]!r}\n\n" + USAGE.rstrip())
+
+
+def _run_tool(words: list[str]) -> int:
+    """Run a command that asks no cluster."""
+    if words[0] == "config":
+        from coredumpd.settings import command as config
+
+        return config.main(words[1:])
+    from coredumpd.demo import main as demo
+
+    return demo.main(words[1:])
 
 
 def _run_verb(words: list[str], program: str) -> int:

@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 class Cause:
     """One problem of one field: `metav1.StatusCause`. `rule` says which values are accepted."""
 
-    __slots__ = ("field", "rule", "value")
+    __slots__ = ("field", "line", "rule", "value")
 
     def __init__(self, field: str, value: object, rule: str) -> None:
         self.field = field
         self.value = value
         self.rule = rule
+        self.line: int | None = None  # of the file that has the field, if it is from one
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.value!r}: {self.rule}"
+        place = "" if self.line is None else f"line {self.line}: "
+        return f"{place}{self.field}: {self.value!r}: {self.rule}"
 
 
 class CoredumpdError(Exception):

@@ -9,7 +9,7 @@ import urllib.parse
 
 from coredumpd import errors
 from coredumpd.objects import interface
-from coredumpd.settings import backends, values
+from coredumpd.settings import backends, parsers, values
 
 
 def open_engine(url: str, etcd: backends.EtcdSettings | None = None) -> interface.Engine:
@@ -19,7 +19,7 @@ def open_engine(url: str, etcd: backends.EtcdSettings | None = None) -> interfac
     too, because `server --standalone` makes it of a directory on its command line.
     """
     try:
-        values.objects_url(url)
+        parsers.objects_url(url)
     except ValueError as error:
         cause = errors.Cause("objects", url, values.OBJECTS_RULE)
         raise errors.SettingsError("no such kind of object store", (cause,)) from error

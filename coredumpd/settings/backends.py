@@ -36,17 +36,15 @@ class BucketSettings:
 
     endpoint: str | None = values.setting(
         None,
-        values.endpoint,
-        "must be a URL http[s]://HOST[:PORT] without credentials",
+        *values.ENDPOINT,
         "URL of the store; not set: the cloud's own. http only inside a cluster",
     )
     region: str | None = values.setting(
-        None, values.text, "must be a name", "S3 region; not set: that of the environment"
+        None, *values.NAME, "S3 region; not set: that of the environment"
     )
     pathStyle: bool = values.setting(
         True,
-        values.boolean,
-        "must be true or false",
+        *values.BOOLEAN,
         "S3: true puts the bucket in the path, false in the host name",
     )
     sse: str | None = values.setting(
@@ -56,13 +54,10 @@ class BucketSettings:
     )
     sseKMSKeyID: str | None = values.setting(
         None,
-        values.text,
-        "must be a KMS key id",
+        *values.named("must be a KMS key id"),
         "the key for `sse` aws:kms and aws:kms:dsse; not set: the account's default",
     )
-    account: str | None = values.setting(
-        None, values.text, "must be a name", "Azure storage account"
-    )
+    account: str | None = values.setting(None, *values.NAME, "Azure storage account")
     caFile: str | None = values.setting(
         None,
         *values.PATH,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import yaml
@@ -18,7 +19,7 @@ def load(path: str | None) -> sections.Settings:
     """The configuration in the file `path`; the defaults where `path` is None.
 
     Raises SettingsError for a file that cannot be read, YAML that cannot be parsed (with its line)
-    and every field that breaks its rule.
+    and every field that breaks its rule, with its line.
     """
     if path is None:
         return sections.Settings()
@@ -27,13 +28,58 @@ def load(path: str | None) -> sections.Settings:
             text = file.read(CONFIG_BYTES_MAX + 1)
     except OSError as error:
         raise errors.SettingsError(f"cannot read the configuration {path}: {error}") from error
+    return parse(text, path)
+
+
+def parse(text: bytes, path: str) -> sections.Settings:
+    """The configuration `text`, or that in a ConfigMap with the key `config.yaml`.
+
+    `path` is for messages. Raises SettingsError, as `load` does.
+    """
     if len(text) > CONFIG_BYTES_MAX:
         raise errors.SettingsError(f"{path}: larger than {CONFIG_BYTES_MAX} bytes")
     try:
-        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+        node = yaml.compose(text, Loader=_StrictLoader)
+        first = 1
+        if (inner := _in_config_map(node)) is not None:
+            first = inner.start_mark.line + 2  # its text begins below the "|"
+            node = yaml.compose(inner.value, Loader=_StrictLoader)
+        document = None if node is None else _StrictLoader("").construct_document(node)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise errors.SettingsError(f"{path}: not YAML: {error}") from error
-    return check({} if document is None else document)
+    try:
+        return check({} if document is None else document)
+    except errors.SettingsError as error:
+        for cause in error.causes:
+            cause.line = _line(node, cause.field.split("."), first)
+        raise errors.SettingsError(f"{path}: {error.message}", error.causes) from error
+
+
+def _in_config_map(node: yaml.Node | None) -> yaml.ScalarNode | None:
+    """The node of `data."config.yaml"`, if this document is a ConfigMap that has it."""
+    kind, data = _child(node, "kind"), _child(node, "data")
+    if kind is None or kind.value != "ConfigMap":
+        return None
+    inner = _child(data, "config.yaml")
+    return inner if isinstance(inner, yaml.ScalarNode) else None
+
+
+def _child(node: yaml.Node | None, name: str) -> yaml.Node | None:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return next((value for key, value in pairs if key.value == name), None)
+
+
+def _line(node: yaml.Node | None, names: Sequence[str], first: int) -> int | None:
+    """The line of the field `names`, or of its section. That of the file's first is `first`."""
+    line = None
+    for name in names:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        key = next((key for key, _ in pairs if key.value == name), None)
+        if key is None:
+            break
+        line = first + int(key.start_mark.line)
+        node = _child(node, name)
+    return line
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -96,5 +142,9 @@ def _unknown(
 ) -> Iterator[errors.Cause]:
     for name in values:
         if name not in fields:
-            rule = "is not a setting; known here: " + ", ".join(sorted(fields))
+            near = difflib.get_close_matches(str(name), fields, 1)
+            hint = (
+                f"did you mean {near[0]}?" if near else "known here: " + ", ".join(sorted(fields))
+            )
+            rule = f"is not a setting; {hint}"
             yield errors.Cause(f"{prefix}{name}", values[name], rule)

@@ -48,15 +48,13 @@ class PolicySettings:
             "/run/k0s/containerd/io.containerd.runtime.v2.task/k8s.io",
             "/var/lib/k0s/run/containerd/io.containerd.runtime.v2.task/k8s.io",
         ],
-        values.paths,
-        "must be a list of absolute paths",
+        *values.PATHS,
         "directories on the host in which container runtimes keep one directory per container id;"
         " one that is absent costs a failed open",
     )
     honourRlimit: bool = values.setting(
         False,
-        values.boolean,
-        "must be true or false",
+        *values.BOOLEAN,
         "whether RLIMIT_CORE of a process limits its core",
     )
     spoolMaxUse: int = values.setting(
@@ -105,8 +103,7 @@ class AgentSettings:
     )
     store: str = values.setting(
         "https://coredumpd-api.coredumpd.svc:443",
-        values.target_url,
-        values.TARGET_RULE,
+        *values.TARGET,
         "where dumps are shipped; with https:, a server commits them to its own store, and an agent"
         " can neither read nor remove what is there",
     )
@@ -181,20 +178,17 @@ class ServerSettings:
     )
     objects: str = values.setting(
         "sqlite:////var/lib/coredumpd-objects/objects.db",
-        values.objects_url,
-        values.OBJECTS_RULE,
+        *values.OBJECTS,
         "where CoredumpEndpoint objects are stored: SQLite for one replica, etcd for several",
     )
     uploadAccount: str | None = values.setting(
         None,
-        values.account,
-        values.ACCOUNT_RULE,
+        *values.ACCOUNT,
         "service account of the agents, which may upload dumps; not set: uploads are refused",
     )
     uploadUnboundTokens: bool = values.setting(
         False,
-        values.boolean,
-        "must be true or false",
+        *values.BOOLEAN,
         "whether a token of uploadAccount that is bound to no pod (of a Secret) may upload: it"
         " proves no node, so its holder may send dumps of every node; all such tokens together"
         " have one node's share",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import urllib.parse
 
 from coredumpd import errors
-from coredumpd.settings import backends, values
+from coredumpd.settings import backends, parsers, values
 from coredumpd.store import interface
 
 
@@ -27,7 +27,7 @@ def open_store(url: str, bucket: backends.BucketSettings | None = None) -> inter
     because the store tool and `server --standalone` take it from their command lines.
     """
     try:
-        values.store_url(url)
+        parsers.store_url(url)
     except ValueError as error:
         cause = errors.Cause("store", url, values.STORE_RULE)
         raise errors.SettingsError("no such kind of store", (cause,)) from error

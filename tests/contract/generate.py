@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 from coredumpd import cli, errors  # noqa: E402
 from coredumpd.formats import record as records  # noqa: E402
-from coredumpd.settings import sections  # noqa: E402
+from coredumpd.settings import schema, sections  # noqa: E402
 
 TABLE_BEGINS = "<!-- from coredumpd/formats/record.py, by `make update` -->\n"
 TABLE_ENDS = "<!-- end of the table -->\n"
@@ -31,6 +32,9 @@ COMMANDS = (
     ("store", "repair"),
     ("store", "usage"),
     ("store", "migrate"),
+    ("config",),
+    ("config", "check"),
+    ("config", "schema"),
     ("list",),
     ("info",),
     ("watch",),
@@ -44,6 +48,7 @@ def documents() -> Iterator[tuple[Path, str]]:
     """Each generated file with what it should hold now."""
     yield ROOT / "docs/cli-help.txt", cli_help()
     yield ROOT / "docs/settings.md", settings_page()
+    yield ROOT / "docs/settings.schema.json", json.dumps(schema.document(), indent=2) + "\n"
     yield ROOT / "docs/exit-codes.md", exit_codes_page()
     formats = ROOT / "docs/formats.md"
     yield formats, with_table(formats.read_text(), record_table())
@@ -66,7 +71,9 @@ def settings_page() -> str:
         "# Settings",
         "",
         "One YAML file, `--config FILE` (in a cluster: the key `config.yaml` of the ConfigMap).",
-        "A field that is not listed here is refused, and every mistake is reported at once.",
+        "A field that is not listed here is refused. `coredumpd config check FILE` reports every",
+        "mistake at once, with its line, before the file is used; FILE may be the ConfigMap, too.",
+        "Its JSON Schema, for editors and programs: [settings.schema.json](settings.schema.json).",
     ]
     for name, kind in sections.SECTIONS.items():
         lines += [

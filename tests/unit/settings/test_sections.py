@@ -56,8 +56,10 @@ def test_an_answer_cannot_be_remembered_for_no_time() -> None:
 
 
 def test_a_typo_names_what_is_known() -> None:
-    with pytest.raises(errors.SettingsError, match=r"known here: .*hostDir"):
+    with pytest.raises(errors.SettingsError, match=r"did you mean hostDir\?"):
         file.check({"agent": {"hostdir": "/x"}})
+    with pytest.raises(errors.SettingsError, match=r"known here: .*hostDir"):
+        file.check({"agent": {"colour": "red"}})
 
 
 @pytest.mark.parametrize("path", ["", "a", "/a/../b", "/a\nb", 7, None])
