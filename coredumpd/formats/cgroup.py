@@ -16,6 +16,7 @@ The shapes, from kubelet `pkg/kubelet/cm/cgroup_manager_linux.go` and each runti
 
     sandbox   …/pod<uid> or …/<slice> itself (gVisor's sentry; runsc's setPodCgroup),
               …/kata_<container> (kata's VMM; its RenameCgroupPath)
+              /kata/… or /kata_overhead/… with all of the above (the VMM of kata's runtime-rs)
 
 where <slice> is `kubepods-[<qos>-]pod<uid>.slice`, the uid with `_` for `-`; <container> is
 `<id>`, `cri-containerd-<id>.scope`, `crio-<id>.scope` or `docker-<id>.scope`; root is the kubelet's
@@ -31,7 +32,7 @@ from coredumpd.formats import names
 _ID_CHARS = frozenset("0123456789abcdef")
 _RUNTIMES = ("cri-containerd-", "crio-", "docker-", "")
 _KATA = "kata_"
-_KATA_OVERHEAD = "/kata_overhead"  # of the VMM, without sandbox_cgroup_only
+_KATA_TOPS = ("kata", "kata_overhead")  # root alone makes cgroups at the top
 _QOS = ("burstable-", "besteffort-", "")
 _CLASSES = ("burstable", "besteffort")
 _DEPTH_MAX = 2  # below the root: kubepods, the class of service, the pod
@@ -99,6 +100,8 @@ def shown(text: bytes, root: str) -> str:
 def from_path(path: str, root: str) -> Place | None:
     """The place that one cgroup path names, if the kubelet whose root is `root` made it."""
     parts = _parts(path)
+    if parts and parts[0] in _KATA_TOPS:
+        parts = parts[1:]
     above = _parts(root)
     if parts[: len(above)] != above:
         return None
@@ -112,34 +115,6 @@ def from_path(path: str, root: str) -> Place | None:
     if pod == _DEPTH_MAX and rest[1].removesuffix(".slice").rpartition("-")[2] not in _CLASSES:
         return None
     return _container(rest, pod)
-
-
-def is_claimed(path: str, claim: str, root: str) -> bool:
-    """Is a container's cgroup `path` the one that its OCI `cgroupsPath`, `claim`, asks for?
-
-    The runtime takes it from its own root, which for us may be `root` (runtime-spec, config-linux;
-    systemd.slice(5): `a-b.slice` is in `a.slice`).
-    """
-    slice_name, colon, unit = claim.partition(":")
-    parts = _parts(claim)
-    if colon:
-        prefix, _, name = unit.partition(":")
-        words = slice_name.removesuffix(".slice").split("-")
-        slices = ["-".join(words[: count + 1]) + ".slice" for count in range(len(words))]
-        parts = [*slices, f"{prefix}-{name}.scope"]
-    return _parts(path) in (parts, _parts(root) + parts)
-
-
-def is_kata_overhead(path: str) -> bool:
-    """Is `path` the cgroup in which kata puts a sandbox's VMM beside its pod's?"""
-    return path.rpartition("/")[0] == _KATA_OVERHEAD
-
-
-def is_docker_default(path: str) -> bool:
-    """Is `path` where docker puts a container that has no parent? Its state file says no path."""
-    above, _, name = path.rpartition("/")
-    systemd = above == "/system.slice" and name.startswith("docker-")
-    return systemd or above == "/docker"
 
 
 def from_claim(path: str) -> Place | None:

@@ -47,6 +47,7 @@ ALLOWED = {
     "coredumpd.handler.main",
     "coredumpd.formats.policy",
     "coredumpd.handler.evidence.process",
+    "coredumpd.handler.evidence.claims",
     "coredumpd.handler.evidence.container",
     "coredumpd.handler.evidence.runtime",
     "coredumpd.handler.evidence.runtime_state",

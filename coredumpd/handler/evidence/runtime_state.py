@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from coredumpd import errors
 from coredumpd.formats import cgroup, names
+from coredumpd.handler.evidence import claims
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,12 +73,12 @@ def parse_outside(
         return None
     container = _container(document, labels)
     if claim is None:
-        agrees = cgroup.is_docker_default(path)
-    elif cgroup.is_kata_overhead(path):
+        agrees = claims.is_docker_default(path)
+    elif claims.is_kata_overhead(path):
         place = cgroup.from_claim(claim)
         agrees = container.container == names.SANDBOX and place == cgroup.Place(uid, id)
     else:
-        agrees = cgroup.is_claimed(path, claim, root)
+        agrees = claims.is_claimed(path, claim, root)
     if not agrees:
         raise _bad("linux.cgroupsPath", claim, f"the kernel says {path}; set policy.cgroupRoot")
     if not names.is_uid(uid):

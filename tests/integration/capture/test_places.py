@@ -57,6 +57,7 @@ def test_a_crash_of_a_sandbox_is_stored_under_its_pod(
     [
         "/kubepods/burstable/pod{uid}/kata_{id}",  # kata's VMM, sandbox_cgroup_only
         "/kata_overhead/{id}",  # without
+        "/kata_overhead/kubepods/burstable/pod{uid}/{id}",  # as its runtime-rs does
     ],
 )
 def test_a_crash_of_katas_machine_monitor_is_stored_under_its_pod(

@@ -132,6 +132,14 @@ def test_what_is_in_a_pod_and_in_none_of_its_containers_is_its_sandbox(path: str
     assert cgroup.from_path(path, "/") == cgroup.Place(UID, None)
 
 
+@pytest.mark.parametrize("top", ["/kata", "/kata_overhead"])
+@pytest.mark.parametrize(("root", "path"), POD_PATHS.values(), ids=POD_PATHS)
+def test_katas_own_cgroups_hold_the_whole_path_of_the_pods(top: str, root: str, path: str) -> None:
+    assert cgroup.from_path(top + path, root) == PLACE
+    assert cgroup.from_path(f"/lxc.payload.guest{top}{path}", root) is None
+    assert cgroup.from_path(top + top + path, root) is None
+
+
 def test_a_hierarchy_that_knows_the_pod_alone_contradicts_no_container_of_it() -> None:
     path = f"/kubepods/pod{UID}"
     text = f"9:memory:{path}/{ID}\n4:misc:{path}\n0::/\n"
@@ -166,22 +174,6 @@ def test_the_outermost_container_wherever_it_is(path: str, above: str) -> None:
 )
 def test_no_outermost_container(text: str) -> None:
     assert cgroup.outermost(text.encode()) is None
-
-
-@pytest.mark.parametrize(
-    ("path", "claim"),
-    [
-        (f"/{ID}", f"/{ID}"),
-        (f"/k8s.io/{ID}", f"k8s.io/{ID}"),
-        (f"/system.slice/crio-{ID}.scope", f"system.slice:crio:{ID}"),
-        (f"/a.slice/a-b.slice/cri-containerd-{ID}.scope", f"a-b.slice:cri-containerd:{ID}"),
-    ],
-)
-def test_a_runtimes_claim_is_one_path_and_no_other(path: str, claim: str) -> None:
-    assert cgroup.is_claimed(path, claim, "/")
-    assert cgroup.is_claimed(f"/docker/{OTHER_ID}{path}", claim, f"/docker/{OTHER_ID}")
-    for elsewhere in (f"/lxc.payload.guest{path}", f"{path}/{ID}", f"/x/{ID}"):
-        assert not cgroup.is_claimed(elsewhere, claim, "/")
 
 
 @pytest.mark.parametrize(("root", "path"), POD_PATHS.values(), ids=POD_PATHS)
