@@ -17,6 +17,7 @@ from pathlib import Path
 from coredumpd.agent import jobs, tally
 from coredumpd.agent.node import cgroup_root, install, leftovers, lock, ownership, publisher
 from coredumpd.agent.node.handlers_cgroup import make, plan
+from coredumpd.agent.selftest import monitor
 from coredumpd.agent.skipped import accounting
 from coredumpd.agent.tenants import adoption, policy_file
 from coredumpd.formats import host_dir as host_dirs
@@ -64,26 +65,35 @@ class _Guard:
         counters = tally.Tally()
         self._options = options
         self._cgroups = make.Keeper(host_dir, plan.limits(settings))
-        self._publisher = publisher.Publisher(
-            host_dir, counters, self._problems, self._cgroups.notices
-        )
+        self._publisher = publisher.Publisher(host_dir, counters, self._problems, self._notices)
         self._adoption = adoption.Adoption(host_dir, settings.policy, options.node)
         self.jobs: dict[str, jobs.Job] = {
             "publish": self._publisher.run,
             "adopt": self._adoption.run,
         }
         self._node: ownership.Ownership = ownership.NoOwnership()
+        self._self_test: monitor.Monitor | None = None
         if options.own_kernel:
-            self._node = ownership.OwnNode(host_dir, settings.agent, counters, self._publisher)
+            node = ownership.OwnNode(host_dir, settings.agent, counters, self._publisher)
+            self._node = node
             spool = entries.Spool(str(host_dir / host_dirs.SPOOL))
             accountant = accounting.Accountant(
                 counters, self._publisher, spool, cgroup_root=settings.policy.cgroupRoot or "/"
             )
             self.jobs |= {"skips": accountant.run, "cgroups": self._cgroups.run}
+            self._self_test = monitor.Monitor(
+                host_dir, node, counters, self._publisher, accountant.expect
+            )
+            self.jobs["self-test"] = self._self_test.run
         self.jobs |= self._node.jobs
 
     def _problems(self) -> list[str]:
-        return self._node.problems() + self._adoption.problems()
+        tested = self._self_test.problems() if self._self_test is not None else []
+        return self._node.problems() + tested + self._adoption.problems()
+
+    def _notices(self) -> list[str]:
+        tested = self._self_test.notices() if self._self_test is not None else []
+        return tested + self._cgroups.notices()
 
     async def start(self) -> None:
         """Set core_pattern. Raises what the kernel refused."""

@@ -25,6 +25,11 @@ class Metrics:
             return prometheus_client.Gauge(prefix + name, doc, registry=registry)
 
         self.pattern_ours = gauge("core_pattern_ours", "1 when core_pattern runs our handler")
+        self.self_test_passed = gauge(
+            "self_test_passed",
+            "1 when the kernel reached the handler in the guard's last self-test",
+        )
+        self.self_tests = counter("self_tests", "self-tests of the guard", ("result",))
         self.corrections = counter("core_pattern_corrections", "core settings put back")
         self.listener_failures = counter(
             "listener_failures", "listeners that ended or hung while capturing by socket"

@@ -52,13 +52,15 @@ class Losses:
 
 @dataclasses.dataclass
 class Tally:
-    """The guard's counters, named as in `metrics.Metrics`, and the one gauge."""
+    """The guard's counters, named as in `metrics.Metrics`, its latest losses, and two states."""
 
     corrections: Counter = dataclasses.field(default_factory=Counter)
     listener_failures: Counter = dataclasses.field(default_factory=Counter)
     skipped: Counter = dataclasses.field(default_factory=Counter)
+    self_tests: Counter = dataclasses.field(default_factory=Counter)
     losses: Losses = dataclasses.field(default_factory=Losses)
     pattern_ours: bool = False
+    self_test: str = ""  # the last one's cause; "" before the first
 
     def counters(self) -> dict[str, Counter]:
         """Every counter, by its name."""

@@ -11,6 +11,8 @@ WITHHELD = "CoreDumpsWithheld"
 RESUMED = "CoreDumpsResumed"
 PATTERN_DRIFT = "CorePatternDrift"
 PATTERN_FIGHT = "CorePatternFight"
+SELF_TEST_FAILED = "CoreDumpSelfTestFailed"
+SELF_TEST_PASSED = "CoreDumpSelfTestPassed"
 
 MEANINGS = {
     DUMPED: "on a pod: a crash of one of its containers is in the store",
@@ -26,4 +28,7 @@ MEANINGS = {
     RESUMED: "on a Node: dumps reach the store again",
     PATTERN_DRIFT: "on a Node: something else changed a core setting; it is ours again",
     PATTERN_FIGHT: "on a Node: something else keeps changing them; corrections pause",
+    SELF_TEST_FAILED: "on a Node: the kernel does not reach the handler, or that stores nothing;"
+    " the message names the cause",
+    SELF_TEST_PASSED: "on a Node: after a failure, crashes are captured again",
 }

@@ -62,6 +62,7 @@ class Status:
     """The guard's. `guard` names this run of it: its counters and event numbers began with it.
 
     `problems` are reasons for which the agent is not well, `notices` what it says although it is.
+    `self_test` names the last self-test's outcome, a label of its metric; "" before the first.
     `events` are those without a reply. `leaving`: the guard was told to end, and waits for the
     verdict.
     """
@@ -74,6 +75,7 @@ class Status:
     losses: tuple[Loss, ...] = ()
     pattern_ours: bool = False
     leaving: bool = False
+    self_test: str = ""
 
     def encode(self) -> bytes:
         """The file's bytes, which `parse` reads."""
@@ -84,6 +86,7 @@ class Status:
             "patternOurs": self.pattern_ours,
             "problems": [problem[:TEXT_CHARS_MAX] for problem in self.problems[:EVENTS_MAX]],
             "notices": [notice[:TEXT_CHARS_MAX] for notice in self.notices[:EVENTS_MAX]],
+            "selfTest": self.self_test,
             "counters": {name: dict(values) for name, values in self.counters.items()},
             "events": [
                 dataclasses.asdict(event) | {"message": event.message[:TEXT_CHARS_MAX]}
@@ -111,6 +114,7 @@ class Status:
             ),
             pattern_ours=_field(document, "patternOurs", _is_bool, "must be true or false"),
             leaving=_field(document, "leaving", _is_bool, "must be true or false"),
+            self_test=_field(document, "selfTest", _is_label, "must be a label"),
         )
 
 
@@ -171,6 +175,10 @@ def _is_number(value: Any) -> bool:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= TEXT_CHARS_MAX
+
+
+def _is_label(value: Any) -> bool:
+    return isinstance(value, str) and _LABEL.fullmatch(value) is not None
 
 
 def _is_guard(value: Any) -> bool:

@@ -20,9 +20,11 @@ CAPTURE_SLOTS = "captures.slots"
 HANDLER_CGROUPS = "handler.cgroups"  # see formats/handler_cgroups.py
 CAPTURE_SOCKET = "capture.sock"
 SPOOL = "spool"
+SELF_TEST_ENTRY = ".self-test"  # below SPOOL: no scan takes it for a dump
 STATE = "state"  # the guard's own memory
 ORIGINAL_SYSCTLS = f"{STATE}/original.json"
 GUARD_LOCK = f"{STATE}/lock"
+SELF_TEST = f"{STATE}/self-test"  # names the process that the guard crashes now: self_test.py
 # Between the agent's two halves: the guard alone writes the first, the shipper alone the second.
 GUARD = "guard"
 GUARD_STATUS = "status.json"  # below GUARD

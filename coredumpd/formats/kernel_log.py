@@ -19,7 +19,7 @@ LINE_BYTES_MAX = 900  # the kernel's own limit for one /dev/kmsg record is near 
 ERROR, WARNING, INFO = 3, 4, 6  # syslog(3) severities
 # The kinds of lines that tell of one crash.
 STORED, SKIPPED, NOT_STORED, REFUSED = "stored", "skipped", "not stored", "refused"
-UNVOUCHED = "unvouched"
+UNVOUCHED, TESTED = "unvouched", "tested"
 
 _PROGRAM = "coredumpd"
 _STORED = "stored "
@@ -28,6 +28,7 @@ _SKIPPED = "skipped crash of pid "
 _REFUSED = "refused crash of pid "
 _UNVOUCHED = "unvouched crash of pid "
 _NOT_STORED = "crash not stored: "
+_TESTED = "self-test by pid "
 _PID = "pid "
 _PID_DIGITS_MAX = 7  # PID_MAX_LIMIT is 4194304
 _CONTAINER = " of container "  # directly behind the pid, before anything that a tenant wrote
@@ -88,6 +89,11 @@ def not_stored(pid: int | None, problem: str, container: str | None = None) -> s
     return f"{_NOT_STORED}{process}{problem}"
 
 
+def tested(pid: int) -> str:
+    """The guard's own process `pid` has crashed, and its entry is in the spool."""
+    return f"{_TESTED}{pid}: captured"
+
+
 def _of(container: str | None) -> str:
     return f"{_CONTAINER}{container}" if container else ""
 
@@ -116,6 +122,9 @@ def parse(text: str) -> Outcome | None:
             # Behind the command's name, which may look like anything: of its own pod alone.
             cause = about.partition(")")[2].partition(": ")[2]
             return Outcome(kind, pid, cause, container) if bracket and pid is not None else None
+    if rest.startswith(_TESTED):
+        pid, _ = _process(rest.removeprefix(_TESTED).partition(": ")[0])
+        return None if pid is None else Outcome(TESTED, pid)
     if rest.startswith(_STORED):
         from coredumpd.formats import names  # not before the first byte is read
 

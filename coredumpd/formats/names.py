@@ -5,7 +5,9 @@ No dataclasses, typing or re: the crash path imports this module.
 
 from __future__ import annotations
 
-HOST_NAMESPACE = "_host"  # no Kubernetes namespace can have this name
+# No Kubernetes namespace can have these names.
+HOST_NAMESPACE = "_host"
+SELF_TEST_TENANT = "_self-test"
 # The "container" of a crash in a pod that is none of its containers': the sandbox. CRI-O and
 # cri-dockerd call it so; no container can have capitals in its name.
 SANDBOX = "POD"

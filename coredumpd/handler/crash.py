@@ -36,6 +36,7 @@ class Crash:
         "directory",
         "first",
         "host_dir",
+        "is_self_test",
         "mode",
         "move",
         "owner",
@@ -47,6 +48,7 @@ class Crash:
     directory: int | None  # the pinned /proc/PID; None when the process was gone
     first: bytes  # the first bytes of the core
     rules: policy.Policy  # for this crash's pod, once its pod is known
+    is_self_test: bool  # the agent's own crash, by which it sees that the kernel reaches us
     process: process.Process
     owner: runtime_state.Container | None  # the names of its container, if the runtime knows them
 

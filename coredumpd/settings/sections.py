@@ -111,7 +111,8 @@ class AgentSettings:
         "auto",
         *values.one_of("auto", "pipe", "socket"),
         "how the kernel hands over a core: pipe starts a handler for each crash, socket (Linux"
-        " 6.17) connects to a listener that runs already; auto is pipe",
+        " 6.17) connects to a listener that runs already; auto is pipe, or socket where only that"
+        " passes the agent's self-test",
     )
     corePipeLimit: int = values.setting(
         128,

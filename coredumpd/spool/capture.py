@@ -17,6 +17,7 @@ PART = ".part"
 # a handler asks for it without reading one record.
 # While the capture runs, its size is the most that the core may take: see handler/limits.py.
 TENANT = "tenant."
+SPOOL_FULL = "the spool is full (spoolMaxUse, spoolKeepFree)"  # of core.truncated.reason
 UNKNOWN = "-"  # the tenant of pods whose namespace is not known
 CORE = "core.gz"
 META = "meta.json"

@@ -14,7 +14,7 @@ from coredumpd import durable
 from coredumpd.elfcore import prologue
 from coredumpd.formats import core_index
 from coredumpd.gzipio import member
-from coredumpd.spool import stream
+from coredumpd.spool import capture, stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ WRITEBACK_BYTES = 8 * 1024 * 1024
 # Why a capture ended before the core did; `core.truncated.reason` in the record.
 EMPTY, MAX_SIZE, TIMEOUT, SHORT = stream.EMPTY, stream.MAX_SIZE, stream.TIMEOUT, stream.SHORT
 RLIMIT = "larger than RLIMIT_CORE"
-SPOOL_FULL = "the spool is full (spoolMaxUse, spoolKeepFree)"
+SPOOL_FULL = capture.SPOOL_FULL
 SPOOL_SHARE = "its namespace has its share of the spool (spoolMaxUse, spoolKeepFree)"
 
 

@@ -35,11 +35,16 @@ def recover(spool: str) -> list[tuple[str, str]]:
     """
     directory = durable.open_directory(spool, create=True)
     try:
-        names = [name for name in os.listdir(directory) if name.endswith(captures.PART)]
+        names = [name for name in os.listdir(directory) if _is_capture(name)]
         done = [_recover(directory, name.removesuffix(captures.PART)) for name in sorted(names)]
         return done + _remove_aside(directory, time.time())
     finally:
         os.close(directory)
+
+
+def _is_capture(name: str) -> bool:
+    """Is it a `.part` of a dump? The guard itself removes that of its self-test."""
+    return name.endswith(captures.PART) and not name.startswith(".")
 
 
 def _recover(spool: int, id: str) -> tuple[str, str]:

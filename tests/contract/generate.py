@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from coredumpd import cli, errors  # noqa: E402
+from coredumpd.agent.selftest import causes  # noqa: E402
 from coredumpd.formats import record as records  # noqa: E402
 from coredumpd.settings import schema, sections  # noqa: E402
 
 TABLE_BEGINS = "<!-- from coredumpd/formats/record.py, by `make update` -->\n"
+CAUSES_BEGIN = "<!-- from coredumpd/agent/selftest/causes.py, by `make update` -->\n"
 TABLE_ENDS = "<!-- end of the table -->\n"
 COMMANDS = (
     (),
@@ -52,6 +55,8 @@ def documents() -> Iterator[tuple[Path, str]]:
     yield ROOT / "docs/exit-codes.md", exit_codes_page()
     formats = ROOT / "docs/formats.md"
     yield formats, with_table(formats.read_text(), record_table())
+    operations = ROOT / "docs/operations.md"
+    yield operations, with_table(operations.read_text(), causes_table(), CAUSES_BEGIN)
 
 
 def cli_help() -> str:
@@ -118,11 +123,21 @@ def record_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_table(page: str, table: str) -> str:
+def causes_table() -> str:
+    """The outcomes of a self-test as a Markdown table; `…` stands for what a node fills in."""
+    lines = ["| result | `/healthz` | sentence | what to do |", "|---|---|---|---|"]
+    for cause in causes.CAUSES:
+        texts = (re.sub(r"\{[^}]*\}", "…", text) for text in (cause.sentence, cause.remedy))
+        health = "503" if cause.fails else "200"
+        lines.append(f"| `{cause.name}` | {health} | " + " | ".join(texts) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def with_table(page: str, table: str, begins: str = TABLE_BEGINS) -> str:
     """`page` with `table` between its two marks."""
-    before, rest = page.split(TABLE_BEGINS)
-    after = rest.split(TABLE_ENDS)[1]
-    return f"{before}{TABLE_BEGINS}{table}{TABLE_ENDS}{after}"
+    before, rest = page.split(begins)
+    after = rest.split(TABLE_ENDS, 1)[1]
+    return f"{before}{begins}{table}{TABLE_ENDS}{after}"
 
 
 def _tree(kind: type[errors.CoredumpdError]) -> set[type[errors.CoredumpdError]]:

@@ -54,7 +54,10 @@ class Fight:
 
 
 class Monitor:
-    """Checks periodically; `ours`: were the settings ours after the last check?"""
+    """Checks periodically; `ours`: were the settings ours after the last check?
+
+    `problem` is a sentence about those that were not.
+    """
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class Monitor:
         self._fight = Fight()
         self._background = aiokit.Background()
         self.ours = False
+        self.problem = "core_pattern is not ours yet"
 
     async def run(self) -> None:
         """Check for ever. When the kernel refuses, log it and try again."""
@@ -88,8 +92,11 @@ class Monitor:
                 drift = {}
         except errors.CoredumpdError as error:
             _log.error("core settings: %s", error)  # and /healthz fails
-            drift = {"error": str(error)}
-        self.ours = not drift
+            self.ours, self.problem = False, f"core_pattern is not ours: {error}"
+        else:
+            self.ours = not drift
+            values = ", ".join(f"{name} is {value!r}" for name, value in sorted(drift.items()))
+            self.problem = f"core_pattern is not ours: {log.escape(values)}, set by something else"
         self._tally.pattern_ours = self.ours
 
     def _correct(self, drift: dict[str, str], now_s: float) -> None:

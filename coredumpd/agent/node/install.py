@@ -140,6 +140,8 @@ def remove_all(host_dir: Path) -> list[str]:
         with contextlib.suppress(FileNotFoundError):
             (host_dir / name).unlink()
     spool = host_dir / host_dirs.SPOOL
+    for leftover in spool.glob(f"{host_dirs.SELF_TEST_ENTRY}*"):  # of a guard that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
     remaining = sorted(entry.name for entry in spool.iterdir()) if spool.exists() else []
     for directory in (spool, host_dir):
         with contextlib.suppress(OSError):  # not empty, or a mount point

@@ -85,6 +85,7 @@ class Publisher:
             losses=self._tally.losses.latest(),
             pattern_ours=self._tally.pattern_ours,
             leaving=self._leaving,
+            self_test=self._tally.self_test,
         ).encode()
         now_s = time.monotonic()
         if data == self._last and now_s - self._beat_s < BEAT_EVERY_S:

@@ -19,6 +19,7 @@ from coredumpd.formats import host_dir as host_dirs
 
 CHECK_EVERY_S = 0.5
 SILENT_S_MAX = 30.0  # a guard touches its status every 2 s
+PASSED = ("passed", "spool-full")  # the kernel reached the handler
 REPEATS_MAX = 200  # Events of one kind at once; each raises one Event's count
 _log = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ class Follower:
             for label, value in values.items():
                 self._metrics.add(name, label, value - before.get(name, {}).get(label, 0))
         self._metrics.pattern_ours.set(status.pattern_ours)
+        self._metrics.self_test_passed.set(status.self_test in PASSED)
 
     async def _answer(self) -> None:
         """Report the events that are new, and say so; give the verdict when the guard leaves."""

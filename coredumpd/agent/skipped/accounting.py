@@ -46,6 +46,13 @@ class Accountant:
         self._unreported: collections.Counter[str] = collections.Counter()
         self._changed = asyncio.Event()
         self._problem: str | None = None
+        self._expected: int | None = None  # without a ledger: the guard's own crash
+
+    def expect(self, pid: int | None) -> None:
+        """The guard's own process `pid` is about to crash, which is not counted; None: it has."""
+        if self._ledger is not None and pid is not None:
+            self._ledger.expect(pid, time.monotonic())
+        self._expected = pid
 
     async def run(self) -> None:
         """Account for ever. If the kernel's log is not readable, log that and count nothing."""
@@ -89,12 +96,18 @@ class Accountant:
     def _read(self, kmsg: int) -> None:
         now = time.monotonic()
         for line in kernel_lines.read(kmsg):
-            if line.container is not None and line.reason != kernel_lines.STORED:
+            if line.container is not None and not self._is_no_loss(line):
                 self._tally.losses.add(line.container, line.reason, line.problem)
             if self._ledger is not None:
                 self._count(self._ledger.read_line(line, now))
-            elif line.reason not in (kernel_lines.STORED, kernel_lines.LOST_LINES):
+            elif self._expected is not None and _may_be_about(line, self._expected):
+                self._expected = None
+            elif line.reason not in (*kernel_lines.NO_LOSS, kernel_lines.LOST_LINES):
                 self._count(line.reason, line.crashes)
+
+    def _is_no_loss(self, line: kernel_lines.Notice) -> bool:
+        expected = self._expected is not None and line.pid == self._expected
+        return expected or line.reason in kernel_lines.NO_LOSS
 
     def _receive(self, subscription: connector.Connector, crashes: ledger.Ledger) -> None:
         now = time.monotonic()
@@ -163,3 +176,8 @@ class Accountant:
                 await self._events.node(
                     event_reasons.SKIPPED, f"a crash was not captured: {advice}"
                 )
+
+
+def _may_be_about(line: kernel_lines.Notice, pid: int) -> bool:
+    """The kernel's lines name no process that we could compare: while one is expected, it is it."""
+    return line.pid == pid or (line.by == kernel_lines.KERNEL and line.crashes == 1)

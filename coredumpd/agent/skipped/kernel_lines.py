@@ -23,16 +23,20 @@ RECORDS_AT_ONCE_MAX = 200
 # Why a crash left no dump, and what an administrator can do about each reason.
 PIPE_LIMIT, QUEUE, SOCKET, NO_HANDLER = "pipe-limit", "socket-queue", "socket-dead", "no-handler"
 FAILED, POLICY, NOT_DUMPED, SHARE = "failed", "policy", "not-dumped", "share"
-UNVOUCHED = "unvouched"
-# Not reasons: a crash that is stored; a gap in the log.
-STORED, LOST_LINES = "stored", "lost-lines"
+UNVOUCHED, SILENT = "unvouched", "handler-silent"
+# Not reasons: a crash that is stored; the guard's own; a gap in the log.
+STORED, TESTED, LOST_LINES = "stored", "tested", "lost-lines"
+NO_LOSS = (STORED, TESTED)
 ADVICE = {
     PIPE_LIMIT: "more crashes at once than agent.corePipeLimit; with agent.capture: socket they"
     " would have waited",
     QUEUE: "more crashes at once than the capture socket's queue holds (net.core.somaxconn)",
     SOCKET: "nobody listened on the capture socket",
-    NO_HANDLER: "the kernel could not run the handler; see the node's kernel log",
-    FAILED: "the handler could not store it; the node's kernel log says why",
+    NO_HANDLER: "the kernel could not run the handler; the agent's self-test names the cause"
+    " (/healthz, the Event CoreDumpSelfTestFailed)",
+    FAILED: "the handler could not store it; the node's kernel log has the handler's reason",
+    SILENT: "a handler took its core and ended without a word: it could not start, or was killed;"
+    " the agent's self-test (/healthz) says whether handlers start",
     SHARE: "its pod or namespace had its share of this node already (policy.captureSlots,"
     " agent.corePipeLimit, policy.spoolMaxEntries); the node's kernel log names the pod",
     UNVOUCHED: "it is in a container, but neither below the kubelet's cgroup nor named by a state"
@@ -73,6 +77,7 @@ _HANDLER = {
     kernel_log.REFUSED: SHARE,
     kernel_log.UNVOUCHED: UNVOUCHED,
     kernel_log.STORED: STORED,
+    kernel_log.TESTED: TESTED,
 }
 
 

@@ -52,6 +52,7 @@ class Ledger:
     def __init__(self) -> None:
         self._open: dict[int, _Crash] = {}
         self._early: dict[int, _Early] = {}  # handlers' lines, by pid, before their crash
+        self._expected: dict[int, float] = {}  # the guard's own crashes count for nothing
         self._lost_s = float("-inf")  # when events were lost
         self._unclaimed: collections.deque[tuple[float, str | None]] = collections.deque()
         self._printed: dict[str, collections.deque[float]] = {}
@@ -73,6 +74,14 @@ class Ledger:
         """Processes that have ended, and that no line has been about."""
         return [pid for pid, crash in self._open.items() if crash.ended_s is not None]
 
+    def expect(self, pid: int, now: float) -> None:
+        """The guard's own process `pid` is about to crash."""
+        self._expected[pid] = now
+
+    def _counted(self, pid: int, reason: str | None) -> str | None:
+        """`reason`, unless the crash of `pid` was expected; it is settled now."""
+        return reason if self._expected.pop(pid, None) is None else None
+
     def begun(self, pid: int, tid: int, now: float, container: str | None = None) -> str | None:
         """Thread `tid` of process `pid` begins to dump core; a second one is the same crash.
 
@@ -81,7 +90,7 @@ class Ledger:
         """
         early = self._early.pop(pid, None)
         if early is not None:
-            return early.reason
+            return self._counted(pid, early.reason)
         if pid not in self._open:
             self._open[pid] = _Crash(tid, now, container)
         return None
@@ -100,6 +109,7 @@ class Ledger:
     def kept(self, pid: int) -> None:
         """A handler is capturing, or has captured, this process."""
         self._open.pop(pid, None)
+        self._expected.pop(pid, None)
 
     def read_line(self, line: kernel_lines.Notice, now: float) -> str | None:
         """Take one line of the log; returns the reason if it settles a skipped crash."""
@@ -115,13 +125,13 @@ class Ledger:
         return None  # crashes of suppressed lines are in the connector's events
 
     def _read_handler_line(self, line: kernel_lines.Notice, now: float) -> str | None:
-        reason = None if line.reason == kernel_lines.STORED else line.reason
+        reason = None if line.reason in kernel_lines.NO_LOSS else line.reason
         if line.pid is None:
             self._unclaimed.append((now, None))  # it is counted now, whichever crash it is about
         elif self._open.pop(line.pid, None) is None:
             self._early[line.pid] = _Early(now, reason)
             return None
-        return reason
+        return reason if line.pid is None else self._counted(line.pid, reason)
 
     def settle(self, now: float) -> list[str]:
         """The reason of each crash that has turned out to be skipped."""
@@ -130,7 +140,10 @@ class Ledger:
             for pid, crash in self._open.items()
             if crash.ended_s is not None and now - crash.ended_s >= GRACE_S
         ]
-        reasons = [self._reason_of(self._open.pop(pid)) for pid in silent]
+        reasons = [self._reason_of(pid, self._open.pop(pid)) for pid in silent]
+        for pid, since_s in list(self._expected.items()):
+            if now - since_s >= UNCLAIMED_S_MAX:  # its events were lost; the pid is another's now
+                del self._expected[pid]
         patience_s = UNCLAIMED_S_MAX if self._open else UNCLAIMED_S
         while self._unclaimed and now - self._unclaimed[0][0] >= patience_s:
             reasons.append(self._unclaimed.popleft()[1])
@@ -140,9 +153,9 @@ class Ledger:
                 reasons.append(early.reason)
         return [reason for reason in reasons if reason is not None]
 
-    def _reason_of(self, crash: _Crash) -> str | None:
-        """As `_cause_of`; notes the loss of a container's crash."""
-        reason = self._cause_of(crash)
+    def _reason_of(self, pid: int, crash: _Crash) -> str | None:
+        """As `_cause_of`, None for one that was expected; notes the loss of a container's crash."""
+        reason = self._counted(pid, self._cause_of(crash))
         if reason is not None and crash.container is not None:
             self.losses.append((crash.container, reason))
         return reason
@@ -151,7 +164,7 @@ class Ledger:
         """Why a crash that no line names was skipped; None: it was not, or is counted already."""
         if crash.dumped:
             # A handler took the core and wrote no line: it was killed, or the line was lost.
-            return None if crash.unsure else kernel_lines.FAILED
+            return None if crash.unsure else kernel_lines.SILENT
         if self._unclaimed:
             return self._unclaimed.popleft()[1]
         for reason, printed in self._printed.items():

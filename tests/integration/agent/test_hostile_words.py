@@ -57,6 +57,6 @@ def test_hostile_words_forge_no_line_of_a_log_no_sample_and_no_event(
     assert set(node.logged()) <= PRINTABLE
     families = {family.name for family in parser.text_string_to_metric_families(metrics)}
     assert not [name for name in families if "evil" in name]
-    ours = [line for line in said if "coredumpd[" in line]
+    ours = [line for line in said if "coredumpd[" in line and "self-test by" not in line]
     assert len(ours) == 1, said
     assert "stored" in ours[0]

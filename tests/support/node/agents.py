@@ -19,6 +19,8 @@ from support import waiting
 from support.node import installed
 
 DEADLINE_S = 60.0
+OWNERS = ("run", "guard")  # of core_pattern
+TESTED = ("self-test by ", "crashes of this node are not captured: ")  # logged after the first
 # As the shipper's container: no capability, none to be had again, and the server's group.
 POWERLESS = (
     *("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"),
@@ -78,7 +80,7 @@ class Agent:
         )
 
     def start(self, *words: str, before: Sequence[str] = (), command: str = "run") -> None:
-        """Start it and wait until it is ready; `before`: a program that runs it."""
+        """Start it, wait until it is ready and has tested its node; `before` is what runs it."""
         words = (command, "--config", str(self.config()), "--node-name", "node1", *words)
         already = len(self.logged())
         with self.log.open("ab") as sink:
@@ -86,11 +88,18 @@ class Agent:
                 [*before, *program(self.kind), "agent", *words], stderr=sink, env=environment()
             )
         waiting.until("the agent to be ready", lambda: self._ready(already), DEADLINE_S, 0.05)
+        if command in OWNERS and "--no-core-pattern" not in words:
+            waiting.until("its self-test", lambda: self._tested(already), DEADLINE_S, 0.02)
 
     def _ready(self, already: int) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, f"the agent died:\n{self.logged()}"
         return self.ready in self.logged()[already:]
+
+    def _tested(self, already: int) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"the agent died:\n{self.logged()}"
+        return any(words in self.logged()[already:] for words in TESTED)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signal it; its exit code."""

@@ -14,7 +14,7 @@ def test_each_counter_of_the_guard_is_a_metric_of_the_shipper() -> None:
     counters = metrics.Metrics()
     for name in tally.COUNTERS:
         assert isinstance(getattr(counters, name), prometheus_client.Counter), name
-    assert tally.COUNTERS | {"pattern_ours", "losses"} == {
+    assert tally.COUNTERS | {"pattern_ours", "losses", "self_test"} == {
         one.name for one in dataclasses.fields(tally.Tally)
     }
 

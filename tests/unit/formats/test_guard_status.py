@@ -19,6 +19,7 @@ STATUS = Status(
     losses=(Loss("c" * 64, "policy", "capture is disabled for its pod", 1_790_000_000),),
     pattern_ours=True,
     leaving=True,
+    self_test="spool-full",
 )
 
 
@@ -60,6 +61,9 @@ def test_the_longest_status_is_one_that_is_read() -> None:
         ("problems", ["x"] * 101),
         ("notices", None),
         ("notices", ["x" * 2000]),
+        ("notices", ["x"] * 101),
+        ("selfTest", "no label"),
+        ("selfTest", None),
         ("counters", {"skipped": 3}),
         ("counters", {"skipped": {"x": -1}}),
         ("counters", {"skipped": {"x": 1e300}}),

@@ -31,6 +31,12 @@ def test_a_crash_that_nothing_proves_a_pods_reads_back(pid: int, comm: str, reas
     assert kernel_log.parse(line) == Outcome(kernel_log.UNVOUCHED, pid)
 
 
+@given(PIDS)
+def test_the_guards_own_crash_reads_back(pid: int) -> None:
+    line = kernel_log.line(kernel_log.tested(pid))
+    assert kernel_log.parse(line) == Outcome(kernel_log.TESTED, pid)
+
+
 @given(PIDS, st.text(max_size=2000))
 def test_a_lost_crash_reads_back(pid: int, problem: str) -> None:
     line = kernel_log.line(kernel_log.not_stored(pid, problem))

@@ -87,6 +87,7 @@ def test_a_host_dir_that_cannot_stand_in_core_pattern_is_refused_before_it_is_ma
 def test_removing_everything_leaves_what_is_not_shipped(host_dir: Path) -> None:
     install.install(host_dir)
     (host_dir / "spool" / "app-1").mkdir()
+    (host_dir / "spool" / host_dirs.SELF_TEST_ENTRY).mkdir()  # a killed guard's
     assert install.remove_all(host_dir) == ["app-1"]
     assert [path.name for path in host_dir.iterdir()] == ["spool"]
     (host_dir / "spool" / "app-1").rmdir()

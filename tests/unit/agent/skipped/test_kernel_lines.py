@@ -92,5 +92,6 @@ def test_reading_is_bounded_and_ends_with_what_is_there() -> None:
 
 def test_every_reason_but_policy_comes_with_advice() -> None:
     reasons = {reason for _, reason in kernel_lines._KERNEL}
-    reasons |= {*kernel_lines._HANDLER.values(), kernel_lines.NOT_DUMPED} - {kernel_lines.STORED}
+    reasons |= {*kernel_lines._HANDLER.values(), kernel_lines.NOT_DUMPED, kernel_lines.SILENT}
+    reasons -= {*kernel_lines.NO_LOSS}
     assert reasons - set(kernel_lines.ADVICE) == {kernel_lines.POLICY}

@@ -69,7 +69,7 @@ def test_a_crash_without_any_word_is_not_dumped_when_no_lines_are_kept_back() ->
 def test_a_core_that_was_taken_and_never_heard_of_again_has_failed() -> None:
     book = ledger.Ledger()
     crashed(book, 1, dumped=True)
-    assert book.settle(LATER) == [kernel_lines.FAILED]
+    assert book.settle(LATER) == [kernel_lines.SILENT]
 
 
 @pytest.mark.parametrize("dumped", [True, False], ids=["stream", "memory"])
@@ -242,6 +242,41 @@ def printed(times: list[float]) -> list[float]:
             left -= 1
             found.append(now)
     return found
+
+
+EXPECTED = (
+    (False, None),
+    (False, Notice(kernel_lines.NO_HANDLER, KERNEL)),
+    (True, None),
+    (True, Notice(kernel_lines.TESTED, HANDLER, pid=1)),
+    (True, Notice(kernel_lines.FAILED, HANDLER, pid=1)),
+)
+
+
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize(("dumped", "line"), EXPECTED)
+def test_the_guards_own_crash_counts_for_nothing_however_it_ends(
+    dumped: bool, line: Notice | None, early: bool
+) -> None:
+    book = ledger.Ledger()
+    book.expect(1, 0.0)
+    answers = [book.read_line(line, 0.0) if line is not None and early else None]
+    crashed(book, 1, 0.1, dumped)
+    answers.append(book.read_line(line, 0.2) if line is not None and not early else None)
+    assert answers == [None, None]
+    assert book.settle(0.1 + LATER) == []
+    assert book.settle(PATIENCE) == []
+    crashed(book, 1, PATIENCE)  # the pid is another's by now
+    assert book.settle(PATIENCE + LATER) == [kernel_lines.NOT_DUMPED]
+    assert not book.busy
+
+
+def test_a_pid_that_never_crashed_is_not_expected_for_ever() -> None:
+    book = ledger.Ledger()
+    book.expect(1, 0.0)
+    book.settle(ledger.UNCLAIMED_S_MAX)
+    crashed(book, 1, 1000.0)
+    assert book.settle(1000.0 + LATER) == [kernel_lines.NOT_DUMPED]
 
 
 @pytest.mark.parametrize("count", [1, ledger.RATELIMIT_LINES, 14, 240])

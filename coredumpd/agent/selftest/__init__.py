@@ -1,0 +1,1 @@
+"""Does the kernel run our handler? The guard crashes a process of its own, and tells."""
