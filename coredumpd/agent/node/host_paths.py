@@ -68,7 +68,8 @@ def problem(host_dir: Path, error: OSError, bytes_needed: int = 0) -> errors.Sto
 
     `bytes_needed`: the size of what could not be written.
     """
-    text = _obstacle(host_dir)
+    path = Path(error.filename) if isinstance(error.filename, str) else host_dir
+    text = _obstacle(path if path.is_relative_to(host_dir) else host_dir)
     if text is None and error.errno == errno.EROFS:
         text = f"its file system, mounted at {mount_point(host_dir)}, is read-only"
     if text is None and error.errno in _FULL:
@@ -77,9 +78,9 @@ def problem(host_dir: Path, error: OSError, bytes_needed: int = 0) -> errors.Sto
     return errors.StorageError(f"hostDir {host_dir}: {text or error.strerror or error}")
 
 
-def _obstacle(host_dir: Path) -> str | None:
+def _obstacle(directory: Path) -> str | None:
     """The part of a path that is there, but leads to no directory; None when there is none."""
-    for path in (*reversed(host_dir.parents), host_dir):
+    for path in (*reversed(directory.parents), directory):
         if path.is_symlink() and not path.exists():
             return f"{path} is a link to {os.readlink(path)}, which leads nowhere"
         if path.exists() and not path.is_dir():

@@ -104,6 +104,18 @@ def test_what_stands_in_the_way_is_named(
     assert refusal(node, obstacle / below) == f"hostDir {obstacle / below}: {obstacle} {complaint}"
 
 
+def test_what_stands_in_the_place_of_a_directory_of_ours_is_named(
+    node: agents.Agent, root: Path
+) -> None:
+    (root / "spool").symlink_to("/nowhere/to")
+    text = refusal(node, root)
+    assert text == f"hostDir {root}: {root}/spool is a link to /nowhere/to, which leads nowhere"
+    (root / "spool").unlink()
+    (root / "versions").rmdir()
+    (root / "versions").touch()
+    assert refusal(node, root) == f"hostDir {root}: {root}/versions is not a directory"
+
+
 def test_a_temporary_directory_that_is_noexec_is_as_the_known_issues_say(root: Path) -> None:
     """The program cannot say it itself: it ends before its first line."""
     if not installed.FROZEN.exists():
