@@ -17,9 +17,13 @@ from typing import Any
 import pytest
 from support.node import capturing, installed, pods
 
+from coredumpd.agent.terminations import causes, statuses
+from coredumpd.agent.terminations import programs as programs_
+
 pytestmark = capturing.needs_core_pattern
 PROGRAMS = Path(__file__).with_name("programs")
 TABLE = installed.ROOT / "docs" / "runtimes.md"
+LOG_CHARS = 2048  # the end of a log that is a termination message: the kubelet's limit
 # Makes the shell's own process, PID 1 by then, one of the pod.
 _PID_1 = 'for file in $1; do echo $$ >"$file/cgroup.procs"; done; shift; exec "$@"'
 _NULL_POINTER = "import ctypes; ctypes.string_at(0)"
@@ -64,10 +68,13 @@ COMPILERS: dict[str, list[str]] = {
 }
 
 
-def rows() -> dict[str, tuple[str, str]]:
-    """The table: by crash, the outcomes of an ordinary process and of PID 1."""
-    lines = re.findall(r"^\| (\S+: .+?) \| (.+?) \| (.+?) \|", TABLE.read_text(), re.M)
-    return {crash: (ordinary, first) for crash, ordinary, first in lines}
+def rows() -> dict[str, tuple[str, str, str]]:
+    """The table: by crash, the outcomes of an ordinary process and of PID 1, and the reason of the
+    Event about a missing core.
+    """
+    row = r"^\| (\S+: .+?) \| (.+?) \| (.+?) \| .*?\|(.*)\|$"
+    lines = re.findall(row, TABLE.read_text(), re.M)
+    return {crash: (*outcomes, reason.strip(" `")) for crash, *outcomes, reason in lines}
 
 
 @pytest.fixture(scope="session")
@@ -115,24 +122,42 @@ def outcome(returncode: int, entries: list[dict[str, Any]]) -> str:
     return f"core, {signal.Signals(-returncode).name}"
 
 
+def event_reason(crash: str, first: bool, code: int, output: str) -> str:
+    """The reason that the agent names, of a container whose last words are the end of `output`."""
+    variable = {"name": "GOTRACEBACK", "value": "crash"}
+    container = {"env": [variable] if "GOTRACEBACK=crash" in crash else []}
+    spec = {"shareProcessNamespace": not first}
+    program = programs_.of_container(spec, container, output[-LOG_CHARS:])
+    names = ("default", "web", "1234-5678", "app", None, "c" * 64)
+    end = statuses.Termination(*names, code, "Error", 0.0, program)
+    finding = causes.decide(causes.Facts(end))
+    return "" if finding is None else finding.reason
+
+
 @pytest.mark.parametrize("first", [False, True], ids=["ordinary", "pid-1"])
 @pytest.mark.parametrize("crash", COMMANDS)
 def test_a_crash_ends_as_the_table_says(
     crash: str, first: bool, handler: installed.Installed, programs: Path, tmp_path: Path
 ) -> None:
     command = compiled(COMMANDS[crash], programs)
+    outputs: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with pods.running(tmp_path / "runtime") as pod, capturing.owning(handler):
         if first:
             # unshare(1) dies of the same signal as its child, in no pod, which is ignored.
             hierarchies = " ".join(str(path) for path in pod.hierarchies)
             words = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", _PID_1]
-            process = subprocess.Popen([*words, "sh", hierarchies, *command], cwd=programs)
+            process = subprocess.Popen(
+                [*words, "sh", hierarchies, *command], cwd=programs, **outputs
+            )
         else:
-            process = pod.start(command, cwd=programs)
-        returncode = process.wait(timeout=60)
+            process = pod.start(command, cwd=programs, **outputs)
+        output = process.communicate(timeout=60)[0].decode("utf-8", "replace")
+        returncode = process.returncode
         entry = handler.wait_for_entry() if returncode < 0 else None
     entries = [handler.record(entry) for entry in handler.entries()] if entry else []
     assert outcome(returncode, entries) == rows()[crash][first]
+    if returncode >= 0:
+        assert event_reason(crash, first, returncode, output) == rows()[crash][2]
 
 
 def test_the_table_has_a_line_for_each_command_and_no_other() -> None:

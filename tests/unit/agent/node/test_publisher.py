@@ -42,6 +42,15 @@ def test_problems_and_counters_are_published(host_dir: Path) -> None:
     assert status(host_dir).pattern_ours
 
 
+def test_the_latest_loss_of_each_container_is_published(host_dir: Path) -> None:
+    counters = tally.Tally()
+    one = publisher.Publisher(host_dir, counters, list)
+    counters.losses.add("c" * 64, "failed", "the disk is full")
+    one.publish()
+    (loss,) = status(host_dir).losses
+    assert (loss.container, loss.reason, loss.problem) == ("c" * 64, "failed", "the disk is full")
+
+
 def test_an_event_stays_until_the_shipper_has_reported_it(host_dir: Path) -> None:
     one = made(host_dir)
     for message in ("first", "second"):

@@ -53,6 +53,14 @@ def node(tmp_path: Path) -> Node:
     return Node(tmp_path)
 
 
+def test_the_guards_losses_are_those_of_its_last_words(node: Node) -> None:
+    assert node.follower.losses() == ()
+    loss = guard_status.Loss("c" * 64, "failed", "the disk is full", 7)
+    node.publish(losses=(loss,))
+    node.turn()
+    assert node.follower.losses() == (loss,)
+
+
 def test_the_guards_counters_become_metrics_that_never_fall(node: Node) -> None:
     for guard, count in ((FIRST, 2), (FIRST, 5), (SECOND, 1)):
         node.publish(guard, counters={"skipped": {"failed": count}, "corrections": {"": 1}})
