@@ -82,7 +82,7 @@ demo: dist ## the whole way on this machine, no Kubernetes: crash, capture, down
 	dist/coredumpd demo
 
 # The end-to-end tests hold core_pattern and mostly wait: tests that do not need it run beside them.
-BESIDE := tests/unit $(addprefix tests/integration/,server objects storage deploy test_download.py test_client.py agent/test_outage.py)
+BESIDE := tests/unit $(addprefix tests/integration/,server objects storage deploy test_download.py test_client.py test_config.py agent/test_outage.py)
 test: debian-etcd verify dist image debian-e2e debian-storage azurite ## everything: unit, contract, integration on source and frozen, e2e
 	@mkdir -p .cache; failed=; \
 	$(MAKE) --no-print-directory e2e >.cache/e2e.log 2>&1 & e2e=$$!; \
