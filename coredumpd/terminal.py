@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from coredumpd import units
+from coredumpd import ownership, units
 
 if TYPE_CHECKING:
     import rich.progress
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 def escape(text: str) -> str:
     """`text` with what a terminal would obey, or could not show, as backslash escapes."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def warn_exposed(path: str, forbidden: int, meaning: str) -> None:
+    """Warn, as ssh does, of a file with mode bits that are `forbidden`. It is used all the same."""
+    try:
+        exposure = ownership.exposure(path, forbidden)
+    except OSError:
+        return  # whoever reads it next has the same error, and reports it
+    if exposure is not None:
+        print(f"coredumpd: warning: {exposure}; {meaning}", file=sys.stderr)
 
 
 def table(

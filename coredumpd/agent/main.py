@@ -14,7 +14,7 @@ import os
 import socket
 from pathlib import Path
 
-from coredumpd import commandline, log
+from coredumpd import commandline, errors, log
 from coredumpd.agent.node import cgroup_root, install, sysctls
 from coredumpd.agent.node.handlers_cgroup import make, plan
 from coredumpd.agent.tenants import policy_file
@@ -98,7 +98,7 @@ def _install(arguments: argparse.Namespace, settings: sections.Settings, host_di
     policy_file.write(host_dir, policy, arguments.node_name)
     line = install.install(host_dir)
     make.Keeper(host_dir, plan.limits(settings)).settle()
-    if not arguments.print_pattern:
+    if not arguments.no_core_pattern:
         core_sysctls = sysctls.from_settings(host_dir, settings.agent, line)
         core_sysctls.save_original()
         core_sysctls.apply()
@@ -108,7 +108,13 @@ def _install(arguments: argparse.Namespace, settings: sections.Settings, host_di
 
 
 def _uninstall(agent: sections.AgentSettings, host_dir: Path) -> int:
+    if host_dir.exists() and host_dir.stat().st_uid != os.geteuid():
+        owner = host_dir.stat().st_uid
+        raise errors.Forbidden(f"hostDir {host_dir} belongs to uid {owner}: run this as that user")
     print(sysctls.from_settings(host_dir, agent, "").restore())
+    if not host_dir.exists():
+        print(f"nothing is installed in {host_dir}")
+        return 0
     remaining = install.remove_all(host_dir)
     print(f"removed the handler from {host_dir}")
     if remaining:
@@ -146,9 +152,9 @@ def _parser() -> commandline.Parser:
         command.set_defaults(host_dir=None)
         command.add_log()
     put.add_argument(
-        "--print-pattern",
+        "--no-core-pattern",
         action="store_true",
-        help="leave the kernel alone, only print the core_pattern line",
+        help="install the handler, but only print the core_pattern that would run it",
     )
     for command in (run, guard, ship, put):
         command.add_argument(

@@ -25,6 +25,8 @@ def main(words: list[str], program: str = "coredumpd") -> int:
     arguments.program = program
     given = arguments.targets if isinstance(arguments.targets, list) else [arguments.targets]
     everywhere = getattr(arguments, "all_namespaces", False)
+    for path in client.kubeconfigs(arguments.kubeconfig):
+        terminal.warn_exposed(path, 0o022, "it names the server, and programs to run")
     namespace = None
     if not everywhere:
         namespace = arguments.namespace or client.default_namespace(

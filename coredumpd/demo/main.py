@@ -145,7 +145,7 @@ def crash_by_hand(work: Path, program: Path, config: Path) -> None:
     """Without the kernel: gdb writes the core, and the installed handler reads it from stdin."""
     if shutil.which("gdb") is None:
         raise errors.Unavailable("without a writable core_pattern the demo needs gdb: install it")
-    install = [*roles.myself(), "agent", "install", "--config", str(config), "--print-pattern"]
+    install = [*roles.myself(), "agent", "install", "--config", str(config), "--no-core-pattern"]
     pattern = roles.run(install, capture_output=True, text=True).stdout.strip()
     core = work / "gdb.core"
     program_input = work / "input"

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 import urllib.parse
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from coredumpd import commandline, errors, ownership, sealing, terminal
+from coredumpd import commandline, errors, sealing, terminal
 from coredumpd.download import directory, fetch, space, unpack
 from coredumpd.formats import layout
 from coredumpd.kube import client, collection
@@ -38,8 +37,8 @@ def main(words: list[str], program: str = "coredumpd") -> int:
         raise errors.UsageError("name a POD, or one dump by --id")
     if arguments.id is not None and (arguments.uid or arguments.container):
         raise errors.UsageError("--id names one dump: --uid and --container are for a POD")
-    for path in kubeconfigs(arguments.kubeconfig):
-        warn(path, 0o022, "it names the server, and programs to run")
+    for path in client.kubeconfigs(arguments.kubeconfig):
+        terminal.warn_exposed(path, 0o022, "it names the server, and programs to run")
     keys = [key for path in arguments.identity for key in read_identities(path)]
     namespace = arguments.namespace or client.default_namespace(
         arguments.kubeconfig, arguments.context
@@ -53,27 +52,9 @@ def main(words: list[str], program: str = "coredumpd") -> int:
         raise errors.StorageError(f"cannot write: {path}{error.strerror}") from error
 
 
-def kubeconfigs(argument: str | None) -> list[str]:
-    """The files that the Kubernetes client reads, as kubectl finds them."""
-    if argument is not None:
-        return [argument]
-    default = os.path.expanduser("~/.kube/config")
-    return [path for path in os.environ.get("KUBECONFIG", default).split(os.pathsep) if path]
-
-
-def warn(path: str, forbidden: int, meaning: str) -> None:
-    """Warn, as ssh does, of a file that others may read or change. It is used all the same."""
-    try:
-        exposure = ownership.exposure(path, forbidden)
-    except OSError:
-        return  # whoever reads it next has the same error, and reports it
-    if exposure is not None:
-        print(f"coredumpd: warning: {exposure}; {meaning}", file=sys.stderr)
-
-
 def read_identities(path: str) -> list[Any]:
     """The secret keys in the file. Raises UsageError with its path, never with its content."""
-    warn(path, 0o077, "it holds secret keys")
+    terminal.warn_exposed(path, 0o077, "it holds secret keys")
     try:
         with open(path, "rb") as file:
             return sealing.identities(file.read(IDENTITY_BYTES_MAX))

@@ -62,6 +62,30 @@ def own_namespace() -> str | None:
         return None
 
 
+def kubeconfigs(argument: str | None) -> list[str]:
+    """The kubeconfig files that `connect` reads, found as kubectl finds them."""
+    if argument is not None:
+        return [argument]
+    default = os.path.expanduser("~/.kube/config")
+    return [path for path in os.environ.get("KUBECONFIG", default).split(os.pathsep) if path]
+
+
+def _check_kubeconfigs(argument: str | None) -> None:
+    """Raises SettingsError when there is none, or `argument` cannot be read."""
+    paths = kubeconfigs(argument)
+    if argument is None and not any(map(os.path.exists, paths)):
+        raise errors.SettingsError(
+            f"no kubeconfig: {' and '.join(paths) or '$KUBECONFIG'} does not exist; name one by"
+            " --kubeconfig or in the variable KUBECONFIG"
+        )
+    if argument is not None:
+        try:
+            with open(argument, "rb"):
+                pass
+        except OSError as error:
+            raise errors.SettingsError(f"kubeconfig {argument}: {error.strerror}") from error
+
+
 async def connect(kubeconfig: str | None = None, context: str | None = None) -> Client:
     """A client: of `kubeconfig` if given, else in-cluster if possible, else ~/.kube/config.
 
@@ -80,6 +104,7 @@ async def connect(kubeconfig: str | None = None, context: str | None = None) -> 
             loader._token_refresh_period = datetime.timedelta(seconds=TOKEN_AGE_S_MAX)
             loader.load_and_set(settings)
         else:
+            _check_kubeconfigs(kubeconfig)
             await config.load_kube_config(kubeconfig, context, settings)
             _choose_proxy(settings)
     except (config.ConfigException, OSError, ValueError, LookupError, TypeError) as error:
@@ -104,6 +129,7 @@ def default_namespace(kubeconfig: str | None = None, context: str | None = None)
     """
     if kubeconfig is None and in_cluster():
         return own_namespace() or "default"
+    _check_kubeconfigs(kubeconfig)
     try:
         contexts, active = config.list_kube_config_contexts(kubeconfig)
         for named in contexts:

@@ -51,8 +51,19 @@ def parse(text: bytes, path: str) -> sections.Settings:
         return check({} if document is None else document)
     except errors.SettingsError as error:
         for cause in error.causes:
-            cause.line = _line(node, cause.field.split("."), first)
+            names = cause.field.split(".")
+            cause.line = _line(node, names, first)
+            _quote(cause, node, names)
         raise errors.SettingsError(f"{path}: {error.message}", error.causes) from error
+
+
+def _quote(cause: errors.Cause, node: yaml.Node | None, names: Sequence[str]) -> None:
+    """Show a value as it is written where YAML 1.1 makes another of it: `on`, `1:30`."""
+    for name in names:
+        node = _child(node, name)
+    if isinstance(node, yaml.ScalarNode) and str(cause.value) != node.value:
+        cause.rule += f" (YAML takes {node.value} for {cause.value!r}: put it in quotes)"
+        cause.value = node.value
 
 
 def _in_config_map(node: yaml.Node | None) -> yaml.ScalarNode | None:

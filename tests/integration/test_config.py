@@ -60,6 +60,15 @@ def test_every_mistake_is_reported_with_its_line_in_a_file_and_in_a_config_map(
     assert "  line 13: sever: {}" in inner.stderr
 
 
+def test_a_word_that_yaml_takes_for_another_is_shown_as_it_is_written(kind: str) -> None:
+    refused = config(kind, "check", "-", stdin="agent: {capture: on}\npolicy: {maxSize: 1:30}\n")
+    assert (
+        "line 1: agent.capture: 'on': must be one of auto, pipe, socket"
+        " (YAML takes on for True: put it in quotes)"
+    ) in refused.stderr
+    assert "line 2: policy.maxSize: '1:30': must be a size" not in refused.stderr
+
+
 def test_a_good_file_is_said_to_be_good_beside_a_bad_one(kind: str, tmp_path: Path) -> None:
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     good.write_text("policy: {maxSize: 2Gi, niceness: 9}\n")

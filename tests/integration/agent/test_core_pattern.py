@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support import crashers, waiting
-from support.node import corepattern, pods
+from support.node import agents, corepattern, installed, pods
 
 PATTERN, LIMIT, _ = corepattern.SYSCTLS
 POD = "/api/v1/namespaces/coredumpd/pods/agent-1"
@@ -51,8 +52,25 @@ def test_the_original_is_saved_once_and_survives_a_second_install(node, borrowed
     assert (again.returncode, values()) == (0, borrowed)
 
 
+def test_who_may_not_uninstall_hears_it_and_nothing_to_uninstall_is_said(node, borrowed):
+    assert node.call("install", "--config", str(node.config())).returncode == 0
+    nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    program = [*nobody, *agents.program(node.kind)]
+    words = ["agent", "uninstall", "--host-dir", str(node.host_dir)]
+    readable = subprocess.run([*program, "--version"], cwd=installed.ROOT).returncode == 0
+    refused = subprocess.run([*program, *words], cwd=installed.ROOT, capture_output=True, text=True)
+    assert node.call("uninstall", "--config", str(node.config())).returncode == 0
+    assert values() == borrowed
+    again = node.call("uninstall", "--config", str(node.config()))
+    assert f"nothing is installed in {node.host_dir}" in again.stdout
+    if not readable:
+        pytest.skip("nobody cannot read this checkout")
+    assert refused.returncode == 77
+    assert f"hostDir {node.host_dir} belongs to uid 0: run this as that user" in refused.stderr
+
+
 def test_printing_the_pattern_leaves_the_kernel_alone(node, borrowed):
-    printed = node.call("install", "--host-dir", str(node.host_dir), "--print-pattern")
+    printed = node.call("install", "--host-dir", str(node.host_dir), "--no-core-pattern")
     assert printed.returncode == 0, printed.stderr
     assert values() == borrowed
     assert printed.stdout.startswith(f"|{node.host_dir}/current/coredumpd handle %P ")

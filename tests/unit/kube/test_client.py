@@ -104,12 +104,16 @@ def test_a_server_with_another_certificate_is_unavailable(kube, tmp_path):
         assert impostor.asked == []
 
 
-def test_a_missing_or_broken_kubeconfig_is_a_settings_error(tmp_path):
-    bad = tmp_path / "bad"
+def test_a_missing_or_broken_kubeconfig_is_a_settings_error(tmp_path, monkeypatch):
+    bad, missing = tmp_path / "bad", tmp_path / "missing"
     bad.write_text("clusters: 7")
-    for path in (tmp_path / "missing", bad):
-        with pytest.raises(errors.SettingsError, match="no way to reach Kubernetes"):
-            asyncio.run(client.connect(str(path)))
+    with pytest.raises(errors.SettingsError, match="no way to reach Kubernetes"):
+        asyncio.run(client.connect(str(bad)))
+    with pytest.raises(errors.SettingsError, match=f"kubeconfig {missing}: No such file"):
+        asyncio.run(client.connect(str(missing)))
+    monkeypatch.setenv("KUBECONFIG", f"{missing}:/nowhere")
+    with pytest.raises(errors.SettingsError, match=f"{missing} and /nowhere does not exist"):
+        asyncio.run(client.connect())
 
 
 def test_a_service_account_token_is_read_again_when_it_rotates(kube, tmp_path, monkeypatch):
