@@ -96,7 +96,7 @@ def _cause(facts: Facts, loss: guard_status.Loss | None) -> tuple[str, str]:
     if facts.rule is not None:
         return RULE, facts.rule
     if facts.problem is not None:
-        return NODE, f"the agent of this node is not well: {facts.problem}"
+        return NODE, f"the cause is not known, but this node's agent is not well: {facts.problem}"
     first = (
         f"; as PID 1 it ignores signals of its own, {_ANOTHER_FIRST}"
         if termination.program.is_first
