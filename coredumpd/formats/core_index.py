@@ -27,6 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from coredumpd.formats import record as records
+
     # offset in the core, bytes of it, offset of the member in core.gz, bytes of the member
     Entry = tuple[int, int, int, int]
 
@@ -144,6 +146,54 @@ def parse(data: bytes) -> Index:
     _check_core(index)
     _check_stored(index)
     return index
+
+
+def of_record(record: records.CrashRecord, data: bytes | None) -> Index | None:
+    """The index that `data` is, the content of core.index; None where `record` has none.
+
+    Raises BadRecord for another index than that of the record.
+    """
+    if record.index is None:
+        return None
+    if data is None:
+        raise errors.BadRecord(f"{record.id}: core.index is missing")
+    parsed = parse(data)
+    expect(record, parsed)
+    return parsed
+
+
+def expect(record: records.CrashRecord, index: Index | None) -> None:
+    """Raises BadRecord unless `index` is the one that `record` describes."""
+    if record.index is None or index is None:
+        if index is not None or record.index is not None:
+            have, has = ("an", "no") if index is None else ("no", "an")
+            raise errors.BadRecord(f"{record.id}: the record has {have} index, the core {has} one")
+        return
+    problems = differences(
+        {
+            "index.size": record.index["size"],
+            "index.crc32": record.index["crc32"],
+            "size": record.size,
+            "storedSize": record.stored_size,
+        },
+        {
+            "index.size": len(index.data),
+            "index.crc32": f"{index.crc32:08x}",
+            "size": index.core_size,
+            "storedSize": index.stored_size,
+        },
+    )
+    if problems:
+        raise errors.BadRecord(f"{record.id}: core.index is of another core: {problems}")
+
+
+def differences(expected: dict[str, object], actual: dict[str, object]) -> str:
+    """Which of the values differ, as a clause for people; "" if none does."""
+    return "; ".join(
+        f"{name} is {value}, meta.json says {expected[name]}"
+        for name, value in actual.items()
+        if expected[name] != value
+    )
 
 
 def recover(data: bytes) -> tuple[int, list[Entry]]:

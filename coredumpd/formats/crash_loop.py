@@ -153,7 +153,7 @@ def counting(
         "truncated": {"is": True, "reason": REASON, "limit": None},
         "members": 1,
     }
-    for name in ("storedCrc32", "sealed"):  # of the other core
+    for name in records.OF_ONE_CORE:
         core.pop(name, None)
     pid = last.raw["process"]["pid"]
     loop = {

@@ -1,4 +1,4 @@
-"""The record of a crash: `meta.json`, version 1.
+"""The record of a crash: `meta.json`, version 1, or 2 where the core has an index.
 
 The handler writes a record, the agent completes it, a store adds a checksum, the server shows it.
 A value that is not known is null, never invented. Fields that this version does not know survive
@@ -16,23 +16,28 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from coredumpd.formats import core_index
+
 VERSION = 1
+INDEXED_VERSION = 2  # a reader of version 1 would take core.gz for the whole core
 RECORD_BYTES_MAX = 256 * 1024
 
 # A field's type. A time is RFC 3339 text, UTC.
 TEXT, TIME, INTEGER, BOOLEAN = "text", "time", "integer", "boolean"
 OBJECT, LABELS, TEXTS = "object", "object of texts", "list of texts"
 # May a field be missing? REQUIRED: no. NULLABLE: null means "not known", and so does its absence.
-# IF_SEALED: required of a sealed core, absent from a plain one. OPTIONAL: it may be absent, and is
-# not checked: nothing breaks on a wrong one.
-REQUIRED, NULLABLE, IF_SEALED, OPTIONAL = "required", "or null", "if sealed", "optional"
+# IF_SEALED: required of a sealed core, absent from a plain one. IF_INDEXED: the same of a core with
+# an index. OPTIONAL: it may be absent, and is not checked: nothing breaks on a wrong one.
+REQUIRED, NULLABLE, OPTIONAL = "required", "or null", "optional"
+IF_SEALED, IF_INDEXED = "if sealed", "if indexed"
+_CONDITIONS = {IF_SEALED: "sealed", IF_INDEXED: "index"}  # there if `core` has this field
 # Who writes a field first.
 HANDLER, AGENT, STORE, SERVER = "handler", "agent", "store", "server"
 
 # Every known field: dotted path, type, may it be missing, who writes it, and its meaning. This one
 # table feeds validation, the handler's first record, the API's schema, and docs/formats.md.
 FIELDS = (
-    ("version", INTEGER, REQUIRED, HANDLER, "1, the version of this format"),
+    ("version", INTEGER, REQUIRED, HANDLER, "2 if the core has a core.index, or had one; else 1"),
     ("id", TEXT, REQUIRED, HANDLER, "the dump's id"),
     ("time", TIME, REQUIRED, HANDLER, "when the kernel began the dump; milliseconds"),
     ("node", TEXT, NULLABLE, HANDLER, "the node's name"),
@@ -128,11 +133,13 @@ FIELDS = (
         "the program counter of the thread that crashed, hexadecimal; x86 and ARM only",
     ),
     ("core", OBJECT, REQUIRED, HANDLER, "the core, and the core.gz that holds it"),
-    ("core.size", INTEGER, REQUIRED, HANDLER, "bytes that the kernel sent"),
+    ("core.size", INTEGER, REQUIRED, HANDLER, "bytes of the core, holes included"),
+    ("core.dataSize", INTEGER, OPTIONAL, HANDLER, "bytes of the core but for its holes"),
+    ("core.holes", INTEGER, OPTIONAL, HANDLER, "how many holes the core has"),
     ("core.storedSize", INTEGER, REQUIRED, HANDLER, "bytes of core.gz"),
-    ("core.crc32", TEXT, REQUIRED, HANDLER, "CRC-32 of the kernel's bytes, 8 hex digits"),
+    ("core.crc32", TEXT, REQUIRED, HANDLER, "CRC-32 of the core, holes included, 8 hex digits"),
     ("core.storedCrc32", TEXT, OPTIONAL, STORE, "CRC-32 of core.gz, 8 hex digits"),
-    ("core.sparseBytes", INTEGER, OPTIONAL, HANDLER, "bytes of the core that were holes"),
+    ("core.sparseBytes", INTEGER, OPTIONAL, HANDLER, "zeros of the core, in holes or chunks"),
     ("core.truncated", OBJECT, REQUIRED, HANDLER, "whether the core was cut short"),
     ("core.truncated.is", BOOLEAN, OPTIONAL, HANDLER, "true if it was"),
     ("core.truncated.reason", TEXT, OPTIONAL, HANDLER, "the limit or the event that cut it"),
@@ -145,6 +152,15 @@ FIELDS = (
         "the rule that its ELF headers break; then it is kept as it came, whole or not",
     ),
     ("core.members", INTEGER, OPTIONAL, HANDLER, "gzip members, as captured"),
+    (
+        "core.index",
+        OBJECT,
+        IF_INDEXED,
+        HANDLER,
+        "the file core.index; without it, core.gz holds the core from its first byte to its last",
+    ),
+    ("core.index.size", INTEGER, IF_INDEXED, HANDLER, "bytes of core.index"),
+    ("core.index.crc32", TEXT, IF_INDEXED, HANDLER, "the CRC-32 in its trailer, 8 hex digits"),
     (
         "core.sealed",
         OBJECT,
@@ -182,6 +198,8 @@ FIELDS = (
         " `cgroup-only`",
     ),
 )
+# Fields of `core` that a record loses with its core: another core, or an empty one, has its own.
+OF_ONE_CORE = ("storedCrc32", "sealed", "index", "dataSize", "holes")
 UNPROVEN = "node"  # as `capture.attribution`, written by a server
 _PYTHON_TYPES = {TEXT: str, TIME: str, INTEGER: int, OBJECT: dict}
 
@@ -236,8 +254,19 @@ class CrashRecord:
         return sealed
 
     @property
+    def index(self) -> dict[str, Any] | None:
+        """`core.index`: size and CRC-32 of the file core.index; None for a core without one."""
+        index: dict[str, Any] | None = self.raw["core"].get("index")
+        return index
+
+    @property
+    def dump_size(self) -> int:
+        """Bytes of core.gz and core.index: what a quota counts."""
+        return self.stored_size + (self.index["size"] if self.index else 0)
+
+    @property
     def content(self) -> tuple[int, str]:
-        """Size and CRC-32 of what core.gz decompresses to: a core, or a sealed core's age file."""
+        """Size and CRC-32 of the core; of a sealed core, of the age file in core.gz."""
         core = self.sealed or self.raw["core"]
         return core["size"], core["crc32"]
 
@@ -413,6 +442,25 @@ def pinned(record: CrashRecord, is_pinned: bool) -> CrashRecord:
     return CrashRecord(raw | ({"keep": True} if is_pinned else {}))
 
 
+def with_index(
+    record: CrashRecord, index: core_index.Index, crc32: int, truncated: dict[str, Any]
+) -> CrashRecord:
+    """`record` of the core that `index` describes; `crc32` is that of the core with its holes."""
+    data_size = index.data_size
+    core = {
+        "size": index.core_size,
+        "dataSize": data_size,
+        "holes": index.holes,
+        "sparseBytes": index.core_size - data_size,
+        "storedSize": index.stored_size,
+        "crc32": f"{crc32:08x}",
+        "truncated": truncated,
+        "members": len(index),
+        "index": {"size": len(index.data), "crc32": f"{index.crc32:08x}"},
+    }
+    return record.with_core(**core).with_(version=INDEXED_VERSION)
+
+
 def same_core(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Do two records' `core` describe the same core? Sealing it anew changes other fields only."""
     return (one["size"], one["crc32"]) == (other["size"], other["crc32"])
@@ -425,8 +473,8 @@ def compose(values: dict[str, Any]) -> CrashRecord:
     """
     values = dict(values)
     raw: dict[str, Any] = {}
-    for path, kind, _, writer, _ in FIELDS:
-        if writer == HANDLER:
+    for path, kind, presence, writer, _ in FIELDS:
+        if writer == HANDLER and presence != IF_INDEXED:
             *parents, name = path.split(".")
             place = raw
             for parent in parents:
@@ -463,13 +511,16 @@ def _complete(raw: dict[str, Any]) -> None:
 def _problems(raw: dict[str, Any]) -> list[errors.Cause]:
     causes = []
     core = raw.get("core")
-    sealed = isinstance(core, dict) and core.get("sealed") is not None
     for path, kind, presence, _, _ in FIELDS:
-        if presence == OPTIONAL or (presence == IF_SEALED and not sealed):
+        condition = _CONDITIONS.get(presence)
+        absent = condition and not (isinstance(core, dict) and core.get(condition) is not None)
+        if presence == OPTIONAL or absent:
             continue
         rule = _broken_rule(path, kind, presence, _value(raw, path))
         if rule is not None:
             causes.append(errors.Cause(path, _value(raw, path), rule))
+    if raw.get("version") == VERSION and _value(raw, "core.index") is not None:
+        causes.append(errors.Cause("version", VERSION, f"must be {INDEXED_VERSION}: core.index"))
     return causes
 
 
@@ -486,6 +537,6 @@ def _broken_rule(path: str, kind: str, presence: str, value: Any) -> str | None:
         return None if presence == NULLABLE else "is required"
     if not isinstance(value, _PYTHON_TYPES[kind]) or isinstance(value, bool):
         return f"must be {kind}"
-    if path == "version" and value != VERSION:
-        return f"must be {VERSION}"
+    if path == "version" and value not in (VERSION, INDEXED_VERSION):
+        return f"must be {VERSION} or {INDEXED_VERSION}"
     return None

@@ -1,10 +1,10 @@
 """An upload: how an agent sends a dump to a coredumpd server over HTTPS.
 
 `PUT /agent/v1/dumps/<namespace>/<podUID>/<container>/<id>`. The body is the length of the record
-(four bytes, big endian), the record as meta.json holds it, then core.gz. The answer is the `core`
-of the record that the server's store has after the commit; `GET` of the same path answers it too.
-Where a quota leaves no room the server keeps the record and cuts the core: the answer says so, and
-the dump needs no other try.
+(four bytes, big endian), the record as meta.json holds it, core.index if the record has one, then
+core.gz. The answer is the `core` of the record that the server's store has after the commit; `GET`
+of the same path answers it too. Where a quota leaves no room the server keeps the record and cuts
+the core: the answer says so, and the dump needs no other try.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import dataclasses
 from typing import Any
 
 from coredumpd import errors
-from coredumpd.formats import crash_loop, layout
+from coredumpd.formats import core_index, crash_loop, layout
 from coredumpd.formats import record as records
 
 CONTENT_TYPE = "application/octet-stream"
@@ -39,6 +39,16 @@ def head(record: records.CrashRecord) -> bytes:
     """The body up to the first byte of core.gz."""
     encoded = record.encode()
     return len(encoded).to_bytes(_LENGTH_BYTES, "big") + encoded
+
+
+def index_bytes(record: records.CrashRecord) -> int:
+    """The length of core.index in a body, after the record; 0 where it has none. BadRecord."""
+    if record.index is None:
+        return 0
+    size: int = record.index["size"]
+    if not 0 < size <= core_index.BYTES_MAX:
+        raise errors.BadRecord(f"core.index: {size} bytes; at most {core_index.BYTES_MAX}")
+    return size
 
 
 def parse_head(data: bytes | bytearray) -> tuple[records.CrashRecord, int] | None:
@@ -86,7 +96,7 @@ def cut(record: records.CrashRecord) -> records.CrashRecord:
         "truncated": {"is": True, "reason": QUOTA, "limit": 0},
         "members": 1,
     }
-    for name in ("storedCrc32", "sealed"):  # of the other core
+    for name in records.OF_ONE_CORE:
         core.pop(name, None)
     return record.with_(core=core)
 

@@ -70,8 +70,12 @@ def _crc32_of_zeros(size: int) -> int:
 def compress(chunk: bytes | memoryview) -> tuple[bytes, int]:
     """The member that holds `chunk`, and the CRC-32 of `chunk`. Gives up the GIL meanwhile."""
     data = isal_zlib.compress(chunk, _LEVEL, wbits=GZIP_WINDOW)
-    # The compressor has computed the CRC anyway; its trailer is the cheapest place to get it.
-    return data, int.from_bytes(data[-_TRAILER_BYTES:-4], "little")
+    return data, crc32_of(data)
+
+
+def crc32_of(data: bytes) -> int:
+    """The CRC-32 of a member's content: its trailer is the cheapest place to get it."""
+    return int.from_bytes(data[-_TRAILER_BYTES:-4], "little")
 
 
 def is_zeros(chunk: bytearray, size: int = CHUNK_BYTES) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from isal import isal_zlib
 
@@ -15,6 +15,19 @@ class DamagedError(Exception):
     """The bytes are not gzip, or do not have the CRC or the length that their member states."""
 
 
+def one(data: bytes, size: int) -> bytes:
+    """The `size` bytes that one gzip member, `data`, decompresses to. Raises DamagedError."""
+    inflate = isal_zlib.decompressobj(member.GZIP_WINDOW)
+    try:
+        content = inflate.decompress(data, size + 1)
+    except isal_zlib.error as error:  # type: ignore[misc]  # its stub declares an instance
+        raise DamagedError(str(error)) from error
+    length = int.from_bytes(data[-_ISIZE_BYTES:], "little")
+    if not inflate.eof or inflate.unused_data or not len(content) == length == size:
+        raise DamagedError(f"it is no gzip member of {size} bytes")
+    return content
+
+
 class Reader:
     """Reads concatenated gzip members as their bytes arrive; pieces may be cut anywhere."""
 
@@ -23,9 +36,17 @@ class Reader:
     _stored_size: int  # bytes that were read of it, and the last of them
     _tail: bytes
 
-    def __init__(self, piece_bytes: int = member.CHUNK_BYTES) -> None:
-        """`piece_bytes`: the most content that is in memory at a time."""
+    def __init__(
+        self,
+        piece_bytes: int = member.CHUNK_BYTES,
+        on_member: Callable[[int, int, int], None] = lambda *_: None,
+    ) -> None:
+        """`piece_bytes`: the most content that is in memory at a time.
+
+        `on_member` is called at the end of each member with its size, stored size and CRC-32.
+        """
         self._piece_bytes = piece_bytes
+        self._on_member = on_member
         self.whole = member.Result()  # the members that have ended
         self._begin_member()
 
@@ -84,4 +105,5 @@ class Reader:
         if int.from_bytes(self._tail, "little") != self._size % 2**32:
             raise DamagedError("a member's length is off")
         self.whole.add(self._size, self._stored_size, self._crc32)
+        self._on_member(self._size, self._stored_size, self._crc32)
         self._begin_member()

@@ -1,7 +1,7 @@
 """One capture on its way into the spool: `<id>.part/` while it runs, `<id>/` when it is whole.
 
-Order of a commit: fsync core.gz, fsync meta.json, fsync the directory, rename, fsync the spool. A
-power cut leaves either a `.part` or a complete entry.
+Order of a commit: fsync core.gz, core.index, meta.json and the directory, rename, fsync the spool.
+A power cut leaves either a `.part` or a complete entry.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ import os
 from coredumpd import durable, errors
 from coredumpd.formats import record as records
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from coredumpd.formats import core_index
+
 PART = ".part"
 # A file without content, whose name says which tenant's share of the spool the entry counts in:
 # a handler asks for it without reading one record.
@@ -20,6 +24,7 @@ TENANT = "tenant."
 SPOOL_FULL = "the spool is full (spoolMaxUse, spoolKeepFree)"  # of core.truncated.reason
 UNKNOWN = "-"  # the tenant of pods whose namespace is not known
 CORE = "core.gz"
+INDEX = "core.index"  # appended to while the capture runs; written anew, whole, by the commit
 META = "meta.json"
 _NEW_CORE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OLD_CORE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -76,16 +81,35 @@ class Capture:
         os.close(self.core)
         os.close(self.directory)
 
+    def new_index(self) -> int:
+        """A descriptor of a new core.index, to append entries to; the caller closes it.
+
+        Raises StorageError.
+        """
+        try:
+            return durable.create_file(INDEX, self.directory)
+        except OSError as error:
+            raise errors.StorageError(
+                f"cannot write {INDEX} of {self.id}: {error.strerror}"
+            ) from error
+
     def noted(self) -> bytes:
         """meta.json as it is in the `.part`; b"" when there is none. Raises BadRecord."""
+        return self._content(META, records.RECORD_BYTES_MAX)
+
+    def noted_index(self, size_max: int) -> bytes:
+        """At most `size_max` bytes of core.index; b"" when there is none. Raises BadRecord."""
+        return self._content(INDEX, size_max)
+
+    def _content(self, name: str, size_max: int) -> bytes:
         try:
-            fd = durable.open_regular(META, self.directory)
+            fd = durable.open_regular(name, self.directory)
         except FileNotFoundError:
             return b""
         except durable.NotRegularError as error:
-            raise errors.BadRecord(f"{META} of {self.id} is no plain file") from error
+            raise errors.BadRecord(f"{name} of {self.id} is no plain file") from error
         with open(fd, "rb") as file:
-            return file.read(records.RECORD_BYTES_MAX + 1)
+            return file.read(size_max + 1)
 
     def discard(self) -> None:
         """Remove the `.part`: for one that holds nothing."""
@@ -98,10 +122,17 @@ class Capture:
         """
         self._write_record(record, sync=False)
 
-    def commit(self, record: records.CrashRecord) -> None:
-        """Make the capture durable under its final name, `record` in it. Raises StorageError."""
+    def commit(self, record: records.CrashRecord, index: core_index.Index | None = None) -> None:
+        """Make the capture durable under its final name, `record` in it. Raises StorageError.
+
+        `index` is that of the core, None for a core that core.gz holds as it is.
+        """
         try:
             os.fsync(self.core)
+            if index is None:
+                durable.unlink(INDEX, self.directory)
+            else:
+                durable.write_whole_at(INDEX, self.directory, index.data)
             self._write_record(record, sync=True)
             os.rename(self.id + PART, self.id, src_dir_fd=self._spool, dst_dir_fd=self._spool)
             os.fsync(self._spool)

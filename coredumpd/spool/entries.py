@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from coredumpd import durable, errors
-from coredumpd.formats import names
+from coredumpd.formats import core_index, names
 from coredumpd.formats import record as records
 from coredumpd.spool import capture, owner
 
@@ -129,7 +129,7 @@ class Spool:
 
 
 class Entry:
-    """One complete capture: `<id>/core.gz` and `<id>/meta.json`."""
+    """One complete capture: `<id>/core.gz`, perhaps `<id>/core.index`, and `<id>/meta.json`."""
 
     def __init__(self, spool: int, id: str) -> None:
         self._spool = spool
@@ -165,7 +165,8 @@ class Entry:
         """Replace core.gz by `sealed` (complete, from `new_sealed`), and the record by `record`.
 
         The record decides: killed before it is replaced, the entry is plain; killed after, it is
-        sealed, and `open_core` does the rename. Raises StorageError.
+        sealed, and `open_core` does the rest: the removal of core.index, which would tell where
+        the core has holes, and the rename. Raises StorageError.
         """
         try:
             os.fsync(sealed.fileno())
@@ -182,6 +183,7 @@ class Entry:
             return  # there is none, as usual
         if self.record().sealed is not None:
             with self._changed() as directory:
+                durable.unlink(capture.INDEX, directory)
                 os.rename(_SEALED, capture.CORE, src_dir_fd=directory, dst_dir_fd=directory)
 
     def record(self) -> records.CrashRecord:
@@ -199,6 +201,19 @@ class Entry:
         """core.gz, to be closed by the caller. Raises as `record`, BadRecord when there is none."""
         self._finish_sealing()
         return self._open(capture.CORE)
+
+    def index(self, record: records.CrashRecord) -> core_index.Index | None:
+        """The index of the core that `record` describes, None where it has none.
+
+        Raises as `record`; BadRecord for an index that is missing, damaged or of another core.
+        """
+        if record.index is None:
+            return None
+        with self._open(capture.INDEX) as file:
+            try:
+                return core_index.of_record(record, file.read(core_index.BYTES_MAX + 1))
+            except OSError as error:
+                raise errors.StorageError(f"{self.id}/{capture.INDEX}: {error}") from error
 
     def remove(self) -> None:
         """Free the disk. May be called twice. Raises StorageError."""

@@ -1,7 +1,8 @@
 """Recover captures of killed handlers, as truncated dumps with the reason.
 
-The agent calls it; it is not on the crash path. Whole gzip members are kept as they are, the
-readable part of a cut one is compressed again.
+The agent calls it; it is not on the crash path. Whole gzip members are kept as they are. Of a core
+without an index, the readable part of a cut one is compressed again; with an index, what has no
+entry yet is dropped, and is a hole.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import time
 from collections.abc import Iterator
 
 from coredumpd import durable, errors
-from coredumpd.formats import layout
+from coredumpd.formats import core_index, layout
 from coredumpd.formats import record as records
-from coredumpd.gzipio import member, reader
+from coredumpd.gzipio import member, reader, zeros
 from coredumpd.spool import capture as captures
 
 REASON = "the handler was killed"
@@ -60,16 +61,23 @@ def _recover(spool: int, id: str) -> tuple[str, str]:
             capture.discard()
             return id, "removed: its handler was killed before it wrote anything"
         record = records.CrashRecord.parse(note)
-        result = _mend(capture.core)
-        record = record.with_core(
-            size=result.size,
-            storedSize=result.stored_size,
-            crc32=f"{result.crc32:08x}",
-            truncated={"is": True, "reason": REASON, "limit": None},
-            members=result.members,
-        )
-        capture.commit(record)
-        return id, f"kept {result.size} bytes of a capture whose handler was killed"
+        truncated = {"is": True, "reason": REASON, "limit": None}
+        index, crc32 = _indexed(capture)
+        if index is not None:
+            record = records.with_index(record, index, crc32, truncated)
+            size = index.data_size
+        else:
+            result = _mend(capture.core)
+            size = result.size
+            record = record.with_core(
+                size=size,
+                storedSize=result.stored_size,
+                crc32=f"{result.crc32:08x}",
+                truncated=truncated,
+                members=result.members,
+            )
+        capture.commit(record, index)
+        return id, f"kept {size} bytes of a capture whose handler was killed"
     except (errors.CoredumpdError, OSError) as error:
         return id, _leave(spool, id, error)
     finally:
@@ -128,6 +136,38 @@ def _tenant(spool: int, name: str) -> str:
         return marks[0] if marks else ""
     finally:
         os.close(directory)
+
+
+def _indexed(capture: captures.Capture) -> tuple[core_index.Index | None, int]:
+    """The index of the members that are whole, and the core's CRC-32; cuts core.gz after them.
+
+    None where no entry was written: the file is then as `_mend` wants it. Raises BadRecord.
+    """
+    data = capture.noted_index(core_index.BYTES_MAX)
+    if not data:
+        return None, 0
+    try:
+        whole = core_index.parse(data)
+        core_size, entries = whole.core_size, sorted(whole, key=lambda entry: entry[2])
+    except errors.BadRecord:  # the handler was killed before the end of the capture
+        core_size, entries = core_index.recover(data)
+    kept, parts = [], []
+    for entry in entries:
+        offset, size, stored_offset, stored_size = entry
+        member_data = os.pread(capture.core, stored_size, stored_offset)
+        try:
+            reader.one(member_data, size)
+        except reader.DamagedError:
+            break
+        kept.append(entry)
+        parts.append((offset, size, member.crc32_of(member_data)))
+    if not kept:
+        os.ftruncate(capture.core, 0)
+        return None, 0
+    core_size = max(core_size, *(offset + size for offset, size, _, _ in kept))
+    index = core_index.build(core_size, kept)
+    os.ftruncate(capture.core, index.stored_size)
+    return index, zeros.crc32_of_core(sorted(parts), core_size)
 
 
 def _mend(core: int) -> member.Result:

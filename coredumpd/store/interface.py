@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from coredumpd import errors
-from coredumpd.formats import event_report, layout
+from coredumpd.formats import core_index, event_report, layout
 from coredumpd.formats import record as records
 
 EVERYTHING = layout.Prefix()
@@ -42,12 +42,18 @@ class Store(Protocol):
     All raise StorageError when the medium fails; trying again later may succeed.
     """
 
-    def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None:
+    def commit(
+        self,
+        key: layout.DumpKey,
+        record: records.CrashRecord,
+        core: BinaryIO,
+        index: core_index.Index | None = None,
+    ) -> None:
         """Keep `core` (gzip members, from its current position) under `key`, verified by reading.
 
-        May be called twice: succeeds if the store has a dump of the same size and CRC. Raises
-        AlreadyExists if it has another one, BadRecord for a core that is not `core.storedSize`
-        long.
+        `index`: that of the core, if `record` has one. May be called twice: succeeds if the store
+        has a dump of the same size and CRC. Raises AlreadyExists if it has another one, BadRecord
+        for a core that is not `core.storedSize` long and for an index that is not the record's.
         """
 
     def list(self, prefix: layout.Prefix = EVERYTHING) -> Iterator[layout.DumpKey]:
@@ -92,7 +98,13 @@ class Store(Protocol):
 class Target(Protocol):
     """A place to ship dumps to: a store, or a server that has one."""
 
-    def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None:
+    def commit(
+        self,
+        key: layout.DumpKey,
+        record: records.CrashRecord,
+        core: BinaryIO,
+        index: core_index.Index | None = None,
+    ) -> None:
         """See `Store.commit`."""
 
 

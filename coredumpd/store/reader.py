@@ -1,15 +1,46 @@
-"""A core of one store as the file another store's commit reads."""
+"""The core and the index of a stored dump, as another store's commit takes them."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zlib
-from typing import Any
+from typing import Any, Protocol
 
 from coredumpd import errors
+from coredumpd.formats import core_index, layout
+from coredumpd.formats import record as records
 from coredumpd.store import interface
 
 _BUFFER_BYTES = 1024 * 1024
+_READ_BYTES = 256 * 1024
+
+
+class Files(Protocol):
+    """The part of `interface.Store` that reading an index needs."""
+
+    def open_file(self, path: str) -> interface.Core: ...
+
+
+def index(
+    store: Files, key: layout.DumpKey, record: records.CrashRecord
+) -> core_index.Index | None:
+    """The index of the dump `key` with its `record`; None where it has none.
+
+    Raises BadRecord for one that is missing, damaged or of another core, StorageError.
+    """
+    if record.index is None:
+        return None
+    try:
+        file = store.open_file(key.path(layout.INDEX))
+    except errors.NotFound:
+        return core_index.of_record(record, None)
+    with contextlib.closing(file):
+        size = min(file.size, core_index.BYTES_MAX + 1)
+        data = bytearray()
+        while len(data) < size and (piece := file.read_at(len(data), _READ_BYTES)):
+            data += piece
+    return core_index.of_record(record, bytes(data))
 
 
 def verified(core: interface.Core, crc32: str | None) -> io.BufferedReader:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from coredumpd import errors, proxies
-from coredumpd.formats import event_report, layout, upload
+from coredumpd.formats import core_index, event_report, layout, upload
 from coredumpd.formats import record as records
 from coredumpd.settings import backends
 
@@ -49,12 +49,19 @@ class UploadTarget:
     def __repr__(self) -> str:
         return f"UploadTarget({self.url!r})"
 
-    def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None:
+    def commit(
+        self,
+        key: layout.DumpKey,
+        record: records.CrashRecord,
+        core: BinaryIO,
+        index: core_index.Index | None = None,
+    ) -> None:
         """See `interface.Store.commit`. Sends nothing when the server has the dump already."""
+        core_index.expect(record, index)
         path = upload.path(key)
         present = self._ask("GET", path)
         if present is None:
-            body = _Body(record, core)
+            body = _Body(record, core, index)
             answer = self._ask("PUT", path, body)
             if answer is not None and answer.is_cut:
                 _log.warning("%s: of %s only the record is kept: %s", self.url, key, upload.QUOTA)
@@ -154,10 +161,12 @@ class _Body:
 
     content_type = upload.CONTENT_TYPE
 
-    def __init__(self, record: records.CrashRecord, core: BinaryIO) -> None:
+    def __init__(
+        self, record: records.CrashRecord, core: BinaryIO, index: core_index.Index | None
+    ) -> None:
         self._record = record
         self._core = core
-        self._head = upload.head(record)
+        self._head = upload.head(record) + (index.data if index is not None else b"")
         self.size = len(self._head) + record.stored_size
         self.crc = 0
 

@@ -9,14 +9,14 @@ import time
 from collections.abc import Iterable
 
 from coredumpd import errors, parallel, terminal, units
-from coredumpd.formats import layout
+from coredumpd.formats import core_index, layout
 from coredumpd.formats import record as records
 from coredumpd.store import interface, reader
 from coredumpd.storetool import report as reports
 from coredumpd.storetool import survey, verify
 
 LEFTOVER = ("half-written", "half-deleted", "set-aside", "no-record", "no-core")
-DAMAGED = ("bad-crc", "wrong-size", "bad-record", "wrong-place")
+DAMAGED = ("bad-crc", "wrong-size", "bad-index", "bad-record", "wrong-place")
 # The others are never touched: in-progress, stray, unreadable.
 
 
@@ -101,21 +101,27 @@ def _complete(store: interface.Store, place: survey.Place) -> bool:
     if place.key is None or not {survey.CORE, survey.META} <= set(place.files):
         return False
     try:
-        record = _read_record(store, place.files[survey.META].path)
+        meta = _read(store, place.files[survey.META].path, records.RECORD_BYTES_MAX)
+        record = records.CrashRecord.parse(meta)
         if record.key() != place.key or record.stored_crc32 is None:
             return False
         if record.stored_size != place.files[survey.CORE].size:
             return False
+        data = None
+        if survey.INDEX in place.files:
+            data = _read(store, place.files[survey.INDEX].path, core_index.BYTES_MAX)
+        index = core_index.of_record(record, data)
         with contextlib.closing(store.open_file(place.files[survey.CORE].path)) as core:
-            store.commit(place.key, record, reader.verified(core, record.stored_crc32))
+            store.commit(place.key, record, reader.verified(core, record.stored_crc32), index)
     except (errors.BadRecord, errors.Invalid, errors.StorageError):
         return False  # not whole after all; it stays as it is
     return True
 
 
-def _read_record(store: interface.Store, path: str) -> records.CrashRecord:
-    with contextlib.closing(store.open_file(path)) as meta:
-        return records.CrashRecord.parse(meta.read_at(0, records.RECORD_BYTES_MAX + 1))
+def _read(store: interface.Store, path: str, size_max: int) -> bytes:
+    """The file's content, at most one byte more than `size_max`."""
+    with contextlib.closing(store.open_file(path)) as file:
+        return file.read_at(0, size_max + 1)
 
 
 def _discard(store: interface.Store, paths: Iterable[str]) -> None:

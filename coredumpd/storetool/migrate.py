@@ -87,8 +87,9 @@ def _copy(
     try:
         record = source.read_record(key)
         with contextlib.closing(source.open_core(key)) as core:
-            target.commit(key, record, reader.verified(core, record.stored_crc32))
-            return core.size
+            index = reader.index(source, key, record)
+            target.commit(key, record, reader.verified(core, record.stored_crc32), index)
+            return core.size + (len(index.data) if index is not None else 0)
     except errors.NotFound:
         return 0  # deleted since it was listed
     except errors.CoredumpdError as error:

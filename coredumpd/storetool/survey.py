@@ -10,7 +10,7 @@ from coredumpd import errors
 from coredumpd.formats import layout
 from coredumpd.store import interface
 
-CORE, META = "core.gz", "meta.json"
+CORE, INDEX, META = layout.CORE, layout.INDEX, layout.META
 # The directory engine names a directory that is not a dump `.<id>.<nonce>.<suffix>`.
 _LEFTOVERS = {"part": "half-written", "gone": "half-deleted", "bad": "set-aside"}
 

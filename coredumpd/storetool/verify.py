@@ -7,10 +7,11 @@ import zlib
 from collections.abc import Iterator
 
 from coredumpd import errors
-from coredumpd.formats import layout
+from coredumpd.formats import core_index, layout
 from coredumpd.formats import record as records
-from coredumpd.gzipio import reader
+from coredumpd.gzipio import check, reader
 from coredumpd.store import interface
+from coredumpd.store import reader as store_reader
 from coredumpd.storetool import survey
 
 _CHUNK_BYTES = 1024 * 1024
@@ -55,13 +56,18 @@ def _differences(
     else:
         if recorded_key != key:
             yield survey.Finding("wrong-place", place.path, f"its record says {recorded_key}")
+    index = None
+    try:
+        index = store_reader.index(store, key, record)
+    except errors.BadRecord as error:
+        yield survey.Finding("bad-index", place.path, str(error))
     size = place.files[survey.CORE].size
     if size != record.stored_size:
         detail = f"core.gz is {size} bytes, not {record.stored_size}"
         yield survey.Finding("wrong-size", place.path, detail)
     elif not quick:
         decompress = decompress or record.stored_crc32 is None
-        yield from _crc_problems(store, key, place, record, decompress)
+        yield from _crc_problems(store, key, place, record, index, decompress)
 
 
 def _crc_problems(
@@ -69,11 +75,12 @@ def _crc_problems(
     key: layout.DumpKey,
     place: survey.Place,
     record: records.CrashRecord,
+    index: core_index.Index | None,
     decompress: bool,
 ) -> Iterator[survey.Finding]:
     expected = record.stored_crc32
     crc32 = 0
-    content = _Content() if decompress else None
+    content = _Content(record, index) if decompress else None
     with contextlib.closing(store.open_core(key)) as core:
         for offset in range(0, core.size, _CHUNK_BYTES):
             chunk = core.read_at(offset, _CHUNK_BYTES)
@@ -83,15 +90,15 @@ def _crc_problems(
     if expected is not None and f"{crc32:08x}" != expected:
         detail = f"core.gz has CRC-32 {crc32:08x}, not {expected}"
         yield survey.Finding("bad-crc", place.path, detail)
-    elif content is not None and (problem := content.problem(record)) is not None:
+    elif content is not None and (problem := content.problem()) is not None:
         yield survey.Finding("bad-crc", place.path, problem)
 
 
 class _Content:
-    """Size and CRC-32 of a core, from its gzip members as they are read; memory is bounded."""
+    """The problems of a core, from its gzip members as they are read; memory is bounded."""
 
-    def __init__(self) -> None:
-        self._reader = reader.Reader()
+    def __init__(self, record: records.CrashRecord, index: core_index.Index | None) -> None:
+        self._content = check.Content(record, index)
         self._problem: str | None = None
 
     def feed(self, data: bytes) -> None:
@@ -99,22 +106,12 @@ class _Content:
         if self._problem is not None:
             return
         try:
-            self._reader.count(data)
+            self._content.feed(data)
         except reader.DamagedError as error:
             self._problem = f"core.gz does not decompress: {error}"
 
-    def problem(self, record: records.CrashRecord) -> str | None:
+    def problem(self) -> str | None:
         """The difference between content and record; None if there is none."""
         if self._problem is not None:
             return self._problem
-        whole = self._reader.whole.members and not self._reader.cut
-        if not whole and not record.truncated:
-            return "core.gz ends in the middle of a gzip member"
-        size, crc32 = record.content
-        actual = f"{self._reader.crc32:08x}"
-        if (self._reader.size, actual) != (size, crc32):
-            return (
-                f"decompressed it is {self._reader.size} bytes with CRC-32 {actual},"
-                f" not {size} with {crc32}"
-            )
-        return None
+        return self._content.problems() or None

@@ -88,5 +88,7 @@ class Delivery:
     ) -> None:
         """Free the spool only after the store has it; the core is verified on its way. Blocks."""
         with contextlib.closing(entry.open_core()) as core:
-            self._store.commit(record.key(), record, check.checked(core, record, progress.advance))
+            index = entry.index(record)
+            checked = check.checked(core, record, progress.advance, index)
+            self._store.commit(record.key(), record, checked, index)
         entry.remove()

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import BinaryIO, Protocol
 
 from coredumpd import aiokit, errors
-from coredumpd.formats import crash_loop, layout
+from coredumpd.formats import core_index, crash_loop, layout
 from coredumpd.formats import record as records
 
 
@@ -34,6 +34,9 @@ class Entry(Protocol):
 
     def open_core(self) -> BinaryIO:
         """Raises as `record`; BadRecord for an entry without a core."""
+
+    def index(self, record: records.CrashRecord, /) -> core_index.Index | None:
+        """That of the core; None where `record` has none. Raises as `record`."""
 
     def remove(self) -> None:
         """Free the disk. May be called twice."""
@@ -58,7 +61,12 @@ class Store(Protocol):
     """The part of `store.Store` that shipping needs; `commit` blocks and may be called twice."""
 
     def commit(
-        self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO, /
+        self,
+        key: layout.DumpKey,
+        record: records.CrashRecord,
+        core: BinaryIO,
+        index: core_index.Index | None = None,
+        /,
     ) -> None: ...
 
 

@@ -152,7 +152,7 @@ def summary(dumps: Sequence[Dump]) -> dict[str, Any]:
         containers[dump.key.container] = containers.get(dump.key.container, 0) + 1
     status: dict[str, Any] = {
         "dumps": len(dumps),
-        "bytes": sum(dump.record.stored_size for dump in dumps),
+        "bytes": sum(dump.record.dump_size for dump in dumps),
         "containers": [
             {"name": container, "dumps": count} for container, count in sorted(containers.items())
         ],

@@ -16,7 +16,7 @@ from typing import BinaryIO, Protocol
 
 from coredumpd import errors
 from coredumpd.formats import annotations as rules_of
-from coredumpd.formats import crash_loop, layout, names
+from coredumpd.formats import core_index, crash_loop, layout, names
 from coredumpd.formats import record as records
 from coredumpd.server import cluster as clusters
 from coredumpd.server.dumps import proofs
@@ -43,8 +43,14 @@ class Store(Protocol):
     def free_bytes(self) -> int | None: ...
     def open_core(self, key: layout.DumpKey) -> interface.Core: ...
     def read_record(self, key: layout.DumpKey) -> records.CrashRecord: ...
+    def open_file(self, path: str) -> interface.Core: ...
     def commit(
-        self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO, /
+        self,
+        key: layout.DumpKey,
+        record: records.CrashRecord,
+        core: BinaryIO,
+        index: core_index.Index | None = None,
+        /,
     ) -> None: ...
     def delete(self, key: layout.DumpKey) -> None: ...
     def read_note(self, namespace: str, pod_uid: str, name: str) -> bytes | None: ...
@@ -220,7 +226,10 @@ class Collector:
 
     def _copy(self, key: layout.DumpKey, record: records.CrashRecord) -> None:
         with contextlib.closing(self._store.open_core(key)) as core:
-            self._store.commit(record.key(), record, reader.verified(core, record.stored_crc32))
+            index = reader.index(self._store, key, record)
+            self._store.commit(
+                record.key(), record, reader.verified(core, record.stored_crc32), index
+            )
 
     async def _fold(self, namespace: str, dumps: list[listing.Stored]) -> list[listing.Stored]:
         """Fold the crash loops among `dumps`; returns the dumps that there are afterwards."""

@@ -47,12 +47,14 @@ def age(dump: Stored) -> tuple[int, str]:
 
 
 def _dumps(files: Iterator[interface.File]) -> Iterator[Stored]:
-    """Whole dumps: core.gz comes right before meta.json. No record is read: that would be slow."""
+    """Whole dumps: core.gz, core.index and meta.json sort so. Reads no record: too slow."""
     core_directory, size = "", 0
     for file in files:
         directory, _, name = file.path.rpartition("/")
         if name == layout.CORE:
             core_directory, size = directory, file.size
+        elif name == layout.INDEX and core_directory == directory:
+            size += file.size
         elif name == layout.META and core_directory == directory:
             try:
                 key = layout.DumpKey(*directory.split("/"))

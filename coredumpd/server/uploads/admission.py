@@ -53,7 +53,7 @@ class Effects:
 class _Need(NamedTuple):
     """The room that a dump needs beside those that are stored. Pure."""
 
-    size: int  # bytes of its core.gz
+    size: int  # bytes of its core.gz and core.index
     reserved: int  # bytes of other uploads that are running
     running: int  # their number
     limit: int  # bytes that the namespace may keep
@@ -99,7 +99,7 @@ class Admission:
         for a namespace with too many dumps of which none may go; StorageError.
         """
         record = origin.record
-        name, size = record.key().namespace, record.stored_size
+        name, size = record.key().namespace, record.dump_size
         if await asyncio.to_thread(self._is_there, record.key()):
             yield True  # sent twice: the commit compares the two
             return
@@ -180,7 +180,7 @@ class Admission:
     async def _report_cut(self, origin: origins.Origin) -> None:
         record = origin.record
         self.effects.cut()
-        size = units.format_quantity(record.stored_size)
+        size = units.format_quantity(record.dump_size)
         sentence = f"no room within the quota for a core of {size}: only its record is kept"
         _log.warning("%s: %s", record.key(), sentence)
         if origin.namespace is not None and record.pod_name and record.pod_uid:

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Protocol, cast
 from coredumpd import errors
 from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, handler
-from coredumpd.formats import layout, upload
+from coredumpd.formats import core_index, layout, upload
 from coredumpd.formats import record as records
 from coredumpd.server.uploads import (
     admission,
@@ -47,7 +47,12 @@ class Store(Protocol):
     """The part of `store.interface.Store` that receiving needs."""
 
     def commit(
-        self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO, /
+        self,
+        key: layout.DumpKey,
+        record: records.CrashRecord,
+        core: BinaryIO,
+        index: core_index.Index | None = None,
+        /,
     ) -> None: ...
     def read_record(self, key: layout.DumpKey) -> records.CrashRecord: ...
 
@@ -115,6 +120,7 @@ class Intake(handler.Handler):
         self._flow: flow.Flow | None = None
         self._commit: asyncio.Task[Any] | None = None
         self._waiting = bytearray()
+        self._head: tuple[records.CrashRecord, int] | None = None
         self._place: str | None = None
         self._room = contextlib.AsyncExitStack()
         self._watch: asyncio.Task[None] | None = None
@@ -229,14 +235,20 @@ class Intake(handler.Handler):
         await self._commit
 
     async def _begin(self) -> None:
-        """Start the commit as soon as the record is whole. Raises BadRecord, and as `Origins`."""
-        parsed = upload.parse_head(self._waiting)
-        if parsed is None:
+        """Start the commit once record and index are whole. Raises BadRecord, and as `Origins`."""
+        if self._head is None:
+            self._head = upload.parse_head(self._waiting)
+        if self._head is None:
             return
-        record, length = parsed
+        record, length = self._head
+        end = length + upload.index_bytes(record)
+        if len(self._waiting) < end:
+            return
+        data = bytes(self._waiting[length:end])
+        index = await self.uploads.run(core_index.of_record, record, data)
         if record.key() != self.key:
             raise errors.BadRecord(f"the record is of {record.key()}, it was sent as {self.key}")
-        del self._waiting[:length]
+        del self._waiting[:end]
         with self._refusals("origin"):
             proven = await self.uploads.origins.check(self.sender, record)
         with self._refusals("space"):
@@ -246,7 +258,7 @@ class Intake(handler.Handler):
             return
         self._flow = flow.Flow(asyncio.get_running_loop())
         commit = self.uploads.run(
-            self.uploads.store.commit, self.key, proven.record, cast(BinaryIO, self._flow)
+            self.uploads.store.commit, self.key, proven.record, cast(BinaryIO, self._flow), index
         )
         self._commit = asyncio.create_task(commit, name=f"intake {self.key}")
 

@@ -1,9 +1,10 @@
 """A store in a bucket: S3 and compatible services, GCS, Azure.
 
 The keys are a directory store's paths: `<prefix>/<namespace>/<podUID>/<container>/<id>/` with
-`core.gz` and `meta.json`. A dump exists when its meta.json does: that object is written last, on
-the condition that there is none, and deleted first. A core without a meta.json belongs to no dump;
-the next try overwrites it, or `coredumpd store check` finds it.
+`core.gz`, `core.index` if the record has one, and `meta.json`. A dump exists when its meta.json
+does: that object is written last, on the condition that there is none, and deleted first. A core
+without a meta.json belongs to no dump; the next try overwrites it, or `coredumpd store check` finds
+it.
 
 A multipart upload cannot be conditional. So two different dumps sent under one key at the same
 moment could mix. A key holds second, pid and a nonce, which makes that improbable, and every core
@@ -22,7 +23,7 @@ import obstore
 from obstore import exceptions
 
 from coredumpd import errors, parallel
-from coredumpd.formats import layout
+from coredumpd.formats import core_index, layout
 from coredumpd.formats import record as records
 from coredumpd.store import interface
 from coredumpd.store.bucket import clouds, sending
@@ -44,8 +45,15 @@ class BucketStore:
     def __repr__(self) -> str:
         return f"BucketStore({self.name!r})"
 
-    def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None:
+    def commit(
+        self,
+        key: layout.DumpKey,
+        record: records.CrashRecord,
+        core: BinaryIO,
+        index: core_index.Index | None = None,
+    ) -> None:
         """See `interface.Store.commit`."""
+        core_index.expect(record, index)
         with clouds.translated(self.name, key):
             if self._has_same(key, record):
                 return
@@ -59,6 +67,8 @@ class BucketStore:
                 max_concurrency=sending.PARTS_AT_ONCE,
             )
             etag = self._verify(key, upload)
+            if index is not None:
+                self._put_index(key, index)
             if not self._publish(key, record.with_core(storedCrc32=f"{upload.crc:08x}")):
                 return
             try:
@@ -210,6 +220,12 @@ class BucketStore:
                 f" read back {size} with {crc:08x}"
             )
         return etag
+
+    def _put_index(self, key: layout.DumpKey, index: core_index.Index) -> None:
+        """Put core.index and read it back. Raises StorageError."""
+        obstore.put(self._small, key.path(layout.INDEX), index.data)
+        if bytes(obstore.get(self._small, key.path(layout.INDEX)).bytes()) != index.data:
+            raise errors.StorageError(f"{self.name}: {key}: read back another core.index")
 
     def _publish(self, key: layout.DumpKey, record: records.CrashRecord) -> bool:
         """Put the record if the key has none; False if it has this dump's already."""

@@ -9,7 +9,7 @@ import os
 from typing import BinaryIO
 
 from coredumpd import durable, errors
-from coredumpd.formats import layout
+from coredumpd.formats import core_index, layout
 from coredumpd.formats import record as records
 from coredumpd.store import interface
 from coredumpd.store.directory import dump as dumps
@@ -29,15 +29,16 @@ class Commit:
         self._key = key
         self._record = record
 
-    def run(self, core: BinaryIO) -> None:
+    def run(self, core: BinaryIO, index: core_index.Index | None) -> None:
         """See `interface.Store.commit`."""
+        core_index.expect(self._record, index)
         start = core.tell()
         for attempt in range(1, _TRIES_MAX + 1):
             if self._is_done():
                 return
             try:
                 with tree.made_directory(self._root, *self._key.prefix.parts) as parent:
-                    self._write(parent, core)
+                    self._write(parent, core, index)
             except FileNotFoundError:
                 if attempt == _TRIES_MAX:
                     raise
@@ -45,7 +46,7 @@ class Commit:
             else:
                 return
 
-    def _write(self, parent: int, core: BinaryIO) -> None:
+    def _write(self, parent: int, core: BinaryIO, index: core_index.Index | None) -> None:
         part = self._hidden_name(layout.PART)
         os.mkdir(part, 0o770, dir_fd=parent)
         try:
@@ -53,6 +54,8 @@ class Commit:
                 dump = os.open(part, durable.DIRECTORY, dir_fd=parent)
                 stack.callback(os.close, dump)
                 crc = dumps.copy_verified(core, dump, self._record)
+                if index is not None:
+                    durable.write_new(layout.INDEX, dump, index.data, mode=tree.FILE_MODE)
                 stored_record = self._record.with_core(storedCrc32=f"{crc:08x}")
                 durable.write_new(layout.META, dump, stored_record.encode(), mode=tree.FILE_MODE)
                 os.fsync(dump)

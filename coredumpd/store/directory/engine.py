@@ -1,8 +1,9 @@
 """A store in a directory: local disk, NFS, CephFS, any mounted filesystem.
 
-`<root>/<namespace>/<podUID>/<container>/<id>/{core.gz,meta.json}`. No locks: a dump is written to
-its sibling `.<id>.<nonce>.part`, a name that no dump can have, and becomes visible by one rename(2)
-of a directory, which every filesystem of interest does atomically (NFS: RFC 7530 section 16.27).
+`<root>/<namespace>/<podUID>/<container>/<id>/{core.gz,core.index,meta.json}`; core.index only where
+the record has one. No locks: a dump is written to its sibling `.<id>.<nonce>.part`, a name that no
+dump can have, and becomes visible by one rename(2) of a directory, which every filesystem of
+interest does atomically (NFS: RFC 7530 section 16.27).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from coredumpd import durable, errors
-from coredumpd.formats import layout
+from coredumpd.formats import core_index, layout
 from coredumpd.formats import record as records
 from coredumpd.store import interface
 from coredumpd.store.directory import commit, listing, tree
@@ -32,10 +33,16 @@ class DirectoryStore:
     def __repr__(self) -> str:
         return f"DirectoryStore({self.root!r})"
 
-    def commit(self, key: layout.DumpKey, record: records.CrashRecord, core: BinaryIO) -> None:
+    def commit(
+        self,
+        key: layout.DumpKey,
+        record: records.CrashRecord,
+        core: BinaryIO,
+        index: core_index.Index | None = None,
+    ) -> None:
         """See `interface.Store.commit`."""
         with self._translated(key):
-            commit.Commit(self.root, key, record).run(core)
+            commit.Commit(self.root, key, record).run(core, index)
 
     def list(self, prefix: layout.Prefix = interface.EVERYTHING) -> Iterator[layout.DumpKey]:
         """See `interface.Store.list`."""

@@ -8,11 +8,12 @@ import random
 import threading
 
 import pytest
-from support import dumps
+from support import dumps, sparse
 
 from coredumpd import errors
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
+from coredumpd.store import reader
 
 
 def test_a_committed_dump_is_listed_and_read_back(store):
@@ -269,3 +270,23 @@ def test_a_note_about_a_pod_that_is_not_there_is_nothing(store):
     store.delete_note("team-z", "uid", "deleted")
     with pytest.raises(errors.Invalid):
         store.read_note("..", "uid", "deleted")
+
+
+def test_an_index_is_read_back_with_its_dump_and_goes_with_it(store):
+    key, record, core, index = sparse.make({0: b"head" * 1024, 2**30: b"x" * 4096}, 2**40)
+    store.commit(key, record, core, index)
+    there = store.read_record(key)
+    assert reader.index(store, key, there).data == index.data
+    store.delete(key)
+    assert list(store.files()) == []
+
+
+def test_an_index_that_is_not_the_record_s_is_refused(store):
+    key, record, core, index = sparse.make({0: b"head" * 1024}, 2**40)
+    other = sparse.make({0: b"tail" * 1024}, 2**41)[3]
+    for wrong in (None, other):
+        with pytest.raises(errors.BadRecord, match="index"):
+            store.commit(key, record, core, wrong)
+    with pytest.raises(errors.BadRecord, match="index"):
+        store.commit(*dumps.make(), index)
+    assert list(store.list()) == []

@@ -7,11 +7,12 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support import dumps, waiting
+from support import dumps, sparse, waiting
 from support.server import servers, uploads
 
 from coredumpd.formats import layout, upload
 from coredumpd.formats import record as records
+from coredumpd.store import reader
 
 WINDOW_S = 2
 PLACES = 8
@@ -253,3 +254,23 @@ def test_the_settings_may_accept_tokens_without_a_node(lenient):
     assert put(lenient, "unbound", made).code == 201
     lenient.store.delete(made[0])
     assert put(lenient, "unbound", dumps.make(node="node2")).code == 403  # the pod is elsewhere
+
+
+def test_the_index_of_a_core_with_holes_is_uploaded_with_it(world: uploads.World) -> None:
+    made = sparse.make({0: b"head" * 1024, 2**30: b"x" * 4096}, 2**40)
+    key, _, core, index = made
+    world.target().commit(*made)
+    there = reader.index(world.store, key, world.store.read_record(key))
+    assert there is not None
+    assert there.data == index.data
+    assert world.store.open_core(key).size == len(core.getvalue())
+
+
+def test_an_index_of_another_core_is_refused(world: uploads.World) -> None:
+    key, record, core, _ = sparse.make({0: b"head" * 1024}, 2**40)
+    other = sparse.make({0: b"head" * 1024}, 2**41)[3]
+    sent = upload.head(record) + other.data + core.getvalue()
+    answer = world.client("agent-node1").ask("PUT", upload.path(key), sent)
+    assert answer.code == 422
+    assert b"core.index is of another core" in answer.body
+    assert list(world.store.list()) == []

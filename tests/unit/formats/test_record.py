@@ -36,7 +36,7 @@ def test_a_record_reads_back_with_its_unknown_fields() -> None:
 
 
 def test_every_wrong_field_is_named_at_once() -> None:
-    raw = document(id=7, version=2, core=None)
+    raw = document(id=7, version=3, core=None)
     with pytest.raises(errors.BadRecord) as caught:
         records.CrashRecord.parse(json.dumps(raw).encode())
     fields = {cause.field for cause in caught.value.causes}

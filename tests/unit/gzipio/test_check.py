@@ -7,11 +7,12 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from support import dumps, keys, sealed
+from support import dumps, keys, sealed, sparse
 
 from coredumpd import errors
+from coredumpd.formats import core_index
 from coredumpd.formats import record as records
-from coredumpd.gzipio import check
+from coredumpd.gzipio import check, reader
 
 
 def crash_of(stored: bytes, content: bytes) -> records.CrashRecord:
@@ -93,3 +94,54 @@ def test_a_sealed_core_is_held_against_what_its_record_says_of_the_age_file():
     crash.sealed["size"] += 1
     with pytest.raises(errors.BadRecord, match="size is"):
         read_all(core.getvalue(), crash)
+
+
+HOLED = {0: b"head" * 1024, 2**21: bytes(range(256)) * 32, 2**20: b"heap" * 2048}
+
+
+@given(some.permutations(sorted(HOLED)), some.integers(1, 16), some.integers(0, 9))
+def test_a_core_with_holes_has_the_crc_of_the_whole_core(order, members, end):
+    core_size = 2**21 + 8192 + end * 512
+    _, record, stored, index = sparse.make(HOLED, core_size, order, 512 * members)
+    whole = sparse.core(HOLED, core_size)
+    assert record.content == (core_size, f"{zlib.crc32(whole):08x}")
+    reader = check.checked(stored, record, index=index)
+    assert b"".join(iter(lambda: reader.read(999), b"")) == stored.getvalue()
+
+
+def drain(stored: io.BytesIO, record: records.CrashRecord, index: core_index.Index) -> None:
+    core_index.expect(record, index)
+    reader = check.checked(stored, record, index=index)
+    while reader.read(999):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("core", "problem"),
+    [
+        ({"crc32": "00000000"}, "crc32 is"),
+        ({"size": 2**22}, r"core\.index is of another core"),
+    ],
+)
+def test_a_record_of_another_core_with_holes_does_not_pass(core, problem):
+    _, record, stored, index = sparse.make(HOLED, 2**21 + 8192)
+    with pytest.raises(errors.BadRecord, match=problem):
+        drain(stored, record.with_core(**core), index)
+
+
+def test_members_that_are_not_as_the_index_says_do_not_pass():
+    parts = {0: bytes(4096), 8192: b"b" * 8192}
+    _, record, stored, index = sparse.make(parts, 2**20, member_bytes=8192)
+    entries = [(offset, size - 512, *rest) for offset, size, *rest in index]
+    other = core_index.build(2**20, entries)
+    lying = records.with_index(record, other, 0, {"is": False})
+    with pytest.raises(errors.BadRecord, match="not as its index says"):
+        drain(stored, lying, other)
+
+
+def test_one_member_gives_its_content_or_an_error():
+    data = gzip.compress(b"content", mtime=0)
+    assert reader.one(data, 7) == b"content"
+    for wrong, size in ((data, 6), (data, 8), (data[:-1], 7), (data + data, 7), (b"", 0)):
+        with pytest.raises(reader.DamagedError):
+            reader.one(wrong, size)

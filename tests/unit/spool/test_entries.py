@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import dumps
+from support import dumps, sparse
 
 from coredumpd import errors
 from coredumpd.formats import record as records
@@ -222,3 +222,33 @@ def test_whose_captures_lie_here_is_known_also_while_they_are_made(spool: entrie
         (Path(spool.path) / name).mkdir()
     (Path(spool.path) / "a-20261124t201244z-9-beef.bad").mkdir()
     assert spool.pids() == {7, 8}
+
+
+def test_an_entry_gives_the_index_of_its_core(spool: entries.Spool) -> None:
+    made = sparse.make({0: b"head" * 1024}, 2**40)
+    path = sparse.spooled(Path(spool.path), made)
+    (entry,) = spool.entries()
+    index = entry.index(entry.record())
+    assert index is not None
+    assert index.data == made[3].data
+    (path / "core.index").write_bytes(made[3].data[:-1])
+    with pytest.raises(errors.BadRecord, match=r"core\.index"):
+        entry.index(entry.record())
+    (path / "core.index").unlink()
+    with pytest.raises(errors.BadRecord, match=r"core\.index"):
+        entry.index(entry.record())
+
+
+def test_a_sealed_entry_has_no_index_that_tells_where_the_core_has_holes(
+    spool: entries.Spool,
+) -> None:
+    path = sparse.spooled(Path(spool.path), sparse.make({0: b"head" * 1024}, 2**40))
+    (entry,) = spool.entries()
+    record = entry.record()
+    core = {name: value for name, value in record.raw["core"].items() if name != "index"}
+    sealed = record.with_(core=core).with_core(sealed={"size": 3, "crc32": "00000000"})
+    with entry.new_sealed() as file:
+        file.write(b"age")
+        entry.put_sealed(sealed, file)
+    assert sorted(os.listdir(path)) == ["core.gz", "meta.json"]
+    assert entry.index(entry.record()) is None

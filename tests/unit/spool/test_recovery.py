@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import dumps
+from support import dumps, sparse
 
 from coredumpd import durable
+from coredumpd.formats import core_index
 from coredumpd.formats import record as records
+from coredumpd.gzipio import check
 from coredumpd.spool import capture as writer
 from coredumpd.spool import copier, recovery, stream
 
@@ -148,3 +150,59 @@ def test_an_old_capture_without_a_record_is_set_aside_and_goes_after_a_week(
     os.utime(tmp_path / "old.bad", (then, then))
     assert "old.bad" in dict(recovery.recover(str(tmp_path)))
     assert os.listdir(tmp_path) == ["young.part"]
+
+
+STACK, HEAP, SIZE = 2**30, 2**20, 2**36
+PARTS = {0: b"headers " * 512, STACK: b"stack " * 2048, HEAP: bytes(range(256)) * 16384}
+ORDER = [STACK, 0, HEAP]  # four members, the last three MiB of the heap after the stack
+
+
+def killed_sparse(spool: int, cut: int, index_cut: int, whole: bool = False) -> records.CrashRecord:
+    """The `.part` of a handler killed before the last bytes of core.gz and core.index."""
+    _, crash, _ = dumps.make()
+    stored, index, _ = sparse.pack(PARTS, SIZE, ORDER)
+    capture = writer.Capture.create(spool, crash.id, "shop")
+    capture.note(crash)
+    os.write(capture.core, stored[: len(stored) - cut])
+    entries = sorted(index, key=lambda entry: entry[2])
+    appended = core_index.header(SIZE) + b"".join(core_index.entry(*entry) for entry in entries)
+    descriptor = capture.new_index()
+    os.write(descriptor, index.data if whole else appended[: len(appended) - index_cut])
+    os.close(descriptor)
+    capture.close()
+    return crash
+
+
+@pytest.mark.parametrize(
+    ("cut", "index_cut", "whole", "kept"),
+    [
+        (0, 0, False, 6),
+        (0, 0, True, 6),  # killed between the whole index and the rename
+        (1, 0, False, 5),  # the last member is not whole
+        (0, 1, False, 5),  # the last entry is not whole
+        (0, 3 * 24, False, 3),
+        (10_000_000, 0, False, 0),
+        (0, 6 * 24, False, 0),
+    ],
+)
+def test_the_members_that_an_index_names_are_kept_and_the_rest_is_a_hole(
+    spool: int, tmp_path: Path, cut: int, index_cut: int, whole: bool, kept: int
+) -> None:
+    crash = killed_sparse(spool, cut, index_cut, whole)
+    recovery.recover(str(tmp_path))
+    entry = tmp_path / crash.id
+    record = records.CrashRecord.parse((entry / "meta.json").read_bytes())
+    assert record.truncated
+    if not kept:
+        assert record.index is None
+        assert not (entry / "core.index").exists()
+        assert core(tmp_path, crash.id) == b""
+        return
+    index = core_index.of_record(record, (entry / "core.index").read_bytes())
+    assert index is not None
+    assert (len(index), index.core_size) == (kept, SIZE)
+    with open(entry / "core.gz", "rb") as file:
+        assert check.checked(file, record, index=index).read()  # and its end:
+        file.seek(0)
+        checked = check.checked(file, record, index=index)
+        assert len(b"".join(iter(lambda: checked.read(65536), b""))) == record.stored_size

@@ -5,7 +5,7 @@ import os
 import time
 
 import pytest
-from support import dumps
+from support import dumps, sparse
 
 from coredumpd import cli
 
@@ -26,9 +26,9 @@ def age(path):
 
 def leave_part(store, root, dump, whole=True):
     """What a kill between the last fsync and the rename leaves."""
-    key, record, core = dump
+    key, _, core, *_ = dump
     core.seek(0)
-    store.commit(key, record, core)
+    store.commit(*dump)
     directory = root / str(key)
     part = directory.parent / f".{key.id}.0badcafe.part"
     directory.rename(part)
@@ -68,6 +68,14 @@ def test_a_part_that_is_whole_is_completed(store, root, tool):
     assert list(store.list()) == [dump[0]]
     assert store.open_core(dump[0]).read_at(0, 1000) == dump[2].getvalue()
     assert not part.exists()
+
+
+def test_a_part_of_a_core_with_holes_is_completed_with_its_index(store, root, tool):
+    dump = sparse.make({0: b"head" * 1024}, 2**40)
+    leave_part(store, root, dump)
+    assert tool("repair")[0] == 0
+    assert store.open_file(f"{dump[0]}/core.index").read_at(0, 10_000) == dump[3].data
+    assert tool("check")[0] == 0
 
 
 def test_a_part_that_is_whole_but_rotten_is_not_completed(store, root, tool):

@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import dumps
+from support import dumps, sparse
 
 from coredumpd import cli, errors
 from coredumpd.store.directory import engine
@@ -41,6 +41,15 @@ def test_every_dump_arrives_whole(sides, capsys):
     for key, _, core in filled:
         assert sides[1].open_core(key).read_at(0, 10_000) == core.getvalue()
         assert sides[1].read_record(key).raw == sides[0].read_record(key).raw
+
+
+def test_the_index_of_a_core_with_holes_goes_with_it(sides, capsys):
+    key, record, core, index = sparse.make({0: b"head" * 1024, 2**30: b"x" * 4096}, 2**40)
+    sides[0].commit(key, record, core, index)
+    code, answer = migrated(sides, capsys)
+    assert (code, answer["copied"]) == (0, 1)
+    assert answer["bytes"] == len(core.getvalue()) + len(index.data)
+    assert sides[1].open_file(f"{key}/core.index").read_at(0, 10_000) == index.data
 
 
 def test_what_is_noted_about_a_pod_goes_with_it(sides, capsys):

@@ -4,7 +4,7 @@ import gzip
 import io
 
 import pytest
-from support import dumps, keys, sealed
+from support import dumps, keys, sealed, sparse
 
 from coredumpd.formats import record as records
 from coredumpd.store.directory import engine
@@ -70,7 +70,7 @@ def test_bytes_that_were_wrong_when_they_came_are_found_by_decompressing(store, 
     assert findings(store) == []
     ((kind, detail),) = findings(store, decompress=True)
     assert kind == "bad-crc"
-    assert "not 1000 with 00000000" in detail
+    assert "meta.json says 00000000" in detail
 
 
 def test_a_dump_without_a_stored_crc_is_decompressed(store, tmp_path):
@@ -111,4 +111,29 @@ def test_a_sealed_dump_is_verified_as_what_it_is(store, tmp_path):
     edit(tmp_path, key, sealed=record.sealed | {"crc32": "00000000"})
     ((kind, detail),) = findings(store, decompress=True)
     assert kind == "bad-crc"
-    assert f"not {record.sealed['size']} with 00000000" in detail
+    assert "meta.json says 00000000" in detail
+
+
+def test_a_core_with_holes_is_verified_member_by_member(store, tmp_path):
+    key, record, core, index = sparse.make(
+        {0: b"head" * 1024, 2**30: b"stack" * 4096}, 2**36, order=[2**30, 0]
+    )
+    store.commit(key, record, core, index)
+    assert findings(store) == findings(store, decompress=True) == []
+    edit(tmp_path, key, crc32="00000000")
+    ((kind, detail),) = findings(store, decompress=True)
+    assert (kind, "meta.json says 00000000" in detail) == ("bad-crc", True)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "another"])
+def test_a_bad_index_is_found_even_where_only_sizes_are_compared(store, tmp_path, damage):
+    key, record, core, index = sparse.make({0: b"head" * 1024}, 2**30)
+    store.commit(key, record, core, index)
+    path = tmp_path / str(key) / "core.index"
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(index.data[:-1])
+    else:
+        path.write_bytes(sparse.make({0: b"tail" * 1024}, 2**31)[3].data)
+    assert [kind for kind, _ in findings(store, quick=True)] == ["bad-index"]

@@ -14,7 +14,7 @@ from support import dumps
 
 from coredumpd import aiokit, errors
 from coredumpd.agent.shipping import attribution, delivery, kept, shipper
-from coredumpd.formats import crash_loop, layout, names
+from coredumpd.formats import core_index, crash_loop, layout, names
 from coredumpd.formats import record as records
 from coredumpd.spool import entries
 from coredumpd.store import engines as stores
@@ -66,12 +66,18 @@ class Node:
         self.scan_interval_s = 10.0
         self.attributor: Any = None
 
-    def commit(self, key: layout.DumpKey, crash: records.CrashRecord, core: BinaryIO) -> None:
+    def commit(
+        self,
+        key: layout.DumpKey,
+        crash: records.CrashRecord,
+        core: BinaryIO,
+        index: core_index.Index | None = None,
+    ) -> None:
         if self.refuse(key):
             refusal = errors.StorageError("the store is away")
             refusal.retry_after_s = self.retry_after_s
             raise refusal
-        self.store.commit(key, crash, core)
+        self.store.commit(key, crash, core, index)
 
     def run(
         self, until: Callable[[], bool], meanwhile: Callable[[], Awaitable[None]] | None = None
@@ -262,10 +268,15 @@ def test_a_store_that_finds_nothing_at_all_is_tried_again(node: Node) -> None:
     committing = node.commit
     answers = iter([True, True, True])
 
-    def commit(key: layout.DumpKey, crash: records.CrashRecord, core: BinaryIO) -> None:
+    def commit(
+        key: layout.DumpKey,
+        crash: records.CrashRecord,
+        core: BinaryIO,
+        index: core_index.Index | None = None,
+    ) -> None:
         if next(answers, False):
             raise errors.NotFound("404")
-        committing(key, crash, core)
+        committing(key, crash, core, index)
 
     node.commit = commit  # type: ignore[method-assign]
     node.put("a-1")
