@@ -22,7 +22,7 @@ class Cause(NamedTuple):
 PASSED = Cause("passed", "the kernel runs the handler, and the spool takes its entry", "", False)
 FULL = Cause(
     "spool-full",
-    "the spool is full, and a crash leaves a record at most: {problem}{full}",
+    "the spool is full, and a crash leaves a record at most: {problem}",
     "see whether dumps reach the store; raise policy.spoolMaxUse or spoolMaxEntries, or free the"
     " disk",
     False,

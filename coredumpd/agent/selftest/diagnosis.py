@@ -27,7 +27,7 @@ class Facts:
     host_dir: str
     mode: str  # "pipe" or "socket"
     passed: bool = False
-    full: str = ""
+    full: bool = False
     consumed: bool | None = False
     begun: bool = True  # False: the guard did not get as far as the crash
     problem: str = ""  # of the handler, or of such a guard, in its own words
@@ -88,6 +88,6 @@ def _of_silence(facts: Facts) -> causes.Cause:
 
 def sentence(cause: causes.Cause, facts: Facts) -> str:
     """For a person: the cause, and what to do about it."""
-    fields = dataclasses.asdict(facts)
+    fields = dataclasses.asdict(facts) | {"kernel": facts.kernel or "nothing"}
     text = cause.sentence.format(**fields)
     return f"{text}; {cause.remedy.format(**fields)}" if cause.remedy else text

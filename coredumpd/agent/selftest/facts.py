@@ -1,12 +1,10 @@
-"""Gather, after a self-test has failed, what can tell why. Blocks; each question has a bound.
-
-Tested in: tests/integration/agent/test_self_test.py
-"""
+"""Gather, after a self-test has failed, what can tell why. Blocks; each question has a bound."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -19,6 +17,8 @@ from coredumpd.spool import capture
 
 START_S = 5.0  # the launcher's own help takes some 30 ms
 TEXT_CHARS_MAX = 300
+# The beginning of a kernel's line, which differs each time; a command's name has up to 15 bytes.
+_PROCESS = re.compile(r"\A(?:coredump: |Pid )\d+\(.{0,15}\):? ")
 
 
 def gather(facts: diagnosis.Facts) -> diagnosis.Facts:
@@ -40,14 +40,15 @@ def gather(facts: diagnosis.Facts) -> diagnosis.Facts:
 def of_result(base: diagnosis.Facts, result: probe.Result) -> diagnosis.Facts:
     """`base` with what the crash has shown. Pure."""
     cut = result.record.raw["core"]["truncated"] if result.record is not None else {}
+    full = cut.get("reason") == capture.SPOOL_FULL
+    problem = capture.SPOOL_FULL if full else result.lines.problem or ""
     return dataclasses.replace(
         base,
         passed=result.record is not None,
-        full=capture.SPOOL_FULL if cut.get("reason") == capture.SPOOL_FULL else "",
+        full=full,
         consumed=result.consumed,
-        problem=log.escape(result.lines.problem or "")[:TEXT_CHARS_MAX],
-        # Without the pid and the name, which differ each time.
-        kernel=log.escape(result.lines.kernel or "").partition("): ")[2][:TEXT_CHARS_MAX],
+        problem=log.escape(problem)[:TEXT_CHARS_MAX],
+        kernel=log.escape(_PROCESS.sub("", result.lines.kernel or ""))[:TEXT_CHARS_MAX],
     )
 
 

@@ -47,11 +47,14 @@ class Accountant:
         self._changed = asyncio.Event()
         self._problem: str | None = None
         self._expected: int | None = None  # without a ledger: the guard's own crash
+        self._latest: int | None = None  # it may be over, and its events still wait to be read
 
     def expect(self, pid: int | None) -> None:
         """The guard's own process `pid` is about to crash, which is not counted; None: it has."""
-        if self._ledger is not None and pid is not None:
-            self._ledger.expect(pid, time.monotonic())
+        if pid is not None:
+            self._latest = pid
+            if self._ledger is not None:
+                self._ledger.expect(pid, time.monotonic())
         self._expected = pid
 
     async def run(self) -> None:
@@ -73,6 +76,8 @@ class Accountant:
             else:
                 stack.callback(subscription.close)
                 self._ledger = ledger.Ledger()
+                if self._latest is not None:
+                    self._ledger.expect(self._latest, time.monotonic())
                 loop.add_reader(subscription, self._receive, subscription, self._ledger)
                 stack.callback(loop.remove_reader, subscription)
             loop.add_reader(kmsg, self._read, kmsg)

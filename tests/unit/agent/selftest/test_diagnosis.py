@@ -18,7 +18,7 @@ NO_SPACE = os.strerror(errno.ENOSPC)
     ("facts", "cause"),
     [
         ({"passed": True}, causes.PASSED),
-        ({"passed": True, "full": "the spool is full"}, causes.FULL),
+        ({"passed": True, "full": True}, causes.FULL),
         ({"problem": "3 dumps wait in the spool (spoolMaxEntries)"}, causes.FULL),
         ({"problem": f"cannot write meta.json: {NO_SPACE}"}, causes.FULL),
         ({"problem": "cannot make x: Read-only file system"}, causes.READ_ONLY),

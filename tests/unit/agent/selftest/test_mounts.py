@@ -43,6 +43,7 @@ def test_an_empty_dir_of_the_same_name_is_another() -> None:
         ("/var", "8:2", "/"),
         ("/var/library", "0:6", "/"),
         ("/var/library/x", "0:6", "/x"),
+        ("/var/libraryx", "8:2", "/libraryx"),
         ("/var/lib", "8:2", "/lib"),
         ("/var/lib/with space/x", "0:5", "/x"),
     ],

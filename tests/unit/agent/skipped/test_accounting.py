@@ -118,3 +118,37 @@ def test_without_a_connector_every_line_of_the_log_counts(monkeypatch: pytest.Mo
     monkeypatch.setattr(kernel_lines, "read", lambda kmsg: lines)
     watcher._read(-1)
     assert watcher._unreported == {kernel_lines.PIPE_LIMIT: 15}
+
+
+NO_HANDLER = kernel_lines.Notice(kernel_lines.NO_HANDLER, kernel_lines.KERNEL)
+FAILED = kernel_lines.Notice(kernel_lines.FAILED, kernel_lines.HANDLER, pid=7)
+KEPT_BACK = kernel_lines.Notice(kernel_lines.PIPE_LIMIT, kernel_lines.KEPT_BACK, 3)
+
+
+@pytest.mark.parametrize("line", [NO_HANDLER, FAILED])
+def test_by_the_log_alone_one_line_about_the_guards_own_crash_is_not_counted(
+    monkeypatch: pytest.MonkeyPatch, line: kernel_lines.Notice
+) -> None:
+    watcher = made()
+    watcher.expect(7)
+    lines = [line]
+    monkeypatch.setattr(kernel_lines, "read", lambda _: lines)
+    watcher._read(-1)
+    assert watcher._unreported == {}
+    watcher._read(-1)  # a tenant's
+    assert watcher._unreported == {line.reason: 1}
+
+
+def test_by_the_log_alone_others_lines_count_while_the_guards_own_crash_is_expected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    watcher = made()
+    watcher.expect(8)
+    lines = [FAILED, KEPT_BACK]
+    monkeypatch.setattr(kernel_lines, "read", lambda _: lines)
+    watcher._read(-1)
+    assert watcher._unreported == {kernel_lines.FAILED: 1, kernel_lines.PIPE_LIMIT: 3}
+    watcher.expect(None)
+    lines[:] = [NO_HANDLER]
+    watcher._read(-1)
+    assert watcher._unreported[kernel_lines.NO_HANDLER] == 1
