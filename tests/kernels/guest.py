@@ -65,6 +65,7 @@ def install() -> None:
                 "node": "node1",
                 "hostCrashes": "store",
                 "runtimeStateDirs": [STATE_DIR],
+                "spoolKeepFree": 0,  # or the share of a small /tmp would cut the core
             },
             file,
         )
@@ -108,7 +109,7 @@ def crash(program: str, watch: bool) -> dict[str, object]:
         time.sleep(0.02)
     entry = wait_for_entry()
     with open(f"{entry}/meta.json") as file:
-        core = json.load(file)["core"]
+        record = json.load(file)
     size = crc32 = 0
     with gzip.open(f"{entry}/core.gz") as stored:
         while chunk := stored.read(1 << 20):
@@ -116,7 +117,8 @@ def crash(program: str, watch: bool) -> dict[str, object]:
     shutil.rmtree(entry)
     return {
         "signal": -process.returncode,
-        "core": core,
+        "fault": record["signal"],
+        "core": record["core"],
         "stored": [size, f"{crc32:08x}"],
         "threads": sorted(seen),
     }

@@ -64,6 +64,8 @@ def is_whole(crash: dict[str, Any]) -> bool:
     core = crash["core"]
     return (
         crash["signal"] == signal.SIGABRT
+        and crash["fault"]["codeName"] == "SI_TKILL"
+        and int(crash["fault"]["pc"], 16) > 0
         and not core["truncated"]["is"]
         and core["size"] >= SIZE_MIN
         and crash["stored"] == [core["size"], core["crc32"]]
