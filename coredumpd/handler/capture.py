@@ -12,9 +12,12 @@ The way of a crash, from the kernel to kubectl:
    (`formats/cgroup`); the container runtime's state file has their names (`evidence/container`).
 4. The policy may skip the crash, and limits what is stored (`limits`). A skipped crash ends here,
    and so does one of a tenant that has its share of captures already (`shares`, `slots`).
-5. `<id>.part` is made in the spool, with a first record (`describe`). The handler gives up its
-   rights (`sandbox/enter`), compresses the core into core.gz (`spool/copier`), and closes the pipe:
-   the process may go. The record is completed, and `<id>.part` renamed `<id>` (`spool/capture`).
+5. `<id>.part` is made in the spool, with a first record (`describe`). The handler opens the
+   process's memory (`memory/access`), gives up its rights (`sandbox/enter`), and compresses the
+   core into core.gz (`spool/copier`): headers and notes from the pipe, all else from that memory
+   (`memory/source`), or from the pipe too where it cannot be read (`spool/stream`). It closes the
+   pipe: the process may go. The record is completed, and `<id>.part` renamed `<id>`
+   (`spool/capture`).
 6. A line in the kernel's log reports the outcome (`formats/kernel_log`); the agent counts by it.
 7. The agent finds `<id>` in the spool, asks Kubernetes for the pod, seals the core if the namespace
    wants that, and ships core.gz and meta.json to the store (`agent/shipping`).
@@ -36,6 +39,7 @@ from coredumpd.formats import kernel_log, names, policy
 from coredumpd.handler import crash as crashes
 from coredumpd.handler import describe, limits, shares, slots
 from coredumpd.handler.evidence import container, process
+from coredumpd.handler.memory import access, source
 from coredumpd.handler.sandbox import enter
 from coredumpd.spool import capture, copier, owner, stream
 
@@ -165,13 +169,14 @@ def _store(crash: crashes.Crash, host_dir: int, limit: limits.Limit) -> str | No
     except OSError as error:
         kernel_log.write(kernel_log.WARNING, f"cannot mark the spool's entries: {error.strerror}")
     deadline = crash.begun_clock + crash.rules.captureTimeout
+    origin = _Origin(crash, deadline)
     core = copier.Copier(entry.core, limit.size, room.size)
     from coredumpd.handler import failure  # noqa: F401  # in the sandbox no module can be read
 
     if crash.move is not None:  # a thread that makes it would have no sandbox
         crash.move.wait()
-    enter.enter(spool, entry.directory)
-    result = core.copy(stream.Stream(crash.source, crash.first, deadline))
+    enter.enter(spool, entry.directory, origin.pagemap)
+    result = core.copy(origin.source)
     os.close(crash.source)
     cut_at = None
     if result.reason == copier.MAX_SIZE:
@@ -179,7 +184,8 @@ def _store(crash: crashes.Crash, host_dir: int, limit: limits.Limit) -> str | No
     if result.reason == copier.SPOOL_FULL:
         result.reason = room.reason
     duration_s = time.monotonic() - crash.begun_clock
-    entry.commit(describe.finished(record, result, core.prologue, cut_at, duration_s))
+    record = describe.finished(record, result, core.prologue, cut_at, duration_s)
+    entry.commit(record.with_capture(**origin.facts()))
     outcome = kernel_log.stored(
         record.id, _owner_text(crash), result.size, result.stored_size, result.reason
     )
@@ -187,6 +193,36 @@ def _store(crash: crashes.Crash, host_dir: int, limit: limits.Limit) -> str | No
         outcome = kernel_log.tested(crash.args.pid)
     kernel_log.write(kernel_log.INFO, outcome)
     return None
+
+
+class _Origin:
+    """Where a core comes from: its process's memory, or the kernel's stream alone."""
+
+    def __init__(self, crash: crashes.Crash, deadline: float) -> None:
+        self._stream_name = crash.mode
+        self._memory: source.Source | None = None
+        self._problem = "its process is not dumping core"
+        self.pagemap: int | None = None  # its descriptor
+        self.source: stream.Stream | source.Source
+        self.source = stream.Stream(crash.source, crash.first, deadline)
+        directory = crash.directory
+        try:
+            if directory is None or not process.is_dumping(directory, crash.args.tid):
+                return
+            memory = access.Memory(directory, crash.args.tid)
+        except OSError as error:
+            self._problem = f"its memory cannot be opened: {error.strerror}"
+            return
+        self.pagemap = memory.pagemap
+        self.source = self._memory = source.Source(self.source, memory)
+
+    def facts(self) -> dict[str, str | None]:
+        """Of the record's `capture`: the source, and the reason why it is not the memory."""
+        if self._memory is None:
+            return {"source": self._stream_name, "sourceReason": self._problem}
+        if self._memory.from_memory:
+            return {"source": "memory", "sourceReason": None}
+        return {"source": self._stream_name, "sourceReason": self._memory.fallback}
 
 
 def _owner_text(crash: crashes.Crash) -> str:

@@ -111,7 +111,7 @@ class Copier:
             raise RuntimeError("a thread of this capture has failed")
         if not result.members:
             self._store_nothing()
-        elif source.from_memory:
+        elif source.from_memory and self._journal is not None:
             result.extend(source.size)
         result.sparse_size += result.size - result.data_size
         result.reason = result.reason or source.finish()
@@ -145,7 +145,7 @@ class Copier:
             if self._source.from_memory:
                 with self._taking:
                     self._taken -= size
-        elif size == member.CHUNK_BYTES and member.is_zeros(buffer):
+        elif size == member.CHUNK_BYTES and (turn.chunk.is_zeros or member.is_zeros(buffer)):
             data, crc32 = member.of_zeros()
             zeros = size
         else:
@@ -161,7 +161,7 @@ class Copier:
             self._journal is not None
             and turn.number > 0
             and size % core_index.BLOCK == 0
-            and member.is_zeros(buffer, size)
+            and (turn.chunk.is_zeros or member.is_zeros(buffer, size))
         )
 
     def _start_helpers(self) -> None:

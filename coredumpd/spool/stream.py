@@ -30,6 +30,7 @@ class Chunk:
     """Bytes of the core that are in the buffer: from `offset` of the core on, `size` of them."""
 
     __slots__ = ("offset", "size")
+    is_zeros = False  # for sure, without a look at the bytes
 
     def __init__(self, offset: int, size: int) -> None:
         self.offset = offset

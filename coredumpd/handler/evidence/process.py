@@ -67,14 +67,12 @@ def examine(args: core_pattern.CrashArgs, directory: int, cgroup_root: str) -> P
     """Facts about the process that `args` names, below its `/proc/PID`, open as `directory`.
 
     `cgroup_root` is the kubelet's. Raises NotFound when it is gone and Conflict when another one
-    has its pid. Closes `directory`.
+    has its pid.
     """
     try:
         return _examine(args, directory, cgroup_root)
     except OSError as error:
         raise errors.NotFound(f"process {args.pid} went away: {error.strerror}") from error
-    finally:
-        os.close(directory)
 
 
 def _examine(args: core_pattern.CrashArgs, directory: int, cgroup_root: str) -> Process:
@@ -122,6 +120,11 @@ def _mismatch(args: core_pattern.CrashArgs, status: dict[str, list[str]]) -> str
     if args.pidfd is None and status.get("CoreDumping", ["1"]) != ["1"]:
         return "it is not dumping core"
     return None
+
+
+def is_dumping(directory: int, tid: int) -> bool:
+    """Does the kernel hold the process, below its `/proc/PID`, for its core? Raises OSError."""
+    return fields(read(directory, f"task/{tid}/status")).get("CoreDumping", ["1"]) == ["1"]
 
 
 def read(directory: int | None, name: str, bytes_max: int = FILE_BYTES_MAX) -> bytes:

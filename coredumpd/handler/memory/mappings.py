@@ -16,6 +16,8 @@ _WORD_BYTES = 8
 _ANONYMOUS = (b"", b"[heap]", b"[stack]")
 _ANONYMOUS_PREFIX = b"[anon:"
 _NO_FILE = (b"00:00", b"0")
+# Private and anonymous, of huge pages: a read of a hole would take one from the node's pool.
+_HUGE_PAGES, _NO_DISK = b"/anon_hugepage (deleted)", b"00:"
 _READABLE, _PRIVATE = ord("r"), ord("p")
 
 
@@ -96,9 +98,10 @@ class Mappings:
         first, _, last = fields[0].partition(b"-")
         start, end = int(first, 16), int(last, 16)
         name = fields[5] if len(fields) > 5 else b""
-        if (fields[3], fields[4]) == _NO_FILE and (
+        is_anonymous = (fields[3], fields[4]) == _NO_FILE and (
             name in _ANONYMOUS or name.startswith(_ANONYMOUS_PREFIX)
-        ):
+        )
+        if is_anonymous or (name == _HUGE_PAGES and fields[3].startswith(_NO_DISK)):
             self.anonymous.append(start, end)
             if fields[1][0] != _READABLE and len(self.protected) < PROTECTED_MAX:
                 self.protected.append((start, end))

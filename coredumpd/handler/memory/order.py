@@ -64,10 +64,11 @@ def groups(
     modules = list(_without(_merged(_modules(segments, mappings)), stacks))
     yield stacks
     yield modules
-    yield _without(_all(segments), _merged([*stacks, *modules]))
+    yield _without(every(segments), _merged([*stacks, *modules]))
 
 
-def _all(segments: Iterable[elf_segments.Segment]) -> Iterator[Part]:
+def every(segments: Iterable[elf_segments.Segment]) -> Iterator[Part]:
+    """All the memory, in the core's order."""
     for segment in segments:
         if segment.type == elf_segments.PT_LOAD and segment.filesz:
             yield segment.offset, segment.vaddr, segment.filesz
@@ -79,7 +80,7 @@ def _stacks(segments: Iterable[elf_segments.Segment], pointers: list[int]) -> li
     remaining = sorted(pointers)
     if not remaining:
         return parts
-    for offset, address, size in _all(segments):
+    for offset, address, size in every(segments):
         end = address + size
         for pointer in _between(remaining, address, end):
             start = max(address, (pointer - _RED_ZONE_BYTES) & -PAGE_BYTES)
@@ -106,7 +107,7 @@ def _modules(segments: Iterable[elf_segments.Segment], mappings: maps.Mappings) 
     """Private mappings of files, and the anonymous one right behind such a one: its .bss."""
     parts: list[Part] = []
     end_of_module = -1
-    for offset, address, size in _all(segments):
+    for offset, address, size in every(segments):
         if len(parts) >= MODULES_MAX:
             break
         inside = next(iter(mappings.modules.within(address, address + size)), None)

@@ -37,6 +37,11 @@ class Chunk:
         self.pieces: list[Part] = []  # their first number counts from the chunk's start
         self.literal = literal  # bytes that are in no memory, after the pieces
 
+    @property
+    def is_zeros(self) -> bool:
+        """Is it zeros for sure, without a look at the memory?"""
+        return not self.pieces and not self.literal
+
     def cut(self, size: int) -> None:
         """Keep the first `size` bytes."""
         self.size = size
@@ -70,6 +75,38 @@ def chunks(
             for data in _data(part, mappings, populated):
                 yield from packer.add(data)
         yield from packer.flush()
+    if tail:
+        yield Chunk(segments.end, tail)
+
+
+def whole(
+    segments: elf_segments.Table,
+    mappings: maps.Mappings,
+    populated: Populated,
+    start: int,
+    chunk_bytes: int,
+    tail: bytes = b"",
+) -> Iterator[Chunk]:
+    """All the memory of `segments` and its holes, in the core's order, from `start` of the core on.
+
+    All chunks but the last of the memory have `chunk_bytes`; one that is a hole has no pieces.
+    """
+    chunk = Chunk(start)
+    for part in order.every(segments):
+        for offset, address, size in _data(part, mappings, populated):
+            while size:
+                while offset >= chunk.offset + chunk_bytes:
+                    chunk.size = chunk_bytes
+                    yield chunk
+                    chunk = Chunk(chunk.offset + chunk_bytes)
+                at = offset - chunk.offset
+                length = min(size, chunk_bytes - at)
+                chunk.pieces.append((at, address, length))
+                offset, address, size = offset + length, address + length, size - length
+    while chunk.offset < segments.end:
+        chunk.size = min(chunk_bytes, segments.end - chunk.offset)
+        yield chunk
+        chunk = Chunk(chunk.offset + chunk.size)
     if tail:
         yield Chunk(segments.end, tail)
 

@@ -43,9 +43,11 @@ class _StreamError(Exception):
 class Source:
     """As spool/stream.Stream, but that `read` does the work, for several threads at once."""
 
-    threads_max = THREADS_MAX
-
-    def __init__(self, kernel: stream.Stream, memory: access.Memory) -> None:
+    def __init__(
+        self, kernel: stream.Stream, memory: access.Memory, has_index: bool = False
+    ) -> None:
+        """`has_index`: parts of the core may come in any order, and holes not at all."""
+        self._has_index = has_index
         self._stream = kernel
         self._memory = memory
         self._notes = bytearray()
@@ -59,6 +61,11 @@ class Source:
     def from_memory(self) -> bool:
         """Does the memory come from the process?"""
         return self._plan is not None
+
+    @property
+    def threads_max(self) -> int:
+        """More threads than that have nothing to do."""
+        return THREADS_MAX if self.from_memory else self._stream.threads_max
 
     @property
     def prologue(self) -> prologues.Prologue:
@@ -92,6 +99,8 @@ class Source:
         """Put the bytes of `chunk` at the start of `buffer`. Raises CutError."""
         if isinstance(chunk, stream.Chunk):
             return
+        if chunk.is_zeros and chunk.size == member.CHUNK_BYTES:
+            return  # nobody looks at the buffer
         filled = 0
         try:
             for at, address, size in chunk.pieces:
@@ -103,7 +112,9 @@ class Source:
             raise stream.CutError(KILLED) from error
         except OSError as error:
             raise stream.CutError(f"its memory cannot be read: {error.strerror}") from error
-        buffer[filled : chunk.size] = chunk.literal
+        end = chunk.size - len(chunk.literal)
+        buffer[filled:end] = bytes(end - filled)
+        buffer[end : chunk.size] = chunk.literal
 
     def finish(self) -> str | None:
         """Nothing more is taken: why the core is cut; None: it is whole."""
@@ -145,12 +156,15 @@ class Source:
             raise _StreamError(GONE) from error
         except OSError as error:
             raise _StreamError(f"its memory cannot be read: {error.strerror}") from error
-        pointers = order.stack_pointers(header, bytes(self._notes))
-        self._notes = bytearray()
         self._size = prologue.size
-        self._plan = plan.chunks(
-            table, mappings, self._memory.pages.populated, pointers, member.CHUNK_BYTES, tail
-        )
+        populated, chunk_bytes = self._memory.pages.populated, member.CHUNK_BYTES
+        if self._has_index:
+            pointers = order.stack_pointers(header, bytes(self._notes))
+            self._plan = plan.chunks(table, mappings, populated, pointers, chunk_bytes, tail)
+        else:
+            start = self._stream.position
+            self._plan = plan.whole(table, mappings, populated, start, chunk_bytes, tail)
+        self._notes = bytearray()
 
     def _probe(self, table: elf_segments.Table, mappings: maps.Mappings) -> None:
         """Raises OSError where memory cannot be read, _StreamError for what the kernel protects."""
@@ -195,7 +209,7 @@ class Source:
             self.ended = True
         elif chunk.size > room:
             self.ended, self._reason = True, stream.MAX_SIZE
-            chunk.cut(room // BLOCK_BYTES * BLOCK_BYTES)
+            chunk.cut(room // BLOCK_BYTES * BLOCK_BYTES if self._has_index else room)
             return chunk if chunk.size else None
         return chunk
 

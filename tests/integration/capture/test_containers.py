@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.node import capturing, installed, pods
 
+from coredumpd.handler.memory import source
 from coredumpd.spool import copier
 
 pytestmark = capturing.needs_core_pattern
@@ -71,7 +72,7 @@ def test_a_container_with_a_grace_of_1_s_ends_in_time_while_a_big_core_streams(
         entry = handler.wait_for_entry()
     found = capturing.read(entry)
     assert capturing.belongs(found, pod)
-    assert found.raw["core"]["truncated"]["reason"] == copier.SHORT
+    assert found.raw["core"]["truncated"]["reason"] in (source.KILLED, copier.SHORT)
     assert found.raw["core"]["size"] > 0
 
 

@@ -87,7 +87,8 @@ def test_a_crash_in_a_pod_is_recorded_with_its_owner(
 def test_the_stored_core_is_exactly_what_its_record_says(
     handler: installed.Installed, mode: str, pod: pods.Pod, crasher: Path
 ) -> None:
-    entry = crash(handler, mode, pod, crasher, "abort")
+    entry = crash(handler, mode, pod, crasher, "abort", "0", "9000000")
+    assert handler.record(entry)["capture"]["source"] == "memory"
     core = handler.record(entry)["core"]
     stored = (entry / "core.gz").read_bytes()
     data = gzip.decompress(stored)

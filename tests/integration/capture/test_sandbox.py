@@ -124,7 +124,9 @@ def test_while_a_capture_streams_its_handler_has_no_rights_left(
         assert status(pid)["Uid"].split() == ["0"] * 4
         os.kill(pid, signal.SIGCONT)
         assert process.wait(60) == -signal.SIGSEGV
-    assert not handler.record(handler.wait_for_entry())["core"]["truncated"]["is"]
+    record = handler.record(handler.wait_for_entry())
+    assert not record["core"]["truncated"]["is"]
+    assert record["capture"]["source"] == "memory"
 
 
 def test_the_second_thread_of_a_large_capture_has_no_rights_either(
@@ -178,6 +180,51 @@ def test_a_handler_that_is_taken_over_reaches_nothing_but_its_own_entry(
     assert {what: results[what] for what in REFUSED} == dict.fromkeys(REFUSED, -1)
     assert {what for what in GRANTED if results[what] < 0} == set()
     assert (other / "core.gz").read_bytes() == b"of another tenant"
+
+
+# The same, while it reads a process's memory.
+REFUSED_OF_MEMORY = {
+    "the process's memory, to write": 'open("/proc/{victim}/mem", 2)',
+    "the same by its descriptor's name": 'open("/proc/self/fd/{mem}", 2)',
+    "a byte of the process": "pwrite({mem}, $page, 1, {address})",
+    "another request to its pagemap": "ioctl({pagemap}, 0x5401, $page)",
+    "a scan of another file": "ioctl({mem}, 0xc0606610, $page)",
+    "another process's pagemap": 'open("/proc/{me}/pagemap", 0)',
+    "memory by another call": "process_vm_readv({victim}, 0, 0, 0, 0, 0)",
+}
+
+
+@capturing.needs_core_pattern
+@pytest.mark.parametrize("mode", ["pipe", pytest.param("socket", marks=capturing.needs_sockets)])
+def test_a_handler_that_is_taken_over_while_it_reads_memory_cannot_write_it(
+    handler: installed.Installed, pod: pods.Pod, crasher: Path, mode: str
+) -> None:
+    with capturing.owning(handler, mode):
+        process = pod.start([crasher, "segv", "0", "1500000000"], cwd="/")
+        pid = sandboxed(handler)
+        capturing.part(handler)
+        os.kill(pid, signal.SIGSTOP)  # or it might be done before we have looked
+        opened = {
+            os.readlink(link).rpartition("/")[2]: int(link.name)
+            for link in Path(f"/proc/{pid}/fd").iterdir()
+        }
+        maps = Path(f"/proc/{process.pid}/maps").read_text()
+        places = {
+            "victim": process.pid,
+            "me": os.getpid(),
+            "mem": opened["mem"],
+            "pagemap": opened["pagemap"],
+            "address": int(maps.partition("-")[0], 16),
+        }
+        all_calls = {**REFUSED, **REFUSED_OF_MEMORY}
+        (own,) = handler.spool.glob("*.part")
+        places |= {"host": handler.host_dir, "own": own, "other": handler.spool / "another"}
+        calls = {what: call.format(**places) for what, call in all_calls.items()}
+        results = taken_over(pid, calls)
+        os.kill(pid, signal.SIGCONT)
+        assert process.wait(60) == -signal.SIGSEGV
+    refused = {*REFUSED, *REFUSED_OF_MEMORY}
+    assert {what: results[what] for what in refused} == dict.fromkeys(refused, -1)
 
 
 def taken_over(pid: int, calls: dict[str, str]) -> dict[str, int]:

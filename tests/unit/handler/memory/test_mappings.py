@@ -18,6 +18,9 @@ MAPS = b"""\
 20001000-20002000 rw-p 00000000 00:00 0                                  [anon:a name]
 20002000-20003000 rw-s 00000000 00:00 0                                  [anon_shmem:a name]
 20003000-20004000 rw-p 00000000 00:2f 0                                  /of/inode/0
+40000000-40200000 rw-p 00000000 00:0f 99                                 /anon_hugepage (deleted)
+50000000-50200000 rw-p 00000000 fe:00 99                                 /anon_hugepage (deleted)
+60000000-60200000 rw-p 00000000 00:0f 98                                 /hugepages/a file
 7ffd0000-7ffe0000 rw-p 00000000 00:00 0                                  [stack]
 7fff0000-7fff4000 r--p 00000000 00:00 0                                  [vvar]
 7fff4000-7fff6000 r-xp 00000000 00:00 0                                  [vdso]
@@ -34,11 +37,14 @@ def test_only_private_anonymous_memory_may_have_holes(piece: int) -> None:
         (0x402000, 0x424000),
         (0x10000000, 0x10001000),
         (0x20001000, 0x20002000),
+        (0x40000000, 0x40200000),
         (0x7FFD0000, 0x7FFE0000),
     ]
     assert list(read.modules) == [
         (0x400000, 0x402000),
         (0x20003000, 0x20004000),
+        (0x50000000, 0x50200000),
+        (0x60000000, 0x60200000),
         (0x7FFF0000, 0x7FFF6000),
         (0xFFFFFFFFFF600000, 0xFFFFFFFFFF601000),
     ]

@@ -107,6 +107,45 @@ def test_every_page_with_content_is_in_one_chunk_and_in_its_place(
         end = chunk.offset + chunk.size
 
 
+@given(AREAS)
+def test_without_an_index_chunks_follow_one_another_and_have_every_page_with_content(
+    areas: list[tuple[int, int, set[int]]],
+) -> None:
+    parts, anonymous, content = [], [], {}
+    address, offset = ADDRESS, START
+    for pages, kind, touched in areas:
+        parts.append((address, pages))
+        if kind in (0, 3):
+            anonymous.append((address, pages))
+        for page in range(pages):
+            if kind in (1, 2) or (kind == 0 and page in touched):
+                content[offset + page * PAGE] = address + page * PAGE
+        offset += pages * PAGE
+        address += pages * PAGE
+    addresses = set(content.values())
+
+    def populated(start: int, end: int) -> Iterator[tuple[int, int]]:
+        for page in range(start, end, PAGE):
+            if page in addresses:
+                yield page, page + PAGE
+
+    made = mapped(*anonymous)
+    chunks = list(plan.whole(table(*parts), made, populated, START, CHUNK, b"tail"))
+    assert chunks.pop().literal == b"tail"
+    end = START
+    seen = {}
+    for chunk in chunks:
+        assert chunk.offset == end
+        end += chunk.size
+        assert chunk.size == CHUNK or end == offset
+        assert chunk.is_zeros == (not chunk.pieces)
+        for at, where, size in chunk.pieces:
+            for page in range(0, size, PAGE):
+                seen[chunk.offset + at + page] = where + page
+    assert end == offset
+    assert seen == content
+
+
 def test_stacks_come_first_then_modules_and_the_heap_last() -> None:
     heap, module, stack = ADDRESS, ADDRESS + (1 << 30), ADDRESS + (2 << 30)
     segments = table((heap, 5000), (module, 3), (module + 3 * PAGE, 2), (stack, 100))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import struct
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from support import indexed
 
 from coredumpd.formats import core_index
-from coredumpd.handler.memory import access, pages, source
+from coredumpd.handler.memory import access, plan, source
 from coredumpd.spool import copier, stream
 
 PROGRAM = """
@@ -81,7 +82,12 @@ class Capture:
     """One copy of a stream, and of memory if it may be, into `directory`."""
 
     def __init__(
-        self, directory: Path, sent: bytes, read: access.Memory, size_max: int = 2**40
+        self,
+        directory: Path,
+        sent: bytes,
+        read: access.Memory,
+        size_max: int = 2**40,
+        has_index: bool = True,
     ) -> None:
         reader, into = os.pipe()
         if os.fork() == 0:
@@ -92,32 +98,39 @@ class Capture:
                 os._exit(0)
         os.close(into)
         kernel = stream.Stream(reader, os.read(reader, 65536), time.monotonic() + 60)
-        self.source = source.Source(kernel, read)
+        self.source = source.Source(kernel, read, has_index)
         with (
             (directory / "core.gz").open("wb") as core,
             (directory / "journal").open("wb") as journal,
         ):
-            copying = copier.Copier(core.fileno(), size_max, journal=journal.fileno())
+            descriptor = journal.fileno() if has_index else None
+            copying = copier.Copier(core.fileno(), size_max, journal=descriptor)
             self.result = copying.copy(self.source)
         os.close(reader)
         os.wait()
-        index = core_index.build(self.result.size, copying.entries)
-        (directory / "core.index").write_bytes(index.data)
-        self.core = indexed.unpack(directory, directory / "core")
+        if has_index:
+            index = core_index.build(self.result.size, copying.entries)
+            (directory / "core.index").write_bytes(index.data)
+            self.core = indexed.unpack(directory, directory / "core")
+        else:
+            self.core = directory / "core"
+            self.core.write_bytes(gzip.decompress((directory / "core.gz").read_bytes()))
 
 
-def test_memory_is_stored_without_its_holes(
-    victim: subprocess.Popen[bytes], tmp_path: Path
+@pytest.mark.parametrize("has_index", [True, False])
+def test_memory_is_stored_and_its_holes_where_there_is_no_index(
+    victim: subprocess.Popen[bytes], tmp_path: Path, has_index: bool
 ) -> None:
     head = headers(victim)
     read = memory(victim)
-    done = Capture(tmp_path, head, read)
+    done = Capture(tmp_path, head, read, has_index=has_index)
     assert (done.source.from_memory, done.source.fallback) == (True, None)
     assert done.result.reason is None
     assert done.core.read_bytes()[: len(head)] == head
     assert done.result.crc32 == indexed.crc32(done.core)
     assert done.result.size == done.core.stat().st_size > 256 << 20
-    assert done.result.data_size < 64 << 20
+    assert (done.result.data_size < 64 << 20) == has_index
+    assert done.result.stored_size == (tmp_path / "core.gz").stat().st_size < 8 << 20
     table = done.source.prologue.segments
     assert table is not None
     with done.core.open("rb") as core:
@@ -136,6 +149,15 @@ def test_a_limit_counts_data_and_leaves_the_core_its_size(
     assert done.result.reason == stream.MAX_SIZE
     assert 990_000 < done.result.data_size <= 1_000_000
     assert done.result.size == done.core.stat().st_size > 256 << 20
+
+
+def test_without_an_index_a_limit_cuts_the_core_at_exactly_that_byte(
+    victim: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    done = Capture(tmp_path, headers(victim), memory(victim), size_max=5_000_001, has_index=False)
+    assert done.result.reason == stream.MAX_SIZE
+    assert done.result.size == done.core.stat().st_size == 5_000_001
+    assert done.result.crc32 == indexed.crc32(done.core)
 
 
 def test_a_process_killed_meanwhile_leaves_a_cut_core_that_says_so(
@@ -160,17 +182,13 @@ def test_a_process_killed_meanwhile_leaves_a_cut_core_that_says_so(
 def test_pages_of_a_process_killed_meanwhile_are_not_taken_for_holes(
     victim: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = pages.Pagemap.populated
-    asked = []
+    def killing(*_: object) -> Iterator[plan.Chunk]:
+        """As the plan is when the process ends before its pages are asked for."""
+        victim.kill()
+        victim.wait()
+        yield from ()
 
-    def populated(self: pages.Pagemap, start: int, end: int) -> Iterator[tuple[int, int]]:
-        asked.append(start)
-        if end - start == 256 << 20 and len(asked) > 1:
-            victim.kill()
-            victim.wait()
-        yield from real(self, start, end)
-
-    monkeypatch.setattr(pages.Pagemap, "populated", populated)
+    monkeypatch.setattr(plan, "chunks", killing)
     done = Capture(tmp_path, headers(victim), memory(victim))
     assert done.result.reason == source.KILLED
 
