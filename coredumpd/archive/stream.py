@@ -43,19 +43,42 @@ def read(
         match segment:
             case plans.Framing(data):
                 yield data[first:last]
-            case plans.StoredCore(key, size):
-                yield from _core(open_core, key, size, first, last)
+            case plans.StoredCore():
+                yield from _core(open_core, segment, first, last)
 
 
-def _core(
-    open_core: OpenCore, key: layout.DumpKey, size: int, first: int, last: int
-) -> Iterator[bytes]:
+def _core(open_core: OpenCore, segment: plans.StoredCore, first: int, last: int) -> Iterator[bytes]:
+    key, size = segment.key, segment.stored_size
     with contextlib.closing(open_core(key)) as core:
         if core.size != size:
             raise errors.StorageError(f"{key}: core.gz is {core.size} bytes, {size} were planned")
-        while first < last:
-            chunk = core.read_at(first, min(CHUNK_BYTES, last - first))
-            if not chunk:
-                raise errors.StorageError(f"{key}: core.gz ended at byte {first} of {size}")
-            first += len(chunk)
-            yield chunk
+        start = 0
+        for piece in segment.pieces:
+            low, high = max(first - start, 0), min(last - start, piece.size)
+            start += piece.size
+            if low >= high:
+                continue
+            yield from (
+                _repeated(piece.data, low, high)
+                if piece.data
+                else _stored(core, key, piece.offset + low, piece.offset + high)
+            )
+
+
+def _stored(core: Core, key: layout.DumpKey, first: int, last: int) -> Iterator[bytes]:
+    """Bytes `first` to `last` (exclusive) of core.gz."""
+    while first < last:
+        chunk = core.read_at(first, min(CHUNK_BYTES, last - first))
+        if not chunk:
+            raise errors.StorageError(f"{key}: core.gz ended at byte {first} of {core.size}")
+        first += len(chunk)
+        yield chunk
+
+
+def _repeated(data: bytes, first: int, last: int) -> Iterator[bytes]:
+    """Bytes `first` to `last` (exclusive) of `data`, written again and again."""
+    while first < last:
+        low = first % len(data)
+        chunk = data[low : low + last - first]
+        first += len(chunk)
+        yield chunk

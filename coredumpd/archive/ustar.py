@@ -7,28 +7,32 @@ size twice, as a pax record and as GNU's base-256 number in the field, which eve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 BLOCK = 512
 OCTAL_SIZE_MAX = 0o77777777777  # eleven octal digits: 8 GiB - 1
 _MODE = 0o600
 END = bytes(2 * BLOCK)
 
 
-def header(name: str, size: int, mtime: int) -> bytes:
+def header(name: str, size: int, mtime: int, pax: Mapping[str, str] | None = None) -> bytes:
     """All blocks that precede a regular file's bytes: mode 0600, uid and gid 0, no owner names.
 
-    `name` is ASCII. One 512-byte block, or three when a pax header is needed.
+    `name` is ASCII; `pax` are more pax records. One 512-byte block, or three or more with a pax
+    header.
     """
     prefix, short = _split(name)
-    records = b""
+    records = b"".join(_record(keyword, value) for keyword, value in (pax or {}).items())
     if short is None:
         records += _record("path", name)
         prefix, short = "", name[-100:].lstrip("/")
     if size > OCTAL_SIZE_MAX:
         records += _record("size", str(size))
-    pax = b""
+    extended = b""
     if records:
-        pax = _block("", "PaxHeader", len(records), mtime, b"x") + records + padding(len(records))
-    return pax + _block(prefix, short, size, mtime, b"0")
+        extended = _block("", "PaxHeader", len(records), mtime, b"x") + records
+        extended += padding(len(records))
+    return extended + _block(prefix, short, size, mtime, b"0")
 
 
 def padding(size: int) -> bytes:

@@ -51,7 +51,7 @@ class Arrival:
         record = self._record
         if record is None:
             raise errors.StorageError("what came is another dump, or none")
-        core = _core_name(record)
+        core = record.core_name
         file = self._files[core]
         if file.content != record.content:
             size, crc32 = file.content
@@ -70,7 +70,7 @@ class Arrival:
             raise errors.StorageError("what came is no archive of one dump")
         meta.end()
         record = records.CrashRecord.parse(_read(self._directory, unpack.META + PART))
-        if record.id != self._id or name != _core_name(record):
+        if record.id != self._id or name != record.core_name:
             raise errors.StorageError("what came is another dump, or none")
         if size != record.content[0]:
             raise errors.StorageError(
@@ -99,10 +99,6 @@ def publish(directory: int, name: str, file: sparse.SparseFile) -> None:
     """Complete the file and give it its name. Raises OSError."""
     file.end()
     os.rename(name + PART, name, src_dir_fd=directory, dst_dir_fd=directory)
-
-
-def _core_name(record: records.CrashRecord) -> str:
-    return unpack.SEALED if record.sealed else unpack.CORE
 
 
 def _read(directory: int, name: str) -> bytes:

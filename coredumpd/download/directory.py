@@ -51,7 +51,7 @@ class DumpDirectory:
 
     def has_sealed(self, record: records.CrashRecord) -> bool:
         """Is the sealed core there, with the size and CRC-32 that its record says?"""
-        return record.sealed is not None and self._holds(unpack.SEALED, record.content)
+        return record.sealed is not None and self._holds(record.core_name, record.content)
 
     def _holds(self, name: str, content: tuple[int, str]) -> bool:
         size = crc = 0
@@ -110,15 +110,15 @@ class DumpDirectory:
         with (
             self._opened() as directory,
             contextlib.ExitStack() as stack,
-            self._file(unpack.SEALED) as file,
+            self._file(record.core_name) as file,
         ):
             guard = space.Guard(directory, str(self.path), need if keys else 0)
             core = arrival.new_file(directory, unpack.CORE, content[0], guard, stack)
-            sealing.open(file, unpack.Gunzip(core), keys)
+            sealing.open(file, unpack.opened(record.core_name, core), keys)
             if core.content != content:
                 raise errors.StorageError("the core in the age file is not what meta.json says")
             arrival.publish(directory, unpack.CORE, core)
-            durable.unlink(unpack.SEALED, directory)
+            durable.unlink(record.core_name, directory)
 
     @contextlib.contextmanager
     def _opened(self, create: bool = False) -> Iterator[int]:

@@ -134,7 +134,7 @@ async def _download(
         problem = "no --identity that was given fits" if keys else "it is encrypted"
         rule = "run this again with --identity FILE, the secret key of one of these"
         raise errors.CannotOpen(
-            f"{problem}: kept as {place.path / unpack.SEALED}; {rule}: {recipients}"
+            f"{problem}: kept as {place.path / record.core_name}; {rule}: {recipients}"
         ) from error
 
 

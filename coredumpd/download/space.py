@@ -11,6 +11,7 @@ from coredumpd.formats import record as records
 # Between two looks at the disk, which other processes fill as well.
 CHECK_BYTES = 16 * 1024 * 1024
 # An archive is longer than core.gz by meta.json and headers, in stored gzip blocks.
+_MAP_FACTOR = 2  # the map of a sparse file: 24 bytes of core.index are two numbers of 19 digits
 _FRAMING_BYTES_MAX = records.RECORD_BYTES_MAX + 64 * 1024
 
 
@@ -22,6 +23,7 @@ class Sizes:
     core: int  # as the kernel sent it
     holes: int  # of the core
     sealed: int | None  # the age file in core.gz; None: the core is not sealed
+    index: int = 0  # core.index; 0: there is none
 
     @classmethod
     def parse(cls, core: object) -> Sizes:
@@ -30,17 +32,20 @@ class Sizes:
         size = _bytes("size", fields.get("size"))
         sealed = fields.get("sealed")
         age_file = sealed if isinstance(sealed, dict) else {}
+        index = fields.get("index")
+        indexed = index if isinstance(index, dict) else {}
         return cls(
             stored=_bytes("storedSize", fields.get("storedSize")),
             core=size,
             holes=min(_bytes("sparseBytes", fields.get("sparseBytes") or 0), size),
+            index=_bytes("index.size", indexed.get("size") or 0),
             sealed=None if sealed is None else _bytes("sealed.size", age_file.get("size")),
         )
 
     @property
     def archive_max(self) -> int:
         """The most bytes that the dump's archive can have."""
-        return self.stored + _FRAMING_BYTES_MAX
+        return self.stored + _FRAMING_BYTES_MAX + _MAP_FACTOR * self.index
 
     @property
     def allocated(self) -> int:

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 
 from coredumpd import errors
+from coredumpd.gzipio import zeros
 
 BLOCK_BYTES = 4096  # file systems allocate at least this much
 _ZEROS = bytes(BLOCK_BYTES)
@@ -34,6 +35,16 @@ class SparseFile:
         end = len(data) - len(data) % BLOCK_BYTES
         self._put(data, end)
         self._rest = data[end:]
+
+    def skip(self, size: int) -> None:
+        """Append `size` zeros, as a hole. Raises as `write`."""
+        self.size += size
+        if self.size > self._size_max:
+            raise errors.StorageError(f"more came than the {self._size_max} bytes announced")
+        self.crc32 = zeros.after(self.crc32, size)
+        self._put(self._rest, len(self._rest))
+        self._rest = b""
+        self._offset += size
 
     def end(self) -> None:
         """Write the last bytes; the file then has its size, even if it ends in a hole."""

@@ -1,7 +1,7 @@
 """Unpack the archive of one dump while it is received. Pure but for the caller's sinks.
 
-Names in the archive never become paths: only `meta.json`, `core` and `core.gz.age` are accepted
-(docs/formats.md, "The archive").
+Names in the archive never become paths: only `meta.json`, `core`, `core.gz.age` and
+`core.tar.gz.age` are accepted (docs/formats.md, "The archive").
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from coredumpd import errors
+from coredumpd.download import sparse_map
+from coredumpd.formats import layout
 from coredumpd.gzipio import reader
 
-META, CORE, SEALED = "meta.json", "core", "core.gz.age"
+META, CORE = layout.META, layout.PLAIN_CORE
+_NAMES = (META, CORE, layout.SEALED_CORE, layout.SEALED_TAR)
 _BLOCK = 512
 _PAX_BYTES_MAX = 64 * 1024
 _FRAMING_BYTES_MAX = 1024 * 1024  # of headers, padding and zeros around the files
@@ -22,6 +25,27 @@ class Sink(Protocol):
     """The destination of a file's bytes."""
 
     def write(self, data: bytes, /) -> object: ...
+
+
+class SparseSink(Sink, Protocol):
+    """One that can have holes."""
+
+    def skip(self, size: int, /) -> None: ...
+
+
+def opened(name: str, core: SparseSink) -> Sink:
+    """The sink of what an age file called `name` holds: what is written to it becomes `core`."""
+    return Gunzip(core) if name == layout.SEALED_CORE else _Feed(Unpacker(lambda *_: core))
+
+
+class _Feed:
+    """An `Unpacker` as a sink."""
+
+    def __init__(self, unpacker: Unpacker) -> None:
+        self._unpacker = unpacker
+
+    def write(self, data: bytes) -> None:
+        self._unpacker.feed(data)
 
 
 class Gunzip:
@@ -48,13 +72,16 @@ class Gunzip:
 class Unpacker:
     """Feed it the archive; `begin(name, size)` gives the sink of each file."""
 
-    def __init__(self, begin: Callable[[str, int], Sink]) -> None:
+    def __init__(self, begin: Callable[[str, int], SparseSink]) -> None:
         self._begin = begin
         self._gunzip = Gunzip(self)
         self._header = bytearray()
         self._sink: Sink | None = None
         self._left = 0  # bytes of the current file that are missing
-        self._skip = 0  # bytes of padding, or of a pax header
+        self._skip = 0  # bytes of padding
+        self._pax: bytearray | None = None  # a pax header that is being read
+        self._pax_left = 0
+        self._sparse: tuple[str, int] | None = None  # name and size of the sparse file that follows
         self._framing = 0  # bytes that belong to no file
         self._zeros = 0  # blocks of zeros: two end an archive
 
@@ -75,6 +102,14 @@ class Unpacker:
                 piece, view = view[: self._left], view[self._left :]
                 self._sink.write(bytes(piece))
                 self._left -= len(piece)
+            elif self._pax is not None and self._pax_left:
+                piece, view = view[: self._pax_left], view[self._pax_left :]
+                self._pax += piece
+                self._pax_left -= len(piece)
+                self._count(len(piece))
+                if not self._pax_left:
+                    self._sparse = sparse_map.file_of(bytes(self._pax))
+                    self._pax = None
             elif self._skip:
                 skipped = min(self._skip, len(view))
                 self._skip -= skipped
@@ -101,12 +136,20 @@ class Unpacker:
         kind, size = block[156:157], _size(block)
         padding = -size % _BLOCK
         if kind == b"x" and size <= _PAX_BYTES_MAX:
-            self._skip = size + padding
+            self._pax, self._pax_left, self._skip = bytearray(), size, padding
             return
         name = block[:100].rstrip(b"\0").rpartition(b"/")[2].decode("ascii", "replace")
-        if kind != b"0" or self._zeros or name not in (META, CORE, SEALED):
+        if kind != b"0" or self._zeros or name not in _NAMES:
             raise errors.StorageError("what came is no archive of a dump")
-        self._sink, self._left, self._skip = self._begin(name, size), size, padding
+        self._left, self._skip = size, padding
+        if self._sparse is None:
+            self._sink = self._begin(name, size)
+        else:
+            name, real_size = self._sparse
+            if name != CORE:
+                raise errors.StorageError("what came is no archive of a dump")
+            self._sink = sparse_map.Placer(self._begin(name, real_size), size, real_size)
+            self._sparse = None
 
 
 def _size(block: bytes) -> int:

@@ -18,6 +18,7 @@ META = "meta.json"
 # In an archive and where it is unpacked: the core itself, or the age file of a sealed core.
 PLAIN_CORE = "core"
 SEALED_CORE = "core.gz.age"
+SEALED_TAR = "core.tar.gz.age"  # of a core that had an index: the age file holds a .tar.gz
 
 # Suffixes of names that are not a dump: being written, being removed, set aside for a person.
 PART = ".part"

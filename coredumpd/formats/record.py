@@ -171,6 +171,13 @@ FIELDS = (
     ("core.sealed.size", INTEGER, IF_SEALED, AGENT, "bytes of the age file"),
     ("core.sealed.crc32", TEXT, IF_SEALED, AGENT, "CRC-32 of the age file, 8 hex digits"),
     ("core.sealed.members", INTEGER, OPTIONAL, AGENT, "gzip members of core.gz now"),
+    (
+        "core.sealed.tar",
+        BOOLEAN,
+        OPTIONAL,
+        AGENT,
+        "true: the age file holds a .tar.gz with the core as a sparse file, not a core.gz",
+    ),
     ("core.sealed.to", TEXTS, OPTIONAL, AGENT, "age recipients; fingerprints of ssh keys"),
     (
         "crashLoop",
@@ -260,6 +267,13 @@ class CrashRecord:
         """`core.sealed`: facts about the age file in core.gz; None for a plain core."""
         sealed: dict[str, Any] | None = self.raw["core"].get("sealed")
         return sealed
+
+    @property
+    def core_name(self) -> str:
+        """The name of the core in an archive and where it is unpacked."""
+        if self.sealed is None:
+            return layout.PLAIN_CORE
+        return layout.SEALED_TAR if self.sealed.get("tar") is True else layout.SEALED_CORE
 
     @property
     def index(self) -> dict[str, Any] | None:

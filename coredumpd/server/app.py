@@ -15,7 +15,7 @@ from coredumpd.objects import interface as objects_interface
 from coredumpd.server import cluster as clusters
 from coredumpd.server import kinds, metrics, schemas
 from coredumpd.server.coredumps import resource
-from coredumpd.server.downloads import archive, backtrace
+from coredumpd.server.downloads import archive, backtrace, core
 from coredumpd.server.dumps import inventory, own_namespace
 from coredumpd.server.endpoints import resource as endpoints
 from coredumpd.server.uploads import event_reports, intake
@@ -91,6 +91,7 @@ class App:
             *archive.routes(self.endpoints, self.inventory),
             *archive.routes(self.coredumps, self.inventory),
             *backtrace.routes(self.coredumps, self.inventory),
+            *core.routes(self.coredumps, self.inventory),
             *intake.routes(self._uploads),
             *event_reports.routes(self._uploads.events if self._uploads else None),
         ]

@@ -26,6 +26,7 @@ _DOWNLOAD = (
     kind.Parameter("container", "Only dumps of this container."),
     kind.Parameter("id", "Only this dump."),
     kind.Parameter("offset", "From this byte of the archive on.", "integer"),
+    kind.Parameter("sparse", "false: the holes of cores as zeros, for busybox tar.", "boolean"),
 )
 _PROXY_DOC = "The same bytes as dump, under a name that kube-apiserver never cuts."
 _DUMP = kind.Subresource("dump", ("get",), _DUMP_DOC, "application/gzip", _DOWNLOAD)

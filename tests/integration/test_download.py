@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from support import crashers, dumps, keys, sealed, waiting
+from support import sparse as holed
 from support.node import agents
 from support.server import servers
 from support.storage import cutting
@@ -168,6 +169,35 @@ def test_without_an_identity_that_fits_the_sealed_core_is_kept_and_the_way_to_op
     assert world.download("-n", "team-a", "web-0", identity="key.txt").returncode == 0
     assert (place / "core").read_bytes() == core
     assert world.sent() == 2  # not sent again
+
+
+def test_a_core_with_holes_arrives_with_its_holes(small_disk):
+    place = small_disk.commit(holed.make(PARTS, 64 * 2**30, [2**35, 0]))
+    done = small_disk.download("-n", "team-a", "web-0")
+    assert (done.returncode, done.stderr) == (0, "")
+    check_holed(place)
+
+
+def test_a_sealed_core_with_holes_is_opened_with_its_holes(small_disk):
+    place = small_disk.commit(sealed.with_holes(PARTS, 64 * 2**30, PAIR))
+    assert small_disk.download("-n", "team-a", "web-0").returncode == 77
+    assert files(place) == {"core.tar.gz.age", "meta.json"}
+    done = small_disk.download("-n", "team-a", "web-0", identity="key.txt")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert files(place) == {"core", "meta.json"}
+    check_holed(place)
+
+
+PARTS = {0: b"head" * 1024, 2**35: b"stack" * 4096}
+
+
+def check_holed(place: Path) -> None:
+    assert (place / "core").stat().st_size == 64 * 2**30
+    assert (place / "core").stat().st_blocks * 512 < 1_000_000
+    with (place / "core").open("rb") as file:
+        for offset, data in PARTS.items():
+            file.seek(offset)
+            assert file.read(len(data) + 10) == data + bytes(10)
 
 
 @pytest.mark.skipif(shutil.which("age") is None, reason="needs Debian's age")

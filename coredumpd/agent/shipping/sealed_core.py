@@ -1,13 +1,20 @@
-"""How a core in the spool is sealed: its age file, in gzip members of stored blocks."""
+"""How a core in the spool is sealed: its age file, in gzip members of stored blocks.
+
+A core with an index is sealed as a .tar.gz that holds it as a sparse file: so the age file alone is
+enough to have the core, and nothing in the clear tells where its holes are.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import zlib
 from typing import BinaryIO
 
 from coredumpd import durable, errors, sealing
 from coredumpd.agent.shipping import entry as entries
+from coredumpd.archive import plan, stream
+from coredumpd.formats import core_index
 from coredumpd.formats import record as records
 from coredumpd.gzipio import check, stored
 
@@ -23,8 +30,14 @@ def seal(
     """
     with contextlib.closing(entry.open_core()) as core, entry.new_sealed() as file:
         members = Members(file)
+        index = entry.index(record)
+        source: sealing.Reader = check.checked(core, record, index=index)
+        if index is not None:
+            while source.read(MEMBER_BYTES):
+                pass  # verified before it is read in another order
+            source = SparseFile(core, record, index)
         try:
-            sealing.seal(check.checked(core, record), members, recipients)
+            sealing.seal(source, members, recipients)
             members.end()
         except OSError as error:
             raise errors.StorageError(f"cannot seal {record.id}: {error.strerror}") from error
@@ -42,8 +55,39 @@ def record_of(
         "crc32": f"{members.crc32:08x}",
         "members": members.count,
         "to": list(recipients.names),
+        **({"tar": True} if record.index is not None else {}),
     }
-    return record.with_core(storedSize=members.stored_size, sealed=sealed)
+    core = {name: value for name, value in record.raw["core"].items() if name != "index"}
+    return record.with_(core={**core, "storedSize": members.stored_size, "sealed": sealed})
+
+
+class SparseFile:
+    """The .tar.gz of a core with an index, to be read in order."""
+
+    def __init__(
+        self, core: BinaryIO, record: records.CrashRecord, index: core_index.Index
+    ) -> None:
+        dump = plan.Dump(record.key(), record, record.stored_size, index)
+        self._chunks = stream.read(plan.core_alone(dump), lambda _: _Stored(core))
+
+    def read(self, _: int) -> bytes:
+        """The next bytes, b"" at the end. Raises StorageError."""
+        return next(self._chunks, b"")
+
+
+class _Stored:
+    """See `stream.Core`; its file is closed by who opened it."""
+
+    def __init__(self, core: BinaryIO) -> None:
+        self._core = core
+        self.size = os.fstat(core.fileno()).st_size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """As os.pread."""
+        return os.pread(self._core.fileno(), size, offset)
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 class Members:

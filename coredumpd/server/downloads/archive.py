@@ -7,6 +7,7 @@ Tested in: tests/integration/server/test_downloads.py
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator
 from typing import Protocol
@@ -25,7 +26,7 @@ MEDIA_TYPE = "application/gzip"
 _LENGTH_MAX = 2**63 - 1
 # `timeout` and `pretty` may be added by kubectl and proxies; everything else would be a typo, and
 # a typo must not download another dump than the one meant.
-_PARAMETERS = ("container", "id", "offset", "timeout", "pretty")
+_PARAMETERS = ("container", "id", "offset", "sparse", "timeout", "pretty")
 _log = logging.getLogger(__name__)
 
 
@@ -55,23 +56,30 @@ class Download(handler.Handler):
 
     async def get(self, namespace: str, name: str) -> None:
         """The archive, or part of it."""
-        container, id, offset = self._parameters()
+        container, id, offset, holes = self._parameters()
         _, dumps = await self.resource.dumps(namespace, name, container, id)
         store = await self.inventory.own(namespace)
-        archive = await self.inventory.run(inventory.plan, store, dumps)
+        plan = functools.partial(inventory.plan, holes=holes)
+        archive = await self.inventory.run(plan, store, dumps)
         reply = ranges.decide(self.request.headers, offset, archive.length, archive.etag)
+        chunks = stream.read(archive, store.open_core, reply.first, reply.end)
+        await self.reply(reply, MEDIA_TYPE, f"{name}.tar.gz", chunks)
+
+    head = get
+
+    async def reply(
+        self, reply: ranges.Reply, media_type: str, file_name: str, chunks: Iterator[bytes]
+    ) -> None:
+        """Answer with `chunks`, the bytes that `reply` selects; an empty one sends nothing."""
         self.set_status(reply.code)
-        self.set_header("Content-Type", MEDIA_TYPE)
-        self.set_header("Content-Disposition", f'attachment; filename="{name}.tar.gz"')
+        self.set_header("Content-Type", media_type)
+        self.set_header("Content-Disposition", f'attachment; filename="{file_name}"')
         for header, value in reply.headers.items():
             self.set_header(header, value)
         if self.request.method == "HEAD" or reply.code == 304:
             self.finish()
             return
-        chunks = stream.read(archive, store.open_core, reply.first, reply.end)
         await self._send(chunks)
-
-    head = get
 
     async def _send(self, chunks: Iterator[bytes]) -> None:
         try:
@@ -92,12 +100,12 @@ class Download(handler.Handler):
         """Tornado's: the client has left, perhaps with all it wanted; `_send` knows which."""
         self.client_left = True
 
-    def _parameters(self) -> tuple[str | None, str | None, int]:
+    def _parameters(self) -> tuple[str | None, str | None, int, bool]:
         unknown = sorted(set(self.query) - set(_PARAMETERS))
         if unknown:
             raise errors.BadRequest.about(
                 unknown[0],
-                f"unknown query parameter {unknown[0]!r}; there are {', '.join(_PARAMETERS[:3])}",
+                f"unknown query parameter {unknown[0]!r}; there are {', '.join(_PARAMETERS[:4])}",
             )
         for name in ("container", "id"):
             if self.query.get(name) == "":
@@ -105,7 +113,10 @@ class Download(handler.Handler):
                     name, f"{name} must not be empty; leave it out for all"
                 )
         offset = options.number(self.query, "offset", 0, _LENGTH_MAX)
-        return self.query.get("container"), self.query.get("id"), offset
+        sparse = self.query.get("sparse", "true")
+        if sparse not in ("true", "false"):
+            raise errors.BadRequest.about("sparse", "sparse must be true or false")
+        return self.query.get("container"), self.query.get("id"), offset, sparse == "true"
 
     def write_error(self, status_code: int, **kwargs: object) -> None:
         """The answer to a range beyond the end says how long the archive is (RFC 9110)."""

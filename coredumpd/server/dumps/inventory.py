@@ -21,6 +21,7 @@ from coredumpd.formats import record as records
 from coredumpd.server.dumps import own_namespace, record_cache
 
 THREADS = 16
+INDEXES_BYTES_MAX = 64 * 1024 * 1024  # of the cores of one archive, in memory while it is planned
 DUMPS_MAX = 10_000  # in one archive; a pod that has more is downloaded by container or id
 _T = TypeVar("_T")
 
@@ -134,15 +135,22 @@ class Inventory:
         return sorted(dumps, key=lambda dump: (dump.record.time_s, str(dump.key)))
 
 
-def plan(own: own_namespace.OwnStore, dumps: Sequence[Dump]) -> plans.Plan:
-    """The archive of these dumps. Blocks: measures each core."""
+def plan(own: own_namespace.OwnStore, dumps: Sequence[Dump], *, holes: bool = True) -> plans.Plan:
+    """The archive of these dumps. Blocks: measures each core, and reads its index."""
     if len(dumps) > DUMPS_MAX:
         raise errors.BadRequest.about(
             "container",
             f"{len(dumps)} dumps are more than fit into one archive ({DUMPS_MAX}); "
             "choose by container= or id=",
         )
-    return plans.plan(_measured(own, dumps))
+    size = sum(dump.record.index["size"] for dump in dumps if dump.record.index)
+    if size > INDEXES_BYTES_MAX:
+        raise errors.BadRequest.about(
+            "container",
+            f"the indexes of {len(dumps)} cores are {size} bytes, more than one archive can have"
+            f" ({INDEXES_BYTES_MAX}); choose by container= or id=",
+        )
+    return plans.plan(_measured(own, dumps), holes=holes)
 
 
 def summary(dumps: Sequence[Dump]) -> dict[str, Any]:
@@ -166,7 +174,7 @@ def _measured(own: own_namespace.OwnStore, dumps: Iterable[Dump]) -> Iterable[pl
     for key, record in dumps:
         try:
             with contextlib.closing(own.open_core(key)) as core:
-                yield plans.Dump(key, record, core.size)
+                yield plans.Dump(key, record, core.size, own.index(key, record))
         except errors.NotFound:
             continue  # deleted since it was listed: the archive is of what is there now
 

@@ -16,10 +16,11 @@ from typing import Protocol
 
 from coredumpd import errors
 from coredumpd.archive import stream
-from coredumpd.formats import layout, names
+from coredumpd.formats import core_index, layout, names
 from coredumpd.formats import record as records
 from coredumpd.server import cluster as clusters
 from coredumpd.server.dumps import ownership, proofs
+from coredumpd.store import interface, reader
 
 
 class Store(Protocol):
@@ -32,7 +33,7 @@ class Store(Protocol):
     ) -> Iterator[tuple[layout.DumpKey, records.CrashRecord]]: ...
     def read_record(self, key: layout.DumpKey) -> records.CrashRecord: ...
     def open_core(self, key: layout.DumpKey) -> stream.Core: ...
-    def open_file(self, path: str) -> stream.Core: ...
+    def open_file(self, path: str) -> interface.Core: ...
     def delete(self, key: layout.DumpKey) -> None: ...
 
 
@@ -89,6 +90,18 @@ class OwnStore:
         """The file `name` beside the dump's own. Raises NotFound."""
         self.read_record(key)
         return self._store.open_file(f"{key}/{name}")
+
+    def index(self, key: layout.DumpKey, record: records.CrashRecord) -> core_index.Index | None:
+        """The index of the dump with this `record`, None where it has none.
+
+        Raises NotFound; StorageError for one that is not the record's.
+        """
+        try:
+            if record.index is not None:
+                self.read_record(key)
+            return reader.index(self._store, key, record)
+        except errors.BadRecord as error:
+            raise errors.StorageError(f"{key}: {error}") from error
 
     def delete(self, key: layout.DumpKey) -> None:
         """See `Store.delete`."""

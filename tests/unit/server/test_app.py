@@ -54,6 +54,7 @@ RIGHTS = {
     f"{NAMESPACE}/coredumps/(?P<name>[^/]+)": resource("coredumps"),
     f"{NAMESPACE}/coredumps/(?P<name>[^/]+)/dump": resource("coredumps", "dump"),
     f"{NAMESPACE}/coredumps/(?P<name>[^/]+)/proxy": resource("coredumps", "proxy"),
+    f"{NAMESPACE}/coredumps/(?P<name>[^/]+)/proxy/core": resource("coredumps", "proxy"),
     f"{NAMESPACE}/coredumps/(?P<name>[^/]+)/backtrace": resource("coredumps", "backtrace"),
     "/agent/v1/dumps/(?P<namespace>[^/]+)/(?P<pod_uid>[^/]+)/(?P<container>[^/]+)/(?P<id>[^/]+)": (
         PATH

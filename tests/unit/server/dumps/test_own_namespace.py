@@ -155,6 +155,7 @@ def test_the_guard_shows_these_methods_and_no_others() -> None:
     filters = {"own", "shows"}
     assert shown - filters == {
         "delete",
+        "index",
         "list",
         "open_beside",
         "open_core",
