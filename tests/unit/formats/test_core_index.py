@@ -65,7 +65,8 @@ def test_extents_and_holes_together_are_the_core(core):
 def test_the_entries_that_cover_a_range_are_those_that_hold_a_byte_of_it(core, data):
     core_size, entries = core
     index = core_index.build(core_size, entries)
-    first = data.draw(some.integers(0, core_size))
+    edges = [edge for offset, size, _, _ in entries for edge in (offset, offset + size)]
+    first = data.draw(some.sampled_from(edges) | some.integers(0, core_size))
     end = data.draw(some.integers(first, core_size))
     expected = [each for each in sorted(entries) if each[0] < end and each[0] + each[1] > first]
     assert list(index.covering(first, end)) == (expected if first < end else [])
