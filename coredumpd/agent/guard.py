@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from coredumpd.agent import jobs, tally
+from coredumpd.agent.kubelet import room
 from coredumpd.agent.node import cgroup_root, install, leftovers, lock, ownership, publisher
 from coredumpd.agent.node.handlers_cgroup import make, plan
 from coredumpd.agent.selftest import monitor
@@ -52,8 +53,10 @@ async def run(
         settings = dataclasses.replace(settings, policy=cgroup_root.settle(settings.policy))
         for name in leftovers.clear(Path(tempfile.gettempdir())):
             _log.info("removed %s, which a killed process of this program had left", name)
+        disk_room = room.Monitor(settings)
+        settings = dataclasses.replace(settings, policy=disk_room.reserve.settle(settings.policy))
         policy_file.write(host_dir, settings.policy, options.node)
-        guard = _Guard(settings, options, host_dir)
+        guard = _Guard(settings, options, host_dir, disk_room)
         await guard.start()
         if ready is not None:
             ready.set()
@@ -61,15 +64,24 @@ async def run(
 
 
 class _Guard:
-    def __init__(self, settings: sections.Settings, options: Options, host_dir: Path) -> None:
+    def __init__(
+        self,
+        settings: sections.Settings,
+        options: Options,
+        host_dir: Path,
+        disk_room: room.Monitor,
+    ) -> None:
         counters = tally.Tally()
         self._options = options
         self._cgroups = make.Keeper(host_dir, plan.limits(settings))
         self._publisher = publisher.Publisher(host_dir, counters, self._problems, self._notices)
+        self._publisher.spool_keep_free = disk_room.reserve.size
+        self._room = disk_room
         self._adoption = adoption.Adoption(host_dir, settings.policy, options.node)
         self.jobs: dict[str, jobs.Job] = {
             "publish": self._publisher.run,
             "adopt": self._adoption.run,
+            "room": self._follow_room,
         }
         self._node: ownership.Ownership = ownership.NoOwnership()
         self._self_test: monitor.Monitor | None = None
@@ -94,6 +106,11 @@ class _Guard:
     def _notices(self) -> list[str]:
         tested = self._self_test.notices() if self._self_test is not None else []
         return tested + self._cgroups.notices()
+
+    async def _follow_room(self) -> None:
+        async for policy in self._room.changes():
+            self._publisher.spool_keep_free = self._room.reserve.size
+            self._adoption.settings = policy
 
     async def start(self) -> None:
         """Set core_pattern. Raises what the kernel refused."""

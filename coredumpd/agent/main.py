@@ -15,6 +15,7 @@ import socket
 from pathlib import Path
 
 from coredumpd import commandline, errors, log
+from coredumpd.agent.kubelet import room
 from coredumpd.agent.node import cgroup_root, install, sysctls
 from coredumpd.agent.node.handlers_cgroup import make, plan
 from coredumpd.agent.tenants import policy_file
@@ -95,6 +96,7 @@ def _ship(arguments: argparse.Namespace, settings: sections.Settings, host_dir: 
 def _install(arguments: argparse.Namespace, settings: sections.Settings, host_dir: Path) -> int:
     install.prepare(host_dir)
     policy = cgroup_root.settle(settings.policy)
+    policy = room.Monitor(settings).reserve.settle(policy)
     policy_file.write(host_dir, policy, arguments.node_name)
     line = install.install(host_dir)
     make.Keeper(host_dir, plan.limits(settings)).settle()

@@ -84,10 +84,7 @@ def writable(settings: sections.Settings) -> list[Path]:
     scheme, _, path = settings.agent.store.partition("://")
     if scheme != "file":
         return directories
-    store = Path(path)
-    while not store.exists():  # it is made with the first dump
-        store = store.parent
-    return [*directories, store]
+    return [*directories, _existing(Path(path))]
 
 
 class _Shipping:
@@ -117,10 +114,11 @@ class _Shipping:
             )
         reporter = report.Reporter(self._metrics, self._events, self._terminations)
         bounds = kept.Bounds(agent.keptMaxEntries, agent.keptMaxUse, agent.keptMaxAge)
+        self._shares_disk = _shares_disk(agent.store, self._spool.path)
         self._keeper = kept.Keeper(self._spool, bounds, reporter, self._events)
         self._shipper = shipper.Shipper(
             self._spool,
-            delivery.Delivery(target, preparation, reporter),
+            delivery.Delivery(target, preparation, reporter, self._keep_free),
             reporter,
             shipper.Options(agent.parallelShips, settings.crashLoop),
             self._keeper,
@@ -161,7 +159,9 @@ class _Shipping:
             kube, policy, scope, self._events, self._metrics, self._terminations.observe
         )
         self._jobs |= {"tenants": tenants.run, "terminations": self._terminations.run}
-        seals = sealer.Sealer(kube, tenants, self._events, self._metrics)
+        seals = sealer.Sealer(
+            kube, tenants, self._events, self._metrics, lambda: self._guard.spool_keep_free
+        )
         attributor = attribution.Attributor(
             kube, self._node, tenants, unnamed_patience_s=unnamed_patience_s
         )
@@ -179,6 +179,9 @@ class _Shipping:
         finally:
             self._installation.close()
             faces.close()
+
+    def _keep_free(self) -> int | None:
+        return self._guard.spool_keep_free if self._shares_disk else 0
 
     async def _leave(self) -> None:
         await self._shipper.stop(SHIP_GRACE_S)
@@ -215,6 +218,19 @@ class _Shipping:
                     _log.error("%s", problem)
                 self._recovery_problem = problem
             await asyncio.sleep(RECOVER_EVERY_S)
+
+
+def _shares_disk(store: str, spool: str) -> bool:
+    """Is the store a directory in the spool's own file system?"""
+    scheme, _, path = store.partition("://")
+    return scheme == "file" and os.stat(_existing(Path(path))).st_dev == os.stat(spool).st_dev
+
+
+def _existing(path: Path) -> Path:
+    """`path`, or the directory in which it will be made: a store is made with its first dump."""
+    while not path.exists():
+        path = path.parent
+    return path
 
 
 async def _connect(options: Options) -> client.Client | None:

@@ -64,7 +64,8 @@ class Status:
     `problems` are reasons for which the agent is not well, `notices` what it says although it is.
     `self_test` names the last self-test's outcome, a label of its metric; "" before the first.
     `events` are those without a reply. `leaving`: the guard was told to end, and waits for the
-    verdict.
+    verdict. `spool_keep_free`: bytes that stay free on the spool's disk; None: by its size, see
+    `spool.room`.
     """
 
     guard: str
@@ -76,6 +77,7 @@ class Status:
     pattern_ours: bool = False
     leaving: bool = False
     self_test: str = ""
+    spool_keep_free: int | None = None
 
     def encode(self) -> bytes:
         """The file's bytes, which `parse` reads."""
@@ -83,6 +85,7 @@ class Status:
             "version": VERSION,
             "guard": self.guard,
             "leaving": self.leaving,
+            "spoolKeepFree": self.spool_keep_free,
             "patternOurs": self.pattern_ours,
             "problems": [problem[:TEXT_CHARS_MAX] for problem in self.problems[:EVENTS_MAX]],
             "notices": [notice[:TEXT_CHARS_MAX] for notice in self.notices[:EVENTS_MAX]],
@@ -115,6 +118,12 @@ class Status:
             pattern_ours=_field(document, "patternOurs", _is_bool, "must be true or false"),
             leaving=_field(document, "leaving", _is_bool, "must be true or false"),
             self_test=_field(document, "selfTest", _is_label, "must be a label"),
+            spool_keep_free=_field(
+                document,
+                "spoolKeepFree",
+                lambda value: value is None or _is_size(value),
+                "must be bytes",
+            ),
         )
 
 
@@ -171,6 +180,10 @@ def _is_bool(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= NUMBER_MAX
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 def _is_text(value: Any) -> bool:

@@ -53,6 +53,7 @@ class Policy:
         "quotaReached",
         "runtimeStateDirs",
         "spoolKeepFree",
+        "spoolKeepFreeInodes",
         "spoolMaxEntries",
         "spoolMaxUse",
         "unlisted",
@@ -74,7 +75,9 @@ class Policy:
         ]
         self.honourRlimit = False
         self.spoolMaxUse = 16 * 1024**3  # bytes
-        self.spoolKeepFree = 1024**3  # bytes
+        # None: by the disk's own size, see spool/room.py
+        self.spoolKeepFree: int | None = None  # bytes
+        self.spoolKeepFreeInodes: int | None = None
         self.spoolMaxEntries = 10_000
         self.captureSlots = 16
         self.cgroupRoot: str | None = None  # not learned: /
@@ -282,6 +285,10 @@ def _is_size(value: Any) -> bool:
     return _is_number(value) and isinstance(value, int)
 
 
+def _is_size_or_none(value: Any) -> bool:
+    return value is None or _is_size(value)
+
+
 _TENANT_RULES: dict[str, Any] = {
     "capture": lambda value: value in ("enabled", "disabled"),
     "maxSize": _is_size,
@@ -319,7 +326,8 @@ _RULES: dict[str, tuple[Any, str]] = {
     "captureTimeout": (_is_number, "must be seconds"),
     "honourRlimit": (lambda value: isinstance(value, bool), "must be true or false"),
     "spoolMaxUse": (_is_size, "must be bytes"),
-    "spoolKeepFree": (_is_size, "must be bytes"),
+    "spoolKeepFree": (_is_size_or_none, "must be bytes"),
+    "spoolKeepFreeInodes": (_is_size_or_none, "must be a number of inodes"),
     "spoolMaxEntries": (lambda value: _is_size(value) and value > 0, "must be a number above 0"),
     "captureSlots": (
         lambda value: _is_size(value) and 0 < value <= SLOTS_MAX,

@@ -170,7 +170,8 @@ def _store(crash: crashes.Crash, host_dir: int, limit: limits.Limit) -> str | No
         kernel_log.write(kernel_log.WARNING, f"cannot mark the spool's entries: {error.strerror}")
     deadline = crash.begun_clock + crash.rules.captureTimeout
     origin = _Origin(crash, deadline)
-    core = copier.Copier(entry.core, limit.size, room.size)
+    keep_free = crash.rules.spoolKeepFree
+    core = copier.Copier(entry.core, limit.size, room.size, keep_free=keep_free)
     from coredumpd.handler import failure  # noqa: F401  # in the sandbox no module can be read
 
     if crash.move is not None:  # a thread that makes it would have no sandbox

@@ -9,6 +9,7 @@ from coredumpd.elfcore import prologue
 from coredumpd.formats import policy
 from coredumpd.handler import shares
 from coredumpd.spool import capture, copier
+from coredumpd.spool import room as rooms
 
 PAGE_BYTES = 4096  # an RLIMIT_CORE below one page means "no core", as the kernel takes it for files
 
@@ -39,13 +40,19 @@ def of_spool(spool: int, tenant: str, rules: policy.Policy) -> Limit | None:
     record at all: one takes inodes, and time from every later crash.
     """
     disk = os.fstatvfs(spool)
+    inodes = rooms.inodes_left(disk, rules.spoolKeepFreeInodes)
+    if inodes < rooms.ENTRY_INODES:
+        raise errors.StorageError(
+            f"the spool's disk has {disk.f_ffree} of {disk.f_files} inodes free, which stay free"
+            " for the node (spoolKeepFreeInodes)"
+        )
     usage = Usage.of(spool, tenant)
     if usage.entries >= rules.spoolMaxEntries:
         raise errors.StorageError(f"{usage.entries} dumps wait in the spool (spoolMaxEntries)")
     others = usage.entries - usage.own_entries
     if not shares.may_enter(rules.spoolMaxEntries, others, usage.own_entries):
         return None
-    return room(rules, usage, disk.f_bavail * disk.f_frsize)
+    return room(rules, usage, rooms.left(disk, rules.spoolKeepFree))
 
 
 def reservation(room: int, limit: int, first: bytes) -> int:
@@ -60,14 +67,15 @@ def reservation(room: int, limit: int, first: bytes) -> int:
 
 
 def room(rules: policy.Policy, usage: Usage, free: int) -> Limit:
-    """Bytes that a tenant may still use, given what is in use and `free` on the disk."""
-    left = min(rules.spoolMaxUse - usage.size, free - rules.spoolKeepFree)
+    """Bytes that a tenant may still use, given what is in use, and what the disk has for us."""
+    left = min(rules.spoolMaxUse - usage.size, free)
+    is_disk = left == free
     total = usage.size + max(0, left)
     others = max(0, usage.size - usage.own_size)
     own = shares.allowance(total, others) - usage.own_size
     if own < left:
-        return Limit(max(0, own), copier.SPOOL_SHARE)
-    return Limit(left, copier.SPOOL_FULL)
+        return Limit(max(0, own), copier.DISK_SHARE if is_disk else copier.SPOOL_SHARE)
+    return Limit(left, copier.DISK_FULL if is_disk else copier.SPOOL_FULL)
 
 
 class Usage:

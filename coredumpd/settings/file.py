@@ -66,6 +66,19 @@ def _quote(cause: errors.Cause, node: yaml.Node | None, names: Sequence[str]) ->
         cause.value = node.value
 
 
+def foreign(text: bytes) -> dict[str, Any]:
+    """The mapping in the YAML or JSON of another program; empty: {}. Raises SettingsError."""
+    if len(text) > CONFIG_BYTES_MAX:
+        raise errors.SettingsError(f"larger than {CONFIG_BYTES_MAX} bytes")
+    try:
+        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise errors.SettingsError(f"not YAML: {error}") from error
+    if not isinstance(document, Mapping | None):
+        raise errors.SettingsError("must be a mapping")
+    return dict(document or {})
+
+
 def _in_config_map(node: yaml.Node | None) -> yaml.ScalarNode | None:
     """The node of `data."config.yaml"`, if this document is a ConfigMap that has it."""
     kind, data = _child(node, "kind"), _child(node, "data")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 
 from coredumpd import units
 
+_PERCENTAGE = re.compile(r"([0-9]{1,2}(\.[0-9]{1,3})?|100)%")
 _BUCKET_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.-_")
 _PREFIX_CHARS = _BUCKET_CHARS | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -101,5 +103,12 @@ def positive_duration(value: object) -> float:
 
 def boolean(value: object) -> bool:
     if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def percentage(value: object) -> str:
+    """Up to "100%", with at most three decimals."""
+    if not isinstance(value, str) or not _PERCENTAGE.fullmatch(value):
         raise ValueError
     return value

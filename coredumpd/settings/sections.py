@@ -60,10 +60,19 @@ class PolicySettings:
     spoolMaxUse: int = values.setting(
         "16Gi", *values.SIZE, "most bytes the spool may use; cores that exceed it are truncated"
     )
-    spoolKeepFree: int = values.setting(
-        "1Gi",
-        *values.SIZE,
-        "bytes left free on the spool's disk; cores that need them are truncated",
+    spoolKeepFree: int | str | None = values.setting(
+        None,
+        *values.or_percentage(values.SIZE),
+        "bytes, or percent of the spool's disk, that captures leave free; cores that need them are"
+        " truncated. Not set: what keeps this node's kubelet from evicting pods, 15 % unless its"
+        " configuration says otherwise, and 1Gi at least",
+    )
+    spoolKeepFreeInodes: int | str | None = values.setting(
+        None,
+        *values.or_percentage(values.integer(0, 2**63 - 1)),
+        "inodes, or percent of them, that captures leave free; crashes that need them are only"
+        " logged. Not set: as for spoolKeepFree, 10 % unless the kubelet's configuration says"
+        " otherwise",
     )
     spoolMaxEntries: int = values.setting(
         10_000,
@@ -132,6 +141,13 @@ class AgentSettings:
         *values.size_from("48Mi"),
         "memory that the handlers' cgroup has for each of policy.captureSlots, besides 8Mi for each"
         " of corePipeLimit; beyond the sum, the kernel kills one handler",
+    )
+    kubeletConfig: str | None = values.setting(
+        None,
+        *values.PATH,
+        "the kubelet's configuration file on the host, for its eviction thresholds (see"
+        " policy.spoolKeepFree); not set: that of the kubelet which runs, else"
+        " /var/lib/kubelet/config.yaml",
     )
     suidDumpable: int | None = values.setting(
         None,

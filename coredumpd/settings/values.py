@@ -44,6 +44,17 @@ def integer(least: int, most: int) -> Kind:
     return parse, f"must be a whole number from {least} to {most}", schema
 
 
+def or_percentage(kind: Kind) -> Kind:
+    """A number by `kind`, an int, or a percentage: a text such as "20%"."""
+    parse_number, rule, schema = kind
+
+    def parse(value: object) -> int | str:
+        is_percentage = isinstance(value, str) and value.endswith("%")
+        return parsers.percentage(value) if is_percentage else int(parse_number(value))
+
+    return parse, f'{rule}, or a percentage such as "20%"', {"anyOf": [schema, _PERCENT_SCHEMA]}
+
+
 def size_from(least: str) -> Kind:
     """A size of at least `least`, which is written as a user would write it."""
 
@@ -63,6 +74,7 @@ def named(rule: str) -> Kind:
 
 _TEXT_SCHEMA = {"type": "string", "minLength": 1}
 _PATH_SCHEMA = {"type": "string", "pattern": "^/"}
+_PERCENT_SCHEMA = {"type": "string", "pattern": r"^([0-9]{1,2}(\.[0-9]{1,3})?|100)%$"}
 _SIZE_SCHEMA = {
     "anyOf": [
         {"type": "integer", "minimum": 0},

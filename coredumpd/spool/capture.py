@@ -21,7 +21,9 @@ PART = ".part"
 # a handler asks for it without reading one record.
 # While the capture runs, its size is the most that the core may take: see handler/limits.py.
 TENANT = "tenant."
-SPOOL_FULL = "the spool is full (spoolMaxUse, spoolKeepFree)"  # of core.truncated.reason
+# Of core.truncated.reason.
+SPOOL_FULL = "the spool is full (spoolMaxUse)"
+DISK_FULL = "what is free on the spool's disk stays free for the node (spoolKeepFree)"
 UNKNOWN = "-"  # the tenant of pods whose namespace is not known
 CORE = "core.gz"
 INDEX = "core.index"  # appended to while the capture runs; written anew, whole, by the commit

@@ -14,7 +14,7 @@ from coredumpd import durable
 from coredumpd.elfcore import prologue
 from coredumpd.formats import core_index
 from coredumpd.gzipio import member
-from coredumpd.spool import capture, stream
+from coredumpd.spool import capture, room, stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ WRITEBACK_BYTES = 8 * 1024 * 1024
 EMPTY, MAX_SIZE, TIMEOUT, SHORT = stream.EMPTY, stream.MAX_SIZE, stream.TIMEOUT, stream.SHORT
 RLIMIT = "larger than RLIMIT_CORE"
 SPOOL_FULL = capture.SPOOL_FULL
-SPOOL_SHARE = "its namespace has its share of the spool (spoolMaxUse, spoolKeepFree)"
+SPOOL_SHARE = "its namespace has its share of the spool (spoolMaxUse)"
+DISK_FULL = capture.DISK_FULL
+DISK_SHARE = "its namespace has its share of what the spool's disk has free (spoolKeepFree)"
 
 
 class _SpoolFullError(Exception):
@@ -56,17 +58,24 @@ class Copier:
     """Copies one source into one file descriptor, which it may cut; closes neither."""
 
     def __init__(
-        self, sink: int, size_max: int, stored_max: int = 2**63, journal: int | None = None
+        self,
+        sink: int,
+        size_max: int,
+        stored_max: int = 2**63,
+        journal: int | None = None,
+        keep_free: int | None = 0,
     ) -> None:
         """`size_max` in bytes of input, `stored_max` of output.
 
         `journal`: a new file for the index while it grows; then chunks of zeros are holes, stored
         nowhere, `entries` are the index's, and of memory `size_max` counts what is no hole.
+        `keep_free`: bytes of the disk that stay free, whoever else writes meanwhile; see `room`.
         """
         self._sink = sink
         self._size_max = size_max
         self._stored_max = stored_max
         self._journal = journal
+        self._keep_free = keep_free
         self.result = member.Result()
         self.entries: list[core_index.Entry] = []
         self._source: Source = None
@@ -207,8 +216,8 @@ class Copier:
             if data:
                 self._write(data)
                 self._note(entry)
-        except _SpoolFullError:
-            self._fail(SPOOL_FULL)
+        except _SpoolFullError as error:
+            self._fail(str(error))
             return
         except OSError as error:
             self._fail(f"the spool failed: {error.strerror}")
@@ -226,13 +235,15 @@ class Copier:
     def _write(self, data: bytes) -> None:
         """Write, and start the disk on what has piled up: the last fsync then finds little left."""
         if self.result.stored_size + len(data) > self._stored_max:
-            raise _SpoolFullError
+            raise _SpoolFullError(SPOOL_FULL)
         durable.write_all(self._sink, data)
         self._dirty += len(data)
         if self._dirty >= WRITEBACK_BYTES:
             # posix_fadvise(2): DONTNEED begins write-out of dirty pages and drops only clean ones.
             os.posix_fadvise(self._sink, 0, 0, os.POSIX_FADV_DONTNEED)
             self._dirty = 0
+            if room.left(os.fstatvfs(self._sink), self._keep_free) < 0:
+                raise _SpoolFullError(DISK_FULL)
 
     def _note(self, entry: core_index.Entry) -> None:
         """Append a member that is written to the journal."""

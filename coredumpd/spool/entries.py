@@ -15,7 +15,7 @@ from typing import BinaryIO
 from coredumpd import durable, errors
 from coredumpd.formats import core_index, names
 from coredumpd.formats import record as records
-from coredumpd.spool import capture, owner
+from coredumpd.spool import capture, owner, room
 
 _GONE = ".gone"
 _SEALED = "sealed.gz"  # becomes core.gz once it is complete
@@ -139,6 +139,18 @@ class Entry:
         """Replace meta.json, durably. Raises StorageError."""
         with self._changed() as directory:
             durable.write_whole_at(capture.META, directory, record.encode())
+
+    def require_room(self, size: int, keep_free: int | None) -> None:
+        """Raise StorageError when `size` more bytes would leave less than `keep_free` of the disk.
+
+        See `room.left`.
+        """
+        left = room.left(os.fstatvfs(self._spool), keep_free)
+        if left < size:
+            raise errors.StorageError(
+                f"{self.id} waits: a copy of its {size} bytes does not fit beside it while the"
+                f" spool's disk has {max(0, left)} more than stay free (spoolKeepFree)"
+            )
 
     @contextlib.contextmanager
     def new_sealed(self) -> Iterator[BinaryIO]:

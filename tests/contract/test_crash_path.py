@@ -69,6 +69,7 @@ ALLOWED = {
     "coredumpd.handler.memory.source",
     "coredumpd.formats.core_index",
     "zlib",
+    "coredumpd.spool.room",
     "coredumpd.spool.capture",
     "coredumpd.spool.owner",
     "errno",

@@ -38,6 +38,7 @@ class Publisher:
         """`problems`: reasons for which the guard is not well; `notices`: for which it still is."""
         self._directory = host_dir / host_dirs.GUARD
         self._replies = host_dir / host_dirs.SHIPPER
+        self.spool_keep_free: int | None = None
         self._tally = counters
         self._problems = problems
         self._notices = notices
@@ -86,6 +87,7 @@ class Publisher:
             pattern_ours=self._tally.pattern_ours,
             leaving=self._leaving,
             self_test=self._tally.self_test,
+            spool_keep_free=self.spool_keep_free,
         ).encode()
         now_s = time.monotonic()
         if data == self._last and now_s - self._beat_s < BEAT_EVERY_S:

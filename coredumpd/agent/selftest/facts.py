@@ -40,8 +40,9 @@ def gather(facts: diagnosis.Facts) -> diagnosis.Facts:
 def of_result(base: diagnosis.Facts, result: probe.Result) -> diagnosis.Facts:
     """`base` with what the crash has shown. Pure."""
     cut = result.record.raw["core"]["truncated"] if result.record is not None else {}
-    full = cut.get("reason") == capture.SPOOL_FULL
-    problem = capture.SPOOL_FULL if full else result.lines.problem or ""
+    reason = cut.get("reason")
+    full = reason in (capture.SPOOL_FULL, capture.DISK_FULL)
+    problem = reason if full else result.lines.problem or ""
     return dataclasses.replace(
         base,
         passed=result.record is not None,

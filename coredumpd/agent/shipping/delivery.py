@@ -39,8 +39,17 @@ class Delivery:
     """Takes entries to `store`, and reports the fate of those that need no further try."""
 
     def __init__(
-        self, store: entries.Store, preparation: Preparation, reporter: entries.Reporter
+        self,
+        store: entries.Store,
+        preparation: Preparation,
+        reporter: entries.Reporter,
+        keep_free: Callable[[], int | None] = lambda: 0,
     ) -> None:
+        """`keep_free`: bytes that a commit leaves free on the spool's disk (see `spool.room`).
+
+        0 where the store is on another disk.
+        """
+        self._keep_free = keep_free
         self._store = store
         self._preparation = preparation
         self._reporter = reporter
@@ -87,6 +96,9 @@ class Delivery:
         self, entry: entries.Entry, record: records.CrashRecord, progress: entries.Progress
     ) -> None:
         """Free the spool only after the store has it; the core is verified on its way. Blocks."""
+        keep_free = self._keep_free()
+        if keep_free != 0:
+            entry.require_room(record.stored_size, keep_free)
         with contextlib.closing(entry.open_core()) as core:
             index = entry.index(record)
             checked = check.checked(core, record, progress.advance, index)

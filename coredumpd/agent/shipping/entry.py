@@ -23,6 +23,9 @@ class Entry(Protocol):
     def update(self, record: records.CrashRecord, /) -> None:
         """Replace the record, durably. Raises StorageError."""
 
+    def require_room(self, size: int, keep_free: int | None) -> None:
+        """Raise StorageError when `size` more bytes leave less than `keep_free` of the disk."""
+
     def new_sealed(self) -> contextlib.AbstractContextManager[BinaryIO]:
         """An empty file for the sealed core, removed if the block fails. Raises StorageError."""
 

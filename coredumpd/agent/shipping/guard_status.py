@@ -53,6 +53,11 @@ class Follower:
             await self._answer()
             await asyncio.sleep(CHECK_EVERY_S)
 
+    @property
+    def spool_keep_free(self) -> int | None:
+        """Bytes that stay free on the spool's disk; None: the default, see `spool.room`."""
+        return None if self._status is None else self._status.spool_keep_free
+
     def problems(self) -> list[str]:
         """The guard's problems; that it is silent is one."""
         silent_s = time.monotonic() - self._changed_s

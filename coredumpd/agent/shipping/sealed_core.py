@@ -22,12 +22,17 @@ MEMBER_BYTES = 1024 * 1024  # of the age file, in each gzip member; two or three
 
 
 def seal(
-    entry: entries.Entry, record: records.CrashRecord, recipients: sealing.Recipients
+    entry: entries.Entry,
+    record: records.CrashRecord,
+    recipients: sealing.Recipients,
+    keep_free: int | None = 0,
 ) -> records.CrashRecord:
     """Replace the entry's core by its sealed form; return its new record. Blocks.
 
+    Both lie on the spool's disk for a moment, and leave `keep_free` of it (see `spool.room`).
     Raises BadRecord for a damaged core, CannotSeal, StorageError; the entry is then unchanged.
     """
+    entry.require_room(record.stored_size, keep_free)
     with contextlib.closing(entry.open_core()) as core, entry.new_sealed() as file:
         members = Members(file)
         index = entry.index(record)

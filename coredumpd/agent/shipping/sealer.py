@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from coredumpd import aiokit, cache, errors, sealing
@@ -46,11 +46,14 @@ class Sealer:
         tenants: Tenants,
         event_writer: events.Events,
         counters: metrics.Metrics,
+        keep_free: Callable[[], int | None] = lambda: 0,
     ) -> None:
+        """`keep_free`: bytes that stay free on the spool's disk, see `spool.room`."""
         self._kube = kube
         self._tenants = tenants
         self._events = event_writer
         self._metrics = counters
+        self._keep_free = keep_free
         self._announced = cache.expiring(PROBLEMS_MAX, EVENT_REPEAT_S)
 
     async def seal(
@@ -65,7 +68,9 @@ class Sealer:
             if name is None:
                 return record
             recipients = await self._recipients(record, namespace, name)
-            sealed = await aiokit.call(sealed_core.seal, entry, record, recipients)
+            sealed = await aiokit.call(
+                sealed_core.seal, entry, record, recipients, self._keep_free()
+            )
         except attribution.NamespaceGoneError:
             _log.warning("%s can never be sealed: its namespace is gone", record.id)
             return None

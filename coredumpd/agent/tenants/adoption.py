@@ -30,8 +30,9 @@ class Adoption:
 
     def __init__(self, host_dir: Path, settings: sections.PolicySettings, node: str) -> None:
         self._host_dir = host_dir
-        self._settings = settings
+        self.settings = settings  # may be replaced: the next check writes them
         self._node = node
+        self._written = settings
         self._seen: object = None
         self._problem: str | None = None
 
@@ -47,6 +48,9 @@ class Adoption:
 
     async def check(self) -> None:
         """Adopt the shipper's file if it has changed. A refusal is a problem until the next one."""
+        if self.settings != self._written:
+            self._written, self._seen = self.settings, None
+            await aiokit.call(policy_file.write, self._host_dir, self.settings, self._node)
         path = self._host_dir / host_dirs.SHIPPER / host_dirs.POLICY
         try:
             status = os.lstat(path)
@@ -66,12 +70,12 @@ class Adoption:
 
     def _adopt(self) -> None:
         tenants = policy.parse_tenants(self._read())
-        settings = dataclasses.asdict(self._settings)
+        settings = dataclasses.asdict(self.settings)
         data = policy.encode(settings, self._node, tenants)
         if len(data) >= policy.POLICY_BYTES_MAX:
             raise errors.BadRecord(f"policy: must be shorter than {policy.POLICY_BYTES_MAX} bytes")
         policy.parse(data)  # raises BadRecord: the handler would not obey it
-        policy_file.write(self._host_dir, self._settings, self._node, tenants)
+        policy_file.write(self._host_dir, self.settings, self._node, tenants)
 
     def _read(self) -> bytes:
         directory = os.open(self._host_dir / host_dirs.SHIPPER, durable.DIRECTORY)

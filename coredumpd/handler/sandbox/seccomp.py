@@ -38,6 +38,7 @@ _FREE = {
     "lseek": (8, 62),
     "fsync": (74, 82),
     "fstat": (5, 80),
+    "fstatfs": (138, 44),
     "newfstatat": (262, 79),
     "openat": (257, 56),  # Landlock says what
     "unlinkat": (263, 35),

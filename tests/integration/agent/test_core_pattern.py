@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -76,6 +77,19 @@ def test_printing_the_pattern_leaves_the_kernel_alone(node, borrowed):
     assert printed.stdout.startswith(f"|{node.host_dir}/current/coredumpd handle %P ")
     handler = printed.stdout[1:].split()[0]
     assert os.access(handler, os.X_OK)
+
+
+def test_the_kubelets_own_thresholds_become_numbers_of_the_policy(node, tmp_path):
+    kubelet = tmp_path / "kubelet.yaml"
+    kubelet.write_text("evictionHard: {nodefs.available: 20%, nodefs.inodesFree: 7%}\n")
+    kubelet.chmod(0o644)
+    node.settings["kubeletConfig"] = str(kubelet)
+    printed = node.call("install", "--config", str(node.config()), "--print-pattern")
+    assert printed.returncode == 0, printed.stderr
+    policy = json.loads((node.host_dir / "policy.json").read_text())
+    disk = os.statvfs(node.host_dir)
+    assert policy["spoolKeepFree"] == disk.f_blocks * disk.f_frsize // 4
+    assert policy["spoolKeepFreeInodes"] == disk.f_files * 12 // 100
 
 
 def test_another_program_that_took_core_pattern_over_keeps_it(node, borrowed):

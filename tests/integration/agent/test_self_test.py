@@ -235,9 +235,9 @@ def test_a_full_spool_is_no_broken_node(owner):
     waiting.until("the self-test", lambda: passed(owner), DEADLINE_S, 0.05)
     assert owner.get("/healthz") == (
         200,
-        "ok\nself-test: the spool is full, and a crash leaves a record at most: the spool is full"
-        " (spoolMaxUse, spoolKeepFree); see whether dumps reach the store; raise"
-        " policy.spoolMaxUse or spoolMaxEntries, or free the disk\n",
+        "ok\nself-test: the spool is full, and a crash leaves a record at most: what is free on"
+        " the spool's disk stays free for the node (spoolKeepFree); see whether dumps reach the"
+        " store; raise policy.spoolMaxUse or spoolMaxEntries, or free the disk\n",
     )
 
 

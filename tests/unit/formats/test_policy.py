@@ -27,6 +27,7 @@ def test_the_defaults_are_those_of_the_settings() -> None:
         "honourRlimit",
         "spoolMaxUse",
         "spoolKeepFree",
+        "spoolKeepFreeInodes",
         "spoolMaxEntries",
         "niceness",
         "captureSlots",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
+import pytest
 from support import cores
 
+from coredumpd import errors
 from coredumpd.formats import policy
 from coredumpd.handler import limits
 from coredumpd.spool import copier
@@ -45,16 +48,42 @@ def usage(size: int = 0, own_size: int = 0) -> limits.Usage:
 
 
 def test_the_tighter_of_use_and_free_space_bounds_a_tenants_quarter() -> None:
-    made = rules(spoolMaxUse=1000, spoolKeepFree=100)
+    made = rules(spoolMaxUse=1000)
     assert limits.room(made, usage(), free=10_000).size == 250
     assert limits.room(made, usage(200, 200), free=10_000).size == 50
     assert limits.room(made, usage(500), free=10_000).size == 250
-    assert limits.room(made, usage(), free=300).size == 50
-    assert limits.room(made, usage(2000), free=300).size < 0
+    assert limits.room(made, usage(), free=200).size == 50
+    assert limits.room(made, usage(2000), free=200).size < 0
+
+
+def test_the_reason_names_the_limit_that_counts() -> None:
+    made = rules(spoolMaxUse=1000)
+    assert limits.room(made, usage(2000), free=10).reason == copier.SPOOL_FULL
+    assert limits.room(made, usage(300, 300), free=10_000).reason == copier.SPOOL_SHARE
+    assert limits.room(made, usage(), free=-5).reason == copier.DISK_FULL
+    assert limits.room(made, usage(), free=100).reason == copier.DISK_SHARE
+
+
+@pytest.mark.parametrize(("free", "is_refused"), [(99, True), (106, False)])
+def test_a_disk_that_must_keep_its_inodes_takes_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, is_refused: bool
+) -> None:
+    disk = os.statvfs_result((4096, 4096, 10**9, 10**9, 10**9, 1000, free, free, 0, 255))
+    monkeypatch.setattr(os, "fstatvfs", lambda descriptor: disk)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with (
+            pytest.raises(errors.StorageError, match=r"of 1000 inodes free.*spoolKeepFreeInodes")
+            if is_refused
+            else contextlib.nullcontext()
+        ):
+            limits.of_spool(fd, "shop", rules())
+    finally:
+        os.close(fd)
 
 
 def test_who_has_its_share_is_cut_and_the_neighbour_is_not() -> None:
-    made = rules(spoolMaxUse=1000, spoolKeepFree=0)
+    made = rules(spoolMaxUse=1000)
     sealing = limits.room(made, usage(250, 250), free=10_000)
     assert (sealing.size, sealing.reason) == (0, copier.SPOOL_SHARE)
     assert (

@@ -13,7 +13,8 @@ from coredumpd.settings import file, schema
 VALIDATOR = jsonschema_rs.validator_for(json.dumps(schema.document()))
 
 GOOD = """
-policy: {maxSize: 1.5Gi, captureTimeout: 1h30m, runtimeStateDirs: [/run/a], honourRlimit: true}
+policy: {maxSize: 1.5Gi, captureTimeout: 1h30m, runtimeStateDirs: [/run/a], honourRlimit: true,
+  spoolKeepFree: 12.5%, spoolKeepFreeInodes: 100%}
 agent: {store: "https://server:8443", port: 0, suidDumpable: 2, keptMaxUse: 4096}
 server: {objects: "etcd://a:2379,b:2379/cores", uploadAccount: "system:serviceaccount:a:b"}
 retention: {interval: 0, gcThreshold: "0"}
@@ -30,6 +31,9 @@ BAD: tuple[dict[str, Any], ...] = (
     {"policy": {"honourRlimit": "yes"}},
     {"policy": {"runtimeStateDirs": "/run"}},
     {"policy": {"niceness": 20}},
+    {"policy": {"spoolKeepFree": "101%"}},
+    {"policy": {"spoolKeepFree": "ten"}},
+    {"policy": {"spoolKeepFreeInodes": "1Gi"}},
     {"policy": {"niceness": "9"}},
     {"policy": []},
     {"agent": {"capture": "tube"}},

@@ -128,6 +128,16 @@ def test_what_is_set_aside_is_kept_but_not_listed(spool: entries.Spool) -> None:
     assert (Path(spool.path) / "a-1.bad/core.gz").exists()
 
 
+def test_a_copy_of_a_core_waits_while_the_disk_has_no_room_for_both(spool: entries.Spool) -> None:
+    dumps.spooled(Path(spool.path), "a-1")
+    (entry,) = spool.entries()
+    disk = os.statvfs(spool.path)
+    free = disk.f_bavail * disk.f_frsize
+    entry.require_room(1000, free // 2)
+    with pytest.raises(errors.StorageError, match=r"a-1 waits: .*\(spoolKeepFree\)"):
+        entry.require_room(1000, 2 * free)
+
+
 STEPS = ("fsync", "rename", "utime", "unlink")  # each call that changes what is on the disk
 REAL = {step: getattr(os, step) for step in STEPS}
 

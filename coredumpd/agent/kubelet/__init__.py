@@ -1,0 +1,1 @@
+"""The kubelet of this node: at which thresholds it evicts, and what captures leave free for it."""
