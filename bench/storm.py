@@ -105,8 +105,8 @@ def _measured(directory: Path, mode: str, count: int, took: list[float]) -> Iter
         corepattern.borrowed(),
         pods.running(directory / "runtime") as pod,
     ):
-        # By socket all of them wait, and one pod has a quarter of those that may.
-        at_once = LIMIT if mode == "pipe" else 4 * CRASHES
+        # By socket all of them wait, and one pod that is alone has half of those that may.
+        at_once = LIMIT if mode == "pipe" else 2 * CRASHES
         node.settings |= {"capture": mode, "corePipeLimit": at_once}
         node.extra["crashLoop"] = {"window": "0"}  # all of these are the same crash
         node.policy = {

@@ -1,9 +1,9 @@
 """How tenants share what a node has for captures: slots, bytes and entries of the spool. Pure.
 
-A tenant is a namespace; of slots, a pod as well. Nobody has more than a quarter, and what is scarce
-is left to those who have less of it: so a tenant that takes all it can get does not keep a capture
-from its neighbours. Pods whose namespace is not known are one tenant together, as are the processes
-in no pod.
+A tenant is a namespace; of slots, a pod as well. A quarter is everybody's. Of slots, who is alone
+has more, as long as it leaves as many free: so a storm of one pod uses what nobody else does, and a
+tenant that takes all it can get does not keep a capture from its neighbours. Pods whose namespace
+is not known are one tenant together, as are the processes in no pod.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ class Holder:
 def refusal(asking: Holder, holders: list[Holder], slots: int) -> str | None:
     """Why `asking` gets none of `slots` slots beside the `holders` of others; None: it gets one.
 
-    The last slot goes to nobody who holds as many as any other.
+    Beyond its share it gets only what leaves as many free as it then has. The last slot goes to
+    nobody who holds as many as any other.
     """
-    if len(holders) >= slots:
+    free = slots - len(holders)
+    if free <= 0:
         return f"all {slots} slots are taken"
     share = max(1, slots // SHARE)
     of_pod = sum(holder.pod_uid == asking.pod_uid for holder in holders)
@@ -34,10 +36,10 @@ def refusal(asking: Holder, holders: list[Holder], slots: int) -> str | None:
     for holder in holders:
         held[holder.namespace] = held.get(holder.namespace, 0) + 1
     own = held.get(asking.namespace, 0)
-    if of_pod >= share or own >= share:
+    if own >= share and own >= free - 1:
         whose = "pod" if of_pod >= share else "namespace"
-        return f"its {whose} has its share, {share} of {slots} slots"
-    if own and len(holders) == slots - 1 and own == max(held.values()):
+        return f"its {whose} has its share, {share} of {slots} slots, and others need what is free"
+    if own and free == 1 and own == max(held.values()):
         return f"the last of {slots} slots is not for who has most"
     return None
 

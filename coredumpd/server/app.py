@@ -33,6 +33,7 @@ class Outside:
     cluster: clusters.Cluster
     checks: dict[str, probes.Check]
     uploads: intake.Uploads | None = None  # agents may send dumps
+    pacing: archive.Pacing = dataclasses.field(default_factory=archive.Pacing)
     sending_bytes_max: int = outgoing.BYTES_MAX
     connections_max: int = handler.CONNECTIONS_MAX
     limits: fairness.Limits = dataclasses.field(default_factory=fairness.Limits)
@@ -59,6 +60,9 @@ class App:
         self.stopping = False
         self._room = outgoing.Outgoing(outside.sending_bytes_max)
         self.metrics.follow_room(self._room)
+        self._pacing = dataclasses.replace(
+            outside.pacing, count_slow=self.metrics.download_was_slow
+        )
         self._uploads = outside.uploads
         if self._uploads is not None:
             counters = metrics.Uploads(self.metrics.registry)
@@ -88,8 +92,8 @@ class App:
             *metrics.routes(self.metrics),
             *resources.routes(kinds.API_GROUP, self.endpoints, self._room),
             *resources.routes(kinds.API_GROUP, self.coredumps, self._room),
-            *archive.routes(self.endpoints, self.inventory),
-            *archive.routes(self.coredumps, self.inventory),
+            *archive.routes(self.endpoints, self.inventory, self._pacing),
+            *archive.routes(self.coredumps, self.inventory, self._pacing),
             *backtrace.routes(self.coredumps, self.inventory),
             *core.routes(self.coredumps, self.inventory),
             *intake.routes(self._uploads),

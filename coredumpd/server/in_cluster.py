@@ -16,6 +16,7 @@ from coredumpd.kube import client, events
 from coredumpd.objects import engines
 from coredumpd.server import app, leading
 from coredumpd.server import cluster as clusters
+from coredumpd.server.downloads import archive
 from coredumpd.server.dumps import in_use
 from coredumpd.server.retention import evictor, facts, quota
 from coredumpd.server.uploads import (
@@ -52,6 +53,7 @@ async def serve(settings: sections.Settings, kubeconfig: str | None) -> None:
             cluster=cluster,
             checks={"trust": trust.check},
             uploads=_uploads(store, cluster, settings, kube, recorder),
+            pacing=archive.Pacing(server.downloadMinRate, server.downloadRateWindow),
             connections_max=server.connectionsMax,
             limits=fairness.Limits(server.watchesMax, server.downloadsMax, server.requestsMax),
             sending_bytes_max=server.sendMax,

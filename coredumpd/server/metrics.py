@@ -53,6 +53,11 @@ class Metrics:
             ("limit",),
             registry=self.registry,
         )
+        self._slow_downloads = prometheus_client.Counter(
+            "coredumpd_server_slow_downloads",
+            "Downloads that were cut, since the client read more slowly than downloadMinRate.",
+            registry=self.registry,
+        )
         self.active: set[handlers.Handler] = set()
 
     def follow(self, fair: fairness.Fairness, open_: connections.Connections) -> None:
@@ -66,6 +71,10 @@ class Metrics:
     def object_refused(self, limit: str) -> None:
         """An object was not written: `limit` is object, count, size or history."""
         self._refused_objects.labels(limit).inc()
+
+    def download_was_slow(self) -> None:
+        """A download was cut, because its client read too slowly."""
+        self._slow_downloads.inc()
 
     def began(self, handler: handlers.Handler) -> None:
         """See `handlers.Observer`."""

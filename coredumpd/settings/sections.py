@@ -82,8 +82,8 @@ class PolicySettings:
     captureSlots: int = values.setting(
         16,
         *values.integer(1, 1024),
-        "most cores that are stored at the same time; a pod and a namespace have at most a quarter"
-        " of them, and the last one is not for who has most",
+        "most cores that are stored at the same time; a pod and a namespace have a quarter of them,"
+        " more while they leave as many free, and never the last one if they have most",
     )
     cgroupRoot: str | None = values.setting(
         None,
@@ -128,7 +128,7 @@ class AgentSettings:
         *values.integer(1, 4096),
         "most crashes at a time that have a handler, whether it stores the core, waits for one of"
         " policy.captureSlots, or is refused; written to kernel.core_pipe_limit. Of these, too, a"
-        " pod and a namespace have at most a quarter",
+        " pod and a namespace have a quarter, and more while they leave as many free",
     )
     handlersCpuWeight: int = values.setting(
         50,
@@ -263,6 +263,15 @@ class ServerSettings:
         256,
         *values.integer(2, 1_000_000),
         "most other requests at a time; nobody gets one more who has as many as are free",
+    )
+    downloadMinRate: int = values.setting(
+        "64Ki",
+        *values.SIZE,
+        "bytes per second that a client must read of a download on average over downloadRateWindow,"
+        " while the server has bytes for it; a slower download is cut, and can go on by offset=",
+    )
+    downloadRateWindow: float = values.setting(
+        "60s", *values.POSITIVE_DURATION, "how long a download may be slower than downloadMinRate"
     )
     sendTimeout: float = values.setting(
         "60s",

@@ -7,16 +7,18 @@ Tested in: tests/integration/server/test_downloads.py
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from coredumpd import errors
 from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, fairness, handler
 from coredumpd.apiserver.machinery import kind as machinery_kind
-from coredumpd.apiserver.machinery import options
+from coredumpd.apiserver.machinery import options, pace
 from coredumpd.archive import stream
 from coredumpd.server import kinds
 from coredumpd.server.downloads import ranges
@@ -24,6 +26,8 @@ from coredumpd.server.dumps import inventory
 
 MEDIA_TYPE = "application/gzip"
 _LENGTH_MAX = 2**63 - 1
+_CHECKS_PER_WINDOW = 4
+_PIECE_BYTES = 128 * 1024  # at a time, so that a slow client is seen to read
 # `timeout` and `pretty` may be added by kubectl and proxies; everything else would be a typo, and
 # a typo must not download another dump than the one meant.
 _PARAMETERS = ("container", "id", "offset", "sparse", "timeout", "pretty")
@@ -40,6 +44,18 @@ class Dumps(Protocol):
     ) -> tuple[str, inventory.Dumps]: ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Pacing:
+    """Bytes per second that a client must read on average over a window of seconds.
+
+    `count_slow`: called for each download that is cut because its client reads more slowly.
+    """
+
+    bytes_per_s: int = 64 * 1024
+    window_s: float = 60.0
+    count_slow: Callable[[], None] = lambda: None
+
+
 class Download(handler.Handler):
     """GET and HEAD of an archive."""
 
@@ -47,10 +63,15 @@ class Download(handler.Handler):
     share: fairness.Kind | None = "download"
 
     def initialize(  # type: ignore[override]
-        self, rights: rights.Rights, resource: Dumps, inventory: inventory.Inventory
+        self,
+        rights: rights.Rights,
+        resource: Dumps,
+        inventory: inventory.Inventory,
+        pacing: Pacing,
     ) -> None:
         """Tornado's; the arguments come from the route."""
         self.resource = resource
+        self._pacing = pacing
         self.inventory = inventory
         super().initialize(rights)
 
@@ -82,19 +103,40 @@ class Download(handler.Handler):
         await self._send(chunks)
 
     async def _send(self, chunks: Iterator[bytes]) -> None:
+        limits = self._pacing
+        reading = pace.Pace(limits.bytes_per_s, limits.window_s)
+        watch = asyncio.create_task(self._watch_pace(reading), name=f"pace {self.audit_id}")
         try:
             await self.flush()  # the headers go out before the store is read
             while (chunk := await self.inventory.run(next, chunks, None)) is not None:
-                self.write(chunk)
-                await self.flush()
-                self.sent_bytes += len(chunk)
+                for start in range(0, len(chunk), _PIECE_BYTES):
+                    piece = chunk[start : start + _PIECE_BYTES]
+                    self.write(piece)
+                    reading.waits()
+                    await self.flush()
+                    reading.receives(len(piece))
+                    self.sent_bytes += len(piece)
         except handler.ClientGone:
             self.outcome = "aborted"  # the client left, nobody reads an error
         except (errors.CoredumpdError, OSError) as error:
             _log.error("auditID %s: the download is cut: %s", self.audit_id, error)
             self.abort()
         finally:
+            watch.cancel()
             await self.inventory.run(_close, chunks)
+
+    async def _watch_pace(self, reading: pace.Pace) -> None:
+        """Cut a download whose client reads too slowly: its place is for others."""
+        limits = self._pacing
+        while not reading.is_too_slow():
+            await asyncio.sleep(limits.window_s / _CHECKS_PER_WINDOW)
+        _log.warning(
+            "auditID %s: the download is cut: its client read less than %d bytes per second for"
+            " %.0f s; it may go on with offset=",
+            *(self.audit_id, limits.bytes_per_s, limits.window_s),
+        )
+        limits.count_slow()
+        self.cut()
 
     def on_connection_close(self) -> None:
         """Tornado's: the client has left, perhaps with all it wanted; `_send` knows which."""
@@ -130,10 +172,12 @@ def _close(chunks: Iterator[bytes]) -> None:
     chunks.close()  # type: ignore[attr-defined]
 
 
-def routes(resource: Dumps, dumps: inventory.Inventory) -> list[application.Route]:
+def routes(
+    resource: Dumps, dumps: inventory.Inventory, pacing: Pacing = Pacing()
+) -> list[application.Route]:
     """The download routes of one kind: `<plural>/dump` and `<plural>/proxy` are own rights."""
     place = rf"{kinds.API_GROUP.path}/namespaces/(?P<namespace>[^/]+)/{resource.kind.plural}"
-    arguments = {"resource": resource, "inventory": dumps}
+    arguments = {"resource": resource, "inventory": dumps, "pacing": pacing}
     return [
         application.Route(
             rf"{place}/(?P<name>[^/]+)/{subresource.name}",

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Protocol, cast
 from coredumpd import errors
 from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application, handler
+from coredumpd.apiserver.machinery import pace
 from coredumpd.formats import core_index, layout, upload
 from coredumpd.formats import record as records
 from coredumpd.server.uploads import (
@@ -29,7 +30,6 @@ from coredumpd.server.uploads import (
     event_reports,
     flow,
     origin,
-    pace,
     places,
     senders,
 )

@@ -93,7 +93,7 @@ def sandboxed_outside(handler: installed.Installed, places: set[Path]) -> set[in
 def test_a_storm_that_fills_every_slot_stays_below_the_limit_and_loses_no_capture(
     handler: installed.Installed, cgroups: dict[str, Path], tmp_path: Path
 ) -> None:
-    """A pod and a namespace have a quarter of the slots: so four of each."""
+    """Each namespace has a quarter of the slots, so it takes four to fill them."""
     handler.policy(runtimeStateDirs=[str(tmp_path / "runtime")], captureSlots=SLOTS)
     with contextlib.ExitStack() as stack:
         neighbours = [

@@ -1,4 +1,4 @@
-"""Nobody has more than a quarter, and the last is not for who has most."""
+"""A quarter is everybody's, more while it leaves as many free; the last is not for who has most."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def count(holders: list[shares.Holder], namespace: str) -> int:
 
 
 @given(st.integers(1, 40), st.lists(HOLDERS, max_size=120))
-def test_whatever_order_they_come_in_nobody_has_more_than_a_quarter(
+def test_whatever_order_they_come_in_more_than_a_quarter_leaves_as_many_free(
     slots: int, asking: list[shares.Holder]
 ) -> None:
     holders: list[shares.Holder] = []
@@ -30,9 +30,25 @@ def test_whatever_order_they_come_in_nobody_has_more_than_a_quarter(
             is_last = len(holders) == slots - 1
             assert not (is_last and own and own >= max(others, default=0)), "the last, to the most"
             holders.append(one)
+            if own + 1 > max(1, slots // 4):
+                assert own + 1 <= slots - len(holders), "more than a share, of what others need"
     assert len(holders) <= slots
     for holder in holders:
-        assert count(holders, holder.namespace) <= max(1, slots // 4)
+        assert count(holders, holder.namespace) <= max(1, slots // 2)
+
+
+@given(st.integers(2, 200))
+def test_who_is_alone_has_half_and_two_others_then_have_their_quarter(slots: int) -> None:
+    holders: list[shares.Holder] = []
+    taken = dict.fromkeys("abc", 0)
+    for name in "abc":
+        one = shares.Holder(name, f"{name}-1")
+        while shares.refusal(one, holders, slots) is None:
+            holders.append(one)
+            taken[name] += 1
+    assert taken["a"] == slots // 2
+    assert taken["b"] >= slots // 4
+    assert taken["c"] >= max(1 if slots > 3 else 0, slots // 4 - 1)
 
 
 @given(st.integers(2, 40), st.lists(HOLDERS, max_size=120))

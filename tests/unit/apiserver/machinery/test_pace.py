@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from coredumpd.server.uploads import pace
+from coredumpd.apiserver.machinery import pace
 
 
 class Clock:
@@ -52,6 +52,14 @@ def test_the_bytes_of_a_fast_beginning_do_not_pay_for_a_slow_end(clock, upload):
     upload.waits()
     clock.now_s = 21.0
     assert upload.is_too_slow()
+
+
+def test_nor_do_they_when_they_and_the_silence_are_in_one_window(clock, upload):
+    upload.receives(1_000_000)
+    upload.waits()
+    for second in range(1, 21):
+        clock.now_s = float(second)
+        assert upload.is_too_slow() is (second >= 20)
 
 
 def test_the_agreed_pace_is_enough_for_ever(clock, upload):
