@@ -49,7 +49,7 @@ class Pace:
             self._since_s = now_s
 
     def _end_window(self) -> None:
-        """What came fast in one window does not pay for the next."""
+        """Each window counts alone: bytes that came fast do not pay for a later stall."""
         if self._waited_s >= self._window_s:
             self._was_slow = self._was_slow or self._received < self._rate * self._waited_s
             self._waited_s, self._received = 0.0, 0
