@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import statistics
 import subprocess
@@ -86,7 +85,7 @@ def _round(directory: Path, killed: str) -> tuple[float, int]:
             node.stop()
             return taken, CRASHES - kept
     finally:
-        shutil.rmtree(host_dir, ignore_errors=True)
+        hostdirs.remove(host_dir)
 
 
 def _victims(node: agents.Agent, killed: str) -> list[int]:

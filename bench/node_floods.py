@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import os
 import re
-import shutil
 import signal
 import socket
 import statistics
@@ -109,7 +108,7 @@ def running(directory: Path, mode: str, **policy: object) -> Iterator[Node]:
         words = ("--kubeconfig", str(kube.kubeconfig()))
         shipper.start(*words, command="ship", before=without_rights)
         yield Node(guard, shipper, (of_guard, of_shipper), kube, runtime)
-    shutil.rmtree(host_dir, ignore_errors=True)
+    hostdirs.remove(host_dir)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from coredumpd.agent.node.handlers_cgroup import make
+
 ROOTED = "/var/lib"  # not /tmp: it is anybody's
 
 
@@ -18,4 +20,10 @@ def temporary() -> Iterator[Path]:
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a hostDir, and the cgroups that a guard made for its handlers."""
+    make.remove(path)
+    shutil.rmtree(path, ignore_errors=True)
