@@ -85,6 +85,7 @@ class App:
 
     def routes(self) -> list[applications.Route]:
         """The whole route table."""
+        coredump_archives = archive.routes(self.coredumps, self.inventory, self._pacing)
         return [
             *discovery.routes(kinds.API_GROUP),
             *openapi.routes(kinds.API_GROUP, schemas.all_schemas()),
@@ -93,9 +94,9 @@ class App:
             *resources.routes(kinds.API_GROUP, self.endpoints, self._room),
             *resources.routes(kinds.API_GROUP, self.coredumps, self._room),
             *archive.routes(self.endpoints, self.inventory, self._pacing),
-            *archive.routes(self.coredumps, self.inventory, self._pacing),
+            *coredump_archives,
             *backtrace.routes(self.coredumps, self.inventory),
-            *core.routes(self.coredumps, self.inventory),
+            *core.routes(coredump_archives),
             *intake.routes(self._uploads),
             *event_reports.routes(self._uploads.events if self._uploads else None),
         ]

@@ -7,16 +7,16 @@ Tested in: tests/integration/server/test_core.py
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+from collections.abc import Iterable
 
 from coredumpd import errors
-from coredumpd.apiserver.auth import rights
 from coredumpd.apiserver.http import application
 from coredumpd.archive import content
 from coredumpd.formats import record as records
 from coredumpd.server import kinds
 from coredumpd.server.downloads import archive, ranges
-from coredumpd.server.dumps import inventory
 
 MEDIA_TYPE = "application/octet-stream"
 _PARAMETERS = ("timeout", "pretty")
@@ -50,9 +50,11 @@ def _etag(record: records.CrashRecord) -> str:
     return f'"{digest.hexdigest()[:40]}"'
 
 
-def routes(resource: archive.Dumps, dumps: inventory.Inventory) -> list[application.Route]:
-    """The route of cores."""
-    place = rf"{kinds.API_GROUP.path}/namespaces/(?P<namespace>[^/]+)/{kinds.COREDUMP.plural}"
-    arguments = {"resource": resource, "inventory": dumps}
-    demanded = rights.Resource(kinds.GROUP, kinds.VERSION, kinds.COREDUMP.plural, "proxy")
-    return [application.Route(rf"{place}/(?P<name>[^/]+)/proxy/core", Core, demanded, arguments)]
+def routes(archives: Iterable[application.Route]) -> list[application.Route]:
+    """The route of cores, beside `coredumps/NAME/proxy` of `archives`: its rights and arguments."""
+    proxy = rf"/{kinds.COREDUMP.plural}/(?P<name>[^/]+)/proxy"
+    return [
+        dataclasses.replace(route, path=f"{route.path}/core", handler=Core)
+        for route in archives
+        if route.path.endswith(proxy)
+    ]
