@@ -24,23 +24,20 @@ class Holder:
 def refusal(asking: Holder, holders: list[Holder], slots: int) -> str | None:
     """Why `asking` gets none of `slots` slots beside the `holders` of others; None: it gets one.
 
-    Beyond its share it gets only what leaves as many free as it then has. The last slot goes to
-    nobody who holds as many as any other.
+    Beyond its share it gets only what leaves as many free as it then has. The last slot goes to a
+    namespace that holds none.
     """
     free = slots - len(holders)
     if free <= 0:
         return f"all {slots} slots are taken"
     share = max(1, slots // SHARE)
     of_pod = sum(holder.pod_uid == asking.pod_uid for holder in holders)
-    held: dict[str, int] = {}
-    for holder in holders:
-        held[holder.namespace] = held.get(holder.namespace, 0) + 1
-    own = held.get(asking.namespace, 0)
+    own = sum(holder.namespace == asking.namespace for holder in holders)
     if own >= share and own >= free - 1:
         whose = "pod" if of_pod >= share else "namespace"
         return f"its {whose} has its share, {share} of {slots} slots, and others need what is free"
-    if own and free == 1 and own == max(held.values()):
-        return f"the last of {slots} slots is not for who has most"
+    if own and free == 1:
+        return f"the last of {slots} slots is for a namespace that has none"
     return None
 
 

@@ -83,7 +83,7 @@ class PolicySettings:
         16,
         *values.integer(1, 1024),
         "most cores that are stored at the same time; a pod and a namespace have a quarter of them,"
-        " more while they leave as many free, and never the last one if they have most",
+        " more while they leave as many free, and the last one only if they have none",
     )
     cgroupRoot: str | None = values.setting(
         None,

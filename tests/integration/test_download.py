@@ -398,7 +398,7 @@ def test_files_that_others_may_use_are_warned_of(world):
         (("--id", "x", "--uid", "y"), 2, "--id names one dump"),
         (("nobody",), 66, "no dumps of pod nobody in namespace default"),
         (("web-0", "--context", "nowhere"), 78, "nowhere"),
-        (("web-0", "--kubeconfig", "/nonexistent"), 78, "no way to reach Kubernetes"),
+        (("web-0", "--kubeconfig", "/nonexistent"), 78, "kubeconfig /nonexistent: No such file"),
         (("web-0", "--identity", "/nonexistent"), 2, "--identity /nonexistent: No such file"),
         (("web-0", "--identity", "/etc/passwd"), 2, "line 1 must be a secret key of age"),
     ],

@@ -17,12 +17,13 @@ from support.node import capturing, installed, kernellog, pods
 pytestmark = capturing.needs_core_pattern
 MODES = ["pipe", pytest.param("socket", marks=capturing.needs_sockets)]
 DEADLINE_S = 120.0
-# One page in each GiB is touched: next to no memory, and a core of 20 GiB.
+# One page in each MiB is touched: 8 MiB of memory, and a core of 2 GiB without a hole of a MiB.
 SPARSE = """
 import mmap, os
-room = mmap.mmap(-1, 20 << 30, flags=0x4022)  # private, anonymous, without a reserve
-for number in range(20):
-    room[number << 30] = 1
+room = mmap.mmap(-1, 2 << 30, flags=0x4022)  # private, anonymous, without a reserve
+room.madvise(15)  # MADV_NOHUGEPAGE: a page is 4 KiB
+for number in range(2048):
+    room[number << 20] = 1
 os.abort()
 """
 SPARSE_COMMAND = ["python3", "-I", "-S", "-c", SPARSE]
