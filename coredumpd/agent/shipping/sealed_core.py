@@ -54,7 +54,10 @@ def seal(
 def record_of(
     record: records.CrashRecord, members: Members, recipients: sealing.Recipients
 ) -> records.CrashRecord:
-    """The record of the sealed core: `core.size` and `crc32` still describe the kernel's core."""
+    """The record of the sealed core: `core.size` and `crc32` still describe the kernel's core.
+
+    The address of the fault stays in the core alone: a wild pointer is 8 bytes of memory.
+    """
     sealed = {
         "size": members.size,
         "crc32": f"{members.crc32:08x}",
@@ -63,7 +66,9 @@ def record_of(
         **({"tar": True} if record.index is not None else {}),
     }
     core = {name: value for name, value in record.raw["core"].items() if name != "index"}
-    return record.with_(core={**core, "storedSize": members.stored_size, "sealed": sealed})
+    signal = {name: value for name, value in record.raw["signal"].items() if name != "address"}
+    core |= {"storedSize": members.stored_size, "sealed": sealed}
+    return record.with_(core=core, signal=signal)
 
 
 class SparseFile:

@@ -52,6 +52,15 @@ def test_a_large_core_is_sealed_in_memory_that_does_not_grow(tmp_path: Path) -> 
     assert peak < 16 * 1024 * 1024
 
 
+def test_of_a_sealed_crash_only_the_core_has_the_address_of_the_fault(tmp_path: Path) -> None:
+    signal = {"number": 11, "name": "SIGSEGV", "code": 1, "address": "0x4142434445464748"}
+    dumps.spooled(tmp_path / "spool", "app-1", signal=signal)
+    (entry,) = entries.Spool(str(tmp_path / "spool")).entries()
+    sealed_core.seal(entry, entry.record(), sealing.recipients(keys.age().recipient))
+    (entry,) = entries.Spool(str(tmp_path / "spool")).entries()
+    assert entry.record().raw["signal"] == {"number": 11, "name": "SIGSEGV", "code": 1}
+
+
 def test_a_core_with_holes_is_sealed_as_a_sparse_file_in_a_tar(tmp_path: Path) -> None:
     parts = {0: b"head" * 1024, 2**30: b"stack" * 4096}
     made = sparse.make(parts, 2**33, [2**30, 0])
