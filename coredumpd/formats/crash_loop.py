@@ -26,7 +26,7 @@ REASON = "a crash loop: only counted"  # its core.truncated.reason
 NO_CORE = gzip.compress(b"", mtime=0)  # its core.gz
 FOLDED_MAX = 1000  # ids in one record, which has its own limit
 _T = TypeVar("_T")
-Age = tuple[int, str]  # seconds since the epoch, then the name
+Age = tuple[int, int, str]  # seconds since the epoch, then pid and name
 SameCrash = tuple[str, str, str, int]
 _MARK = "-loop"  # ends the program's part of its id
 
@@ -100,8 +100,8 @@ def episodes(items: Iterable[_T], window_s: float, age: Callable[[_T], Age]) -> 
 
 
 def by_age(crash: Crash) -> Age:
-    """Sort key: the time of the crash, then its id."""
-    return crash.time_s, crash.id
+    """Sort key: the time of the crash; within a second the pid, which counts up; then the id."""
+    return crash.time_s, names.pid_of(crash.id) or 0, crash.id
 
 
 def choose(crashes: Iterable[Crash], rules: sections.CrashLoopSettings) -> list[Fold]:

@@ -92,7 +92,8 @@ def _of(candidates: Dumps, remaining: Dumps, need: int) -> Dumps:
 
 
 def _newest(dump: listing.Stored) -> tuple[int, ...]:
-    return (-dump.time_s,)
+    time_s, pid, _ = listing.age(dump)
+    return -time_s, -pid
 
 
 def _smallest(dump: listing.Stored) -> tuple[int, ...]:

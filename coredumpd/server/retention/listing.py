@@ -41,9 +41,9 @@ def by_pod(dumps: Iterable[Stored]) -> dict[str, list[Stored]]:
     return pods
 
 
-def age(dump: Stored) -> tuple[int, str]:
-    """Sort key: the time of the crash, then the dump's key."""
-    return dump.time_s, str(dump.key)
+def age(dump: Stored) -> tuple[int, int, str]:
+    """Sort key: the time of the crash; within a second the pid, which counts up; then the key."""
+    return dump.time_s, names.pid_of(dump.key.id) or 0, str(dump.key)
 
 
 def _dumps(files: Iterator[interface.File]) -> Iterator[Stored]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from coredumpd.formats import layout
+from coredumpd.formats import layout, names
 from coredumpd.server.retention import eviction, listing
 
 MI = 1 << 20
@@ -134,3 +134,13 @@ def test_a_pods_small_old_dump_stays_where_only_its_large_new_one_helps():
 @pytest.mark.parametrize("excess", [0, -5])
 def test_where_there_is_room_nothing_goes(excess):
     assert eviction.plan([stored("a", 1, 10, 1)], excess) == []
+
+
+def test_of_two_crashes_in_a_second_the_later_process_is_the_newest() -> None:
+    keys = [
+        layout.DumpKey("team-a", "web", "app", names.make_id("app", 1_790_000_000, pid, 7))
+        for pid in (998, 999, 1000)
+    ]
+    present = [listing.Stored(key, 10, 1_790_000_000) for key in keys]
+    assert eviction.plan(present, 20) == keys[:2]
+    assert eviction.plan_sparing(reversed(present), 30) == keys[:2]
