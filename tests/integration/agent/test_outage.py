@@ -44,12 +44,18 @@ _numbers = itertools.count()
 def crashes(
     node: agents.Agent, kube: fakekube.FakeKube, tmp_path: Path
 ) -> Iterator[outage.Crashes]:
-    """Containers on `node`, in a namespace without rules that agent and server know alike."""
+    """Containers on `node`, in pods that the API has, of a namespace that all know alike."""
     kube.objects["/api/v1/namespaces/shop"] = podspecs.namespace("shop", "shop-uid")
     with contextlib.ExitStack() as stack:
         if not LONG:
             node.settings["stuckAfter"] = f"{STUCK_S}s"
-        yield outage.Crashes(node, tmp_path, stack)
+        made = outage.Crashes(node, tmp_path, stack)
+        for pod in made.pods:
+            name = pod.names["name"]
+            document = podspecs.pod("shop", name, pod.uid)
+            kube.objects[f"/api/v1/namespaces/shop/pods/{name}"] = document
+            kube.objects[f"/api/v1/pods/shop.{name}"] = document
+        yield made
 
 
 @pytest.fixture

@@ -53,9 +53,9 @@ class Crashes:
             "spoolKeepFree": 0,
         }
         node.extra["crashLoop"] = {"window": "0"}  # all of these are the same crash
-        self._victims = [
-            stack.enter_context(_container(state, f"c{number}")) for number in range(3)
-        ]
+        containers = [stack.enter_context(_container(state, f"c{number}")) for number in range(3)]
+        self.pods = [pod for pod, _ in containers]
+        self._victims = [process for _, process in containers]
 
     def crash(self) -> None:
         """The next one, captured by the time this returns, whatever the store does."""
@@ -214,12 +214,12 @@ def _is_cut(store: interface.Store, key: layout.DumpKey, number: int) -> bool:
 
 
 @contextlib.contextmanager
-def _container(state: Path, name: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A living process of a pod's container."""
+def _container(state: Path, name: str) -> Iterator[tuple[pods.Pod, subprocess.Popen[bytes]]]:
+    """A pod with a container, and a living process of it."""
     with pods.running(state, name=f"web-{name}", container=name) as pod:
         process = pod.start(["sleep", "infinity"])
         try:
-            yield process
+            yield pod, process
         finally:
             process.kill()
             process.wait()
