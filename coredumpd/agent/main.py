@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import logging
 import os
 import socket
@@ -33,7 +34,10 @@ def main(words: list[str]) -> int:
         words = ["run", *words]
     arguments = _parser().parse_args(words)
     settings = file.load(arguments.config)
-    host_dir = Path(arguments.host_dir or settings.agent.hostDir)
+    if arguments.host_dir is not None:
+        agent = dataclasses.replace(settings.agent, hostDir=arguments.host_dir)
+        settings = dataclasses.replace(settings, agent=agent)
+    host_dir = Path(settings.agent.hostDir)
     match arguments.command:
         case "run":
             return _run(arguments, settings)

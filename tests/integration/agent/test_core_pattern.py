@@ -84,7 +84,7 @@ def test_the_kubelets_own_thresholds_become_numbers_of_the_policy(node, tmp_path
     kubelet.write_text("evictionHard: {nodefs.available: 20%, nodefs.inodesFree: 7%}\n")
     kubelet.chmod(0o644)
     node.settings["kubeletConfig"] = str(kubelet)
-    printed = node.call("install", "--config", str(node.config()), "--print-pattern")
+    printed = node.call("install", "--config", str(node.config()), "--no-core-pattern")
     assert printed.returncode == 0, printed.stderr
     policy = json.loads((node.host_dir / "policy.json").read_text())
     disk = os.statvfs(node.host_dir)
