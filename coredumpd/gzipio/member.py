@@ -40,7 +40,7 @@ class Result:
     @property
     def crc32(self) -> int:
         """CRC-32 of the input so far, its holes included."""
-        return self._part ^ _crc32_of_zeros(self.size)
+        return self._part ^ crc32_of_zeros(self.size)
 
     def add(self, size: int, stored_size: int, crc32: int) -> None:
         """Count one more gzip member, of the input that follows."""
@@ -50,7 +50,7 @@ class Result:
         """Count one more gzip member, of the input's `size` bytes from `offset` on."""
         end = offset + size
         self.extend(end)
-        part = crc32 ^ _crc32_of_zeros(size)
+        part = crc32 ^ crc32_of_zeros(size)
         self._part ^= isal_zlib.crc32_combine(part, 0, self.size - end)
         self.data_size += size
         self.stored_size += stored_size
@@ -63,7 +63,8 @@ class Result:
             self.size = size
 
 
-def _crc32_of_zeros(size: int) -> int:
+def crc32_of_zeros(size: int) -> int:
+    """The CRC-32 of `size` zeros, which are not made."""
     return int(isal_zlib.crc32_combine(0xFFFFFFFF, 0xFFFFFFFF, size))
 
 

@@ -1,37 +1,19 @@
-"""Zeros that are not made: their CRC-32, which the CRC of a core with holes needs, and their gzip.
-
-No dataclasses, typing or re: the crash path imports this module.
-"""
+"""Zeros that are not made: the CRC-32 of a core with holes, and their gzip."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from isal import isal_zlib
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-_powers = [isal_zlib.crc32(b"\0")]  # of 1, 2, 4, 8 … zeros, as many as were asked for so far
-
-
-def crc32(size: int) -> int:
-    """The CRC-32 of `size` zeros, in steps of the logarithm of `size`."""
-    return after(0, size)
+from coredumpd.gzipio import member as members
 
 
 def after(before: int, size: int) -> int:
     """The CRC-32 of bytes whose CRC-32 is `before`, followed by `size` zeros."""
     if size < 0:
         raise ValueError(f"{size} zeros")
-    power = 0
-    while size >> power:
-        if power == len(_powers):
-            half = _powers[-1]
-            _powers.append(isal_zlib.crc32_combine(half, half, 1 << (power - 1)))
-        if size >> power & 1:
-            before = isal_zlib.crc32_combine(before, _powers[power], 1 << power)
-        power += 1
-    return before
+    return int(isal_zlib.crc32_combine(before, members.crc32_of_zeros(size), size))
 
 
 def crc32_of_core(parts: Iterable[tuple[int, int, int]], core_size: int) -> int:
@@ -78,7 +60,7 @@ def member(size: int) -> bytes:
         bits.add(0b01, 2)
     bits.add(0, 2 * matches)
     bits.add(0b11, 2)
-    trailer = crc32(size).to_bytes(4, "little") + (size % 2**32).to_bytes(4, "little")
+    trailer = members.crc32_of_zeros(size).to_bytes(4, "little") + (size % 2**32).to_bytes(4, "little")
     return _GZIP + bits.data() + trailer
 
 
