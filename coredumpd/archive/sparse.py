@@ -38,14 +38,7 @@ def head(name: str, index: core_index.Index, mtime: int) -> bytes:
 
 def runs(index: core_index.Index) -> Iterator[tuple[int, int]]:
     """(offset, bytes) of the pieces of core.gz whose members hold the data in the core's order."""
-    start = end = 0
-    for _, _, offset, size in index:
-        if offset != end:
-            if end > start:
-                yield start, end - start
-            start = offset
-        end = offset + size
-    yield start, end - start
+    return core_index.joined((offset, size) for _, _, offset, size in index)
 
 
 def pieces(index: core_index.Index) -> Iterator[tuple[int, int, int]]:

@@ -81,14 +81,7 @@ class Index:
 
     def extents(self) -> Iterator[tuple[int, int]]:
         """(offset, bytes) of each part of the core between two holes, in order."""
-        start = end = 0
-        for offset, size, _, _ in self:
-            if offset != end:
-                if end > start:
-                    yield start, end - start
-                start = offset
-            end = offset + size
-        yield start, end - start
+        return joined((offset, size) for offset, size, _, _ in self)
 
     def covering(self, first: int, end: int) -> Iterator[Entry]:
         """The entries that hold a byte of the core from `first` to `end` (exclusive)."""
@@ -104,6 +97,18 @@ class Index:
             if each[0] >= end or first >= end:
                 return
             yield each
+
+
+def joined(parts: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """(offset, bytes) of `parts`, at least one; those that follow one another become one."""
+    start = end = 0
+    for offset, size in parts:
+        if offset != end:
+            if end > start:
+                yield start, end - start
+            start = offset
+        end = offset + size
+    yield start, end - start
 
 
 def header(core_size: int = 0) -> bytes:
