@@ -68,13 +68,10 @@ def enter(host_dir: str) -> None:
 
 def _read(host_dir: str) -> bytes:
     """The bytes of the guard's file. Raises OSError for one that is not a plain file of ours."""
-    descriptor = os.open(
-        f"{host_dir}/{host_dirs.HANDLER_CGROUPS}",
-        os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
-    )
+    descriptor = durable.open_regular(f"{host_dir}/{host_dirs.HANDLER_CGROUPS}")
     try:
-        if not durable.is_plain(descriptor) or not durable.is_ours(descriptor):
-            raise OSError(0, f"{host_dirs.HANDLER_CGROUPS} is not a plain file of ours")
+        if not durable.is_ours(descriptor):
+            raise OSError(f"{host_dirs.HANDLER_CGROUPS} is not ours")
         return os.read(descriptor, handler_cgroups.BYTES_MAX + 1)
     finally:
         os.close(descriptor)
