@@ -98,6 +98,18 @@ def _of(container: str | None) -> str:
     return f"{_CONTAINER}{container}" if container else ""
 
 
+def message(record: bytes) -> tuple[str, bool] | None:
+    """(text, is it the kernel's own?) of one record of /dev/kmsg; None for what is no record.
+
+    Documentation/ABI/testing/dev-kmsg: facility 0 cannot be written from user space.
+    """
+    prefix, _, rest = record.decode("utf-8", "replace").partition(";")
+    priority = prefix.split(",", 1)[0]
+    if not priority.isdecimal():
+        return None
+    return rest.split("\n", 1)[0], int(priority) < 8
+
+
 def parse(text: str) -> Outcome | None:
     """The crash that one line of the kernel's log tells of.
 

@@ -60,7 +60,9 @@ def member(size: int) -> bytes:
         bits.add(0b01, 2)
     bits.add(0, 2 * matches)
     bits.add(0b11, 2)
-    trailer = members.crc32_of_zeros(size).to_bytes(4, "little") + (size % 2**32).to_bytes(4, "little")
+    trailer = members.crc32_of_zeros(size).to_bytes(4, "little") + (size % 2**32).to_bytes(
+        4, "little"
+    )
     return _GZIP + bits.data() + trailer
 
 

@@ -27,12 +27,11 @@ def parse(record: bytes, pid: int, lines: Lines) -> Lines:
     The kernel's lines have a pid of the process's own PID namespace, the handler's one of the
     initial namespace: `pid` is both only for a guard in the initial one.
     """
-    prefix, _, rest = record.decode("utf-8", "replace").partition(";")
-    priority = prefix.split(",", 1)[0]
-    if not priority.isdecimal():
+    message = kernel_log.message(record)
+    if message is None:
         return lines
-    text = rest.split("\n", 1)[0]
-    if int(priority) < 8:  # facility 0 cannot be written from user space
+    text, is_kernels = message
+    if is_kernels:
         # fs/coredump.c: `coredump: PID(comm): ...`; before Linux 6.12 `Pid PID(comm) over ...`.
         ours = text.startswith((f"coredump: {pid}(", f"Pid {pid}("))
         return lines._replace(kernel=text) if ours else lines

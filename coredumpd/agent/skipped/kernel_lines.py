@@ -83,12 +83,11 @@ _HANDLER = {
 
 def parse(record: bytes) -> Notice | None:
     """The news in one record of /dev/kmsg; None when it is about no crash. Pure."""
-    prefix, _, rest = record.decode("utf-8", "replace").partition(";")
-    priority = prefix.split(",", 1)[0]
-    if not priority.isdecimal():
+    message = kernel_log.message(record)
+    if message is None:
         return None
-    text = rest.split("\n", 1)[0]
-    if int(priority) < 8:  # facility 0 cannot be written from user space
+    text, is_kernels = message
+    if is_kernels:
         return _from_kernel(text)
     outcome = kernel_log.parse(text)
     if outcome is None:
