@@ -12,6 +12,7 @@ import stat
 from pathlib import Path
 
 from coredumpd import errors, units
+from coredumpd.agent.node import mounts
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -98,14 +99,7 @@ def _free(host_dir: Path) -> str:
 
 
 def mount_point(path: Path) -> str:
-    """Where the file system of `path` is mounted, for this thread (proc_pid_mountinfo(5))."""
-    lines = Path("/proc/thread-self/mountinfo").read_bytes().splitlines()
-    points = (line.split()[4].decode("unicode_escape").encode("latin-1") for line in lines)
-    above = [Path(os.fsdecode(point)) for point in points]
-    real = Path(os.path.realpath(path))
-    # The last one hides those before it; "/" is above everything.
-    return str(max((point for point in above if real.is_relative_to(point)), key=_depth))
-
-
-def _depth(path: Path) -> int:
-    return len(path.parts)
+    """Where the file system of `path` is mounted, for this thread; "/" where that is not known."""
+    mountinfo = os.fsdecode(Path("/proc/thread-self/mountinfo").read_bytes())
+    place = mounts.locate(mountinfo, os.path.realpath(path))
+    return "/" if place is None else place.point

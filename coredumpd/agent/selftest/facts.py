@@ -10,8 +10,8 @@ import subprocess
 from pathlib import Path
 
 from coredumpd import errors, log
-from coredumpd.agent.node import host_namespaces, install, interpreter
-from coredumpd.agent.selftest import diagnosis, helper_rules, mounts, probe
+from coredumpd.agent.node import host_namespaces, install, interpreter, mounts
+from coredumpd.agent.selftest import diagnosis, helper_rules, probe
 from coredumpd.formats import host_dir as host_dirs
 from coredumpd.spool import capture
 

@@ -13,10 +13,14 @@ _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 class Place(NamedTuple):
-    """A directory as its mount has it: the file system, the path in it, the mount's options."""
+    """A directory as its mount has it: the file system, the path in it, the mount and its options.
+
+    `point` is where it is mounted.
+    """
 
     device: str
     path: str
+    point: str
     options: frozenset[str]
 
     @property
@@ -46,7 +50,9 @@ def locate(mountinfo: str, directory: str) -> Place | None:
             continue
         depth = len(point)
         path = (root.rstrip("/") + below) or "/"
-        best = Place(device, path, frozenset(options.split(",")) | frozenset(kind[2].split(",")))
+        best = Place(
+            device, path, point, frozenset(options.split(",")) | frozenset(kind[2].split(","))
+        )
     return best
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from coredumpd.agent.selftest import mounts
+from coredumpd.agent.node import mounts
 
 # As on a node: hostDir is a directory of /var, and a mount of its own in the agent's container.
 HOST = """\
