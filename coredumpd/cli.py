@@ -10,7 +10,15 @@ import sys
 
 from coredumpd import __version__, errors
 
-USAGE = """\
+_VERBS = ("list", "info", "watch", "download", "rm")
+_CLIENT = """\
+  list        list the dumps of a pod, a workload, a namespace
+  info        show one crash: who crashed, when, where, and how to go on
+  watch       print each new dump as it is stored
+  download    fetch the dumps of a pod, and open those that are encrypted
+  rm          delete dumps
+"""
+USAGE = f"""\
 usage: coredumpd ROLE [ARGUMENTS]
 
 Core dumps of Kubernetes pods: captured by the kernel, downloaded with kubectl.
@@ -21,29 +29,19 @@ roles:
   server      serve coredump.fujitsu.com/v1alpha1, the aggregated API
   store       check, repair, measure and copy stores of dumps
   config      check a configuration before it is used
-  list        list the dumps of a pod, a workload, a namespace
-  info        show one crash: who crashed, when, where, and how to go on
-  watch       print each new dump as it is stored
-  download    fetch the dumps of a pod, and open those that are encrypted
-  rm          delete dumps
-  demo        the whole way on this machine, without Kubernetes
+{_CLIENT}  demo        the whole way on this machine, without Kubernetes
 
 `coredumpd ROLE --help` explains each. `coredumpd --version` prints the version.
 """
 # The file names by which kubectl finds `kubectl coredump` and its completion.
 PLUGIN, COMPLETION = "kubectl-coredump", "kubectl_complete-coredump"
-PLUGIN_USAGE = """\
+PLUGIN_USAGE = f"""\
 usage: kubectl coredump COMMAND [ARGUMENTS]
 
 The core dumps of your pods.
 
 commands:
-  list        list the dumps of a pod, a workload, a namespace
-  info        show one crash: who crashed, when, where, and how to go on
-  watch       print each new dump as it is stored
-  download    fetch the dumps of a pod, and open those that are encrypted
-  rm          delete dumps
-
+{_CLIENT}
 `kubectl coredump COMMAND --help` explains each.
 """
 
@@ -82,7 +80,7 @@ def _run_role(words: list[str]) -> int:
             from coredumpd.storetool import main as storetool
 
             return storetool.main(words[1:])
-        case ["list" | "info" | "watch" | "rm" | "download"]:
+        case [verb] if verb in _VERBS:
             return _run_verb(words, "coredumpd")
         case ["config" | "demo"]:
             return _run_tool(words)
@@ -122,7 +120,7 @@ def _run_verb(words: list[str], program: str) -> int:
 
 def _run_plugin(words: list[str]) -> int:
     match words[:1]:
-        case ["list" | "info" | "watch" | "rm" | "download"]:
+        case [verb] if verb in _VERBS:
             return _run_verb(words, "kubectl coredump")
         case ["--help" | "-h" | "help"]:
             print(PLUGIN_USAGE, end="")
@@ -138,5 +136,8 @@ def _complete(words: list[str]) -> int:
     from coredumpd.client import main as client
     from coredumpd.download import main as download
 
-    parsers = {verb: client.parser(verb) for verb in client.VERBS}
-    return completion.main(words, {**parsers, "download": download.parser()})
+    parsers = {
+        "download": download.parser(),
+        **{verb: client.parser(verb) for verb in client.VERBS},
+    }
+    return completion.main(words, parsers)
