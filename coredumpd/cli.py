@@ -136,8 +136,5 @@ def _complete(words: list[str]) -> int:
     from coredumpd.client import main as client
     from coredumpd.download import main as download
 
-    parsers = {
-        "download": download.parser(),
-        **{verb: client.parser(verb) for verb in client.VERBS},
-    }
-    return completion.main(words, parsers)
+    parsers = {verb: client.parser(verb) for verb in client.VERBS}
+    return completion.main(words, {**parsers, "download": download.parser()})

@@ -15,9 +15,9 @@ from typing import Any
 
 from coredumpd import errors
 from coredumpd.client import target as targets
+from coredumpd.formats import api as api_names
 from coredumpd.kube import api, client, collection
 
-API = "/apis/coredump.fujitsu.com/v1alpha1"
 _BACKTRACE_BYTES_MAX = 4 * 1024 * 1024
 
 
@@ -54,7 +54,7 @@ class Selection:
     def path(self) -> str:
         """The path of the collection."""
         within = "" if self.namespace is None else f"/namespaces/{quote(self.namespace)}"
-        return f"{API}{within}/coredumps"
+        return f"{api_names.PATH}{within}/coredumps"
 
     @property
     def query(self) -> dict[str, str]:
@@ -140,7 +140,7 @@ async def backtrace(kube: client.Client, dump: dict[str, Any]) -> str:
 def path_of(dump: dict[str, Any]) -> str:
     """The path of a Coredump object."""
     meta = dump["metadata"]
-    return f"{API}/namespaces/{quote(meta['namespace'])}/coredumps/{quote(meta['name'])}"
+    return f"{api_names.PATH}/namespaces/{quote(meta['namespace'])}/coredumps/{quote(meta['name'])}"
 
 
 def _uid(dump: dict[str, Any]) -> dict[str, str]:

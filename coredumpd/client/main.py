@@ -108,7 +108,7 @@ async def _rm(
             )
     for row in table.rows:
         await coredumps.delete(kube, row.object)
-        print(f"coredump.coredump.fujitsu.com/{row.object['metadata']['name']} deleted")
+        print(f"{output.name_of(row.object)} deleted")
     return 0
 
 

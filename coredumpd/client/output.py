@@ -11,6 +11,7 @@ from typing import Any
 
 from coredumpd import terminal
 from coredumpd.client import coredumps
+from coredumpd.formats import api
 
 WIDE, JSON, YAML, NAME = "wide", "json", "yaml", "name"
 LISTS = (WIDE, JSON, YAML, NAME)
@@ -41,7 +42,7 @@ def objects(form: str, dumps: Sequence[dict[str, Any]], *, one: bool = False) ->
     """Print the objects as JSON, YAML or names; `one`: not as a List."""
     if form == NAME:
         for dump in dumps:
-            print(f"coredump.coredump.fujitsu.com/{dump['metadata']['name']}")
+            print(name_of(dump))
         return
     document: Any = dumps[0]
     if not one:
@@ -52,6 +53,11 @@ def objects(form: str, dumps: Sequence[dict[str, Any]], *, one: bool = False) ->
 
         text = yaml.safe_dump(document, sort_keys=True).rstrip()
     print(text)
+
+
+def name_of(dump: dict[str, Any]) -> str:
+    """As kubectl prints it: RESOURCE.GROUP/NAME."""
+    return f"coredump.{api.GROUP}/{dump['metadata']['name']}"
 
 
 def _text(cell: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from coredumpd import errors
 from coredumpd.demo import roles, sample
+from coredumpd.formats import api
 
 
 class Server:
@@ -29,7 +30,7 @@ class Server:
         self.role.__enter__()
         url = roles.wait("the server", self._address)
         resource = f"namespaces/{sample.NAMESPACE}/coredumpendpoints"
-        self.url = f"{url}/apis/coredump.fujitsu.com/v1alpha1/{resource}"
+        self.url = f"{url}{api.PATH}/{resource}"
         roles.say(f"the server listens on {url}")
         return self
 
@@ -59,7 +60,7 @@ class Server:
     def create(self) -> None:
         """Create the CoredumpEndpoint of the sample's pod: by uid, since the pod does not exist."""
         metadata = {"name": sample.POD, "namespace": sample.NAMESPACE}
-        kind = {"apiVersion": "coredump.fujitsu.com/v1alpha1", "kind": "CoredumpEndpoint"}
+        kind = {"apiVersion": api.GROUP_VERSION, "kind": "CoredumpEndpoint"}
         self.request("", kind | {"metadata": metadata, "spec": {"podUID": sample.POD_UID}}).close()
 
     def dumps(self) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from coredumpd import errors
 from coredumpd.download import directory, space, unpack
+from coredumpd.formats import api as api_names
 from coredumpd.formats import layout
 from coredumpd.formats import record as records
 from coredumpd.kube import client
 
-API = "/apis/coredump.fujitsu.com/v1alpha1"
 TRIES_MAX = 6  # without one byte of progress
 PAUSE_S_MIN, PAUSE_S_MAX = 0.5, 10.0
 # The bytes received are not the dump, or the archive is longer than the dump.
@@ -77,7 +77,8 @@ async def _fetch(
     namespace, id = (
         urllib.parse.quote(part, safe="") for part in (dump.key.namespace, dump.key.id)
     )
-    path = f"{API}/namespaces/{namespace}/coredumps/{id}/proxy"  # not cut after 60 s, as dump is
+    # `proxy` is not cut after 60 s, as `dump` is.
+    path = f"{api_names.PATH}/namespaces/{namespace}/coredumps/{id}/proxy"
     with (
         place.guard(max(0, need - archive.size)) as guard,
         place.new_arrival(dump.sizes, guard) as arrival,

@@ -15,6 +15,7 @@ from typing import Any
 
 from coredumpd import commandline, errors, sealing, terminal
 from coredumpd.download import directory, fetch, space, unpack
+from coredumpd.formats import api as api_names
 from coredumpd.formats import layout
 from coredumpd.kube import client, collection
 
@@ -101,7 +102,7 @@ async def list_dumps(
         "status.podUID": arguments.uid,
     }
     selector = ",".join(f"{name}={value}" for name, value in fields.items() if value)
-    path = f"{fetch.API}/namespaces/{urllib.parse.quote(namespace, safe='')}/coredumps"
+    path = f"{api_names.PATH}/namespaces/{urllib.parse.quote(namespace, safe='')}/coredumps"
     pages = collection.pages(api, path, {"fieldSelector": selector})
     items = [item async for page in pages for item in page["items"]]
     for item in sorted(items, key=lambda item: str((item.get("status") or {}).get("time"))):

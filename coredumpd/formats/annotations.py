@@ -11,9 +11,9 @@ import dataclasses
 from collections.abc import Mapping
 
 from coredumpd import units
-from coredumpd.formats import names
+from coredumpd.formats import api, names
 
-PREFIX = "coredump.fujitsu.com/"
+PREFIX = f"{api.GROUP}/"
 CAPTURE, MAX_SIZE, QUOTA, RETENTION = "capture", "max-size", "quota", "retention"
 ENCRYPT_TO = "encrypt-to"
 KEEP = "keep"

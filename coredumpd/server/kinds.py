@@ -7,9 +7,9 @@ from typing import Any
 
 from coredumpd import units
 from coredumpd.apiserver.machinery import kind, tables
+from coredumpd.formats import api
 
-GROUP, VERSION = "coredump.fujitsu.com", "v1alpha1"
-GROUP_VERSION = f"{GROUP}/{VERSION}"
+GROUP, VERSION, GROUP_VERSION = api.GROUP, api.VERSION, api.GROUP_VERSION
 
 
 def _size(obj: Mapping[str, Any]) -> str:
