@@ -21,6 +21,13 @@ class Parser(argparse.ArgumentParser):
             help=f"format of the log on stderr{shown}",
         )
 
+    def add_kubeconfig(self) -> None:
+        """The flags by which a person's command finds the cluster."""
+        self.add_argument("--kubeconfig", metavar="FILE", help="default: as kubectl")
+        self.add_argument(
+            "--context", metavar="NAME", help="of the kubeconfig; default: the current"
+        )
+
     def error(self, message: str) -> NoReturn:
         """As ArgumentParser.error; raises UsageError instead of exiting."""
         raise errors.UsageError(f"{message}\n{self.format_usage().rstrip()}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from coredumpd import commandline, errors, terminal
 from coredumpd.client import coredumps, info, output
@@ -23,19 +23,17 @@ def main(words: list[str], program: str = "coredumpd") -> int:
     """Run the verb that is the first word; returns the exit code. `program` is for messages."""
     arguments = parser(words[0], program).parse_args(words[1:])
     arguments.program = program
-    given = arguments.targets if isinstance(arguments.targets, list) else [arguments.targets]
-    everywhere = getattr(arguments, "all_namespaces", False)
     for path in client.kubeconfigs(arguments.kubeconfig):
         terminal.warn_exposed(path, 0o022, "it names the server, and programs to run")
     namespace = None
-    if not everywhere:
+    if not arguments.all_namespaces:
         namespace = arguments.namespace or client.default_namespace(
             arguments.kubeconfig, arguments.context
         )
     selection = coredumps.Selection(
         namespace,
-        getattr(arguments, "selector", None) or "",
-        [targets.parse(word) for word in given],
+        arguments.selector,
+        [targets.parse(word) for word in arguments.targets],
     )
     return asyncio.run(_run(_RUN[words[0]], arguments, selection))
 
@@ -113,9 +111,9 @@ async def _rm(
 
 
 _RUN: dict[str, _Run] = {"list": _list, "info": _info, "watch": _watch, "rm": _rm}
-_HELP = {
+_HELP: dict[str, tuple[str, str | int, Sequence[str]]] = {
     "list": ("List the core dumps that are stored, oldest first.", "*", output.LISTS),
-    "info": ("Show one crash: the newest of what you name.", "1", output.OBJECTS),
+    "info": ("Show one crash: the newest of what you name.", 1, output.OBJECTS),
     "watch": ("Print each new dump as it is stored, until Ctrl-C.", "*", output.OBJECTS),
     "rm": ("Delete dumps, with their bytes in the store.", "+", ()),
 }
@@ -125,20 +123,21 @@ def parser(verb: str, program: str = "coredumpd") -> commandline.Parser:
     """The verb's command line."""
     description, count, forms = _HELP[verb]
     parser = commandline.Parser(prog=f"{program} {verb}", description=description)
-    nargs = None if count == "1" else count
-    parser.add_argument("targets", metavar="TARGET", nargs=nargs, help=targets.SYNTAX)
+    parser.set_defaults(all_namespaces=False, selector="")
+    parser.add_argument("targets", metavar="TARGET", nargs=count, help=targets.SYNTAX)
     parser.add_argument(
         "-n", "--namespace", metavar="NAME", help="default: the namespace of the context"
     )
     if verb in ("list", "watch"):
         parser.add_argument("-A", "--all-namespaces", action="store_true", help="in all of them")
-        parser.add_argument("-l", "--selector", metavar="LABELS", help="as for kubectl get")
+        parser.add_argument(
+            "-l", "--selector", metavar="LABELS", default="", help="as for kubectl get"
+        )
     if forms:
         parser.add_argument("-o", "--output", choices=forms, help="default: for people")
     if verb == "list":
         parser.add_argument("--no-headers", action="store_true", help="only the rows")
     if verb == "rm":
         parser.add_argument("--all", action="store_true", help="of a target with several, all")
-    parser.add_argument("--kubeconfig", metavar="FILE", help="default: as kubectl")
-    parser.add_argument("--context", metavar="NAME", help="of the kubeconfig; default: the current")
+    parser.add_kubeconfig()
     return parser

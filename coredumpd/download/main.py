@@ -157,8 +157,7 @@ def parser(program: str = "coredumpd") -> commandline.Parser:
     )
     parser.add_argument("--container", metavar="NAME", help="only dumps of this container")
     parser.add_argument("--uid", metavar="UID", help="only dumps of the pod with this uid")
-    parser.add_argument("--kubeconfig", metavar="FILE", help="default: as kubectl")
-    parser.add_argument("--context", metavar="NAME", help="of the kubeconfig; default: the current")
+    parser.add_kubeconfig()
     parser.add_argument(
         "-o", "--output", metavar="DIR", default=".", help="where to put them (default: .)"
     )
