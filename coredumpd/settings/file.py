@@ -45,22 +45,20 @@ def parse(text: bytes, path: str) -> sections.Settings:
             first = inner.start_mark.line + 2  # its text begins below the "|"
             node = yaml.compose(inner.value, Loader=_StrictLoader)
         document = None if node is None else _StrictLoader("").construct_document(node)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise errors.SettingsError(f"{path}: not YAML: {error}") from error
     try:
         return check({} if document is None else document)
     except errors.SettingsError as error:
         for cause in error.causes:
-            names = cause.field.split(".")
-            cause.line = _line(node, names, first)
-            _quote(cause, node, names)
+            line, value = _find(node, cause.field.split("."))
+            cause.line = None if line is None else first + line
+            _quote(cause, value)
         raise errors.SettingsError(f"{path}: {error.message}", error.causes) from error
 
 
-def _quote(cause: errors.Cause, node: yaml.Node | None, names: Sequence[str]) -> None:
+def _quote(cause: errors.Cause, node: yaml.Node | None) -> None:
     """Show a value as it is written where YAML 1.1 makes another of it: `on`, `1:30`."""
-    for name in names:
-        node = _child(node, name)
     if isinstance(node, yaml.ScalarNode) and str(cause.value) != node.value:
         cause.rule += f" (YAML takes {node.value} for {cause.value!r}: put it in quotes)"
         cause.value = node.value
@@ -81,29 +79,22 @@ def foreign(text: bytes) -> dict[str, Any]:
 
 def _in_config_map(node: yaml.Node | None) -> yaml.ScalarNode | None:
     """The node of `data."config.yaml"`, if this document is a ConfigMap that has it."""
-    kind, data = _child(node, "kind"), _child(node, "data")
-    if kind is None or kind.value != "ConfigMap":
-        return None
-    inner = _child(data, "config.yaml")
-    return inner if isinstance(inner, yaml.ScalarNode) else None
+    _, kind = _find(node, ["kind"])
+    _, inner = _find(node, ["data", "config.yaml"])
+    is_one = kind is not None and kind.value == "ConfigMap"
+    return inner if is_one and isinstance(inner, yaml.ScalarNode) else None
 
 
-def _child(node: yaml.Node | None, name: str) -> yaml.Node | None:
-    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-    return next((value for key, value in pairs if key.value == name), None)
-
-
-def _line(node: yaml.Node | None, names: Sequence[str], first: int) -> int | None:
-    """The line of the field `names`, or of its section. That of the file's first is `first`."""
+def _find(node: yaml.Node | None, names: Sequence[str]) -> tuple[int | None, yaml.Node | None]:
+    """The line, from 0, of the field `names`, or of its section; and the field's value."""
     line = None
     for name in names:
         pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-        key = next((key for key, _ in pairs if key.value == name), None)
+        key, node = next((pair for pair in pairs if pair[0].value == name), (None, None))
         if key is None:
             break
-        line = first + int(key.start_mark.line)
-        node = _child(node, name)
-    return line
+        line = int(key.start_mark.line)
+    return line, node
 
 
 class _StrictLoader(yaml.SafeLoader):
