@@ -36,11 +36,8 @@ class Core(Protocol):
         """Free the descriptor or the buffers. May be called twice."""
 
 
-class Store(Protocol):
-    """One store of dumps. Calls may come from several threads at once.
-
-    All raise StorageError when the medium fails; trying again later may succeed.
-    """
+class Target(Protocol):
+    """A place to ship dumps to: a store, or a server that has one."""
 
     def commit(
         self,
@@ -55,6 +52,13 @@ class Store(Protocol):
         has a dump of the same size and CRC. Raises AlreadyExists if it has another one, BadRecord
         for a core that is not `core.storedSize` long and for an index that is not the record's.
         """
+
+
+class Store(Target, Protocol):
+    """One store of dumps. Calls may come from several threads at once.
+
+    All raise StorageError when the medium fails; trying again later may succeed.
+    """
 
     def list(self, prefix: layout.Prefix = EVERYTHING) -> Iterator[layout.DumpKey]:
         """Keys below `prefix`, sorted as text. Files that belong to no dump are skipped."""
@@ -93,19 +97,6 @@ class Store(Protocol):
 
     def discard(self, path: str) -> None:
         """Remove the one file or empty directory at `path`, as `files` names it."""
-
-
-class Target(Protocol):
-    """A place to ship dumps to: a store, or a server that has one."""
-
-    def commit(
-        self,
-        key: layout.DumpKey,
-        record: records.CrashRecord,
-        core: BinaryIO,
-        index: core_index.Index | None = None,
-    ) -> None:
-        """See `Store.commit`."""
 
 
 @runtime_checkable

@@ -56,7 +56,7 @@ class UploadTarget:
         core: BinaryIO,
         index: core_index.Index | None = None,
     ) -> None:
-        """See `interface.Store.commit`. Sends nothing when the server has the dump already."""
+        """See `interface.Target.commit`. Sends nothing when the server has the dump already."""
         core_index.expect(record, index)
         path = upload.path(key)
         present = self._ask("GET", path)

@@ -52,7 +52,7 @@ class BucketStore:
         core: BinaryIO,
         index: core_index.Index | None = None,
     ) -> None:
-        """See `interface.Store.commit`."""
+        """See `interface.Target.commit`."""
         core_index.expect(record, index)
         with clouds.translated(self.name, key):
             if self._has_same(key, record):

@@ -30,7 +30,7 @@ class Commit:
         self._record = record
 
     def run(self, core: BinaryIO, index: core_index.Index | None) -> None:
-        """See `interface.Store.commit`."""
+        """See `interface.Target.commit`."""
         core_index.expect(self._record, index)
         start = core.tell()
         for attempt in range(1, _TRIES_MAX + 1):

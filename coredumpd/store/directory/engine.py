@@ -40,7 +40,7 @@ class DirectoryStore:
         core: BinaryIO,
         index: core_index.Index | None = None,
     ) -> None:
-        """See `interface.Store.commit`."""
+        """See `interface.Target.commit`."""
         with self._translated(key):
             commit.Commit(self.root, key, record).run(core, index)
 
