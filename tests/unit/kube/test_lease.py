@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from support import clock as clocks
 
 from coredumpd import errors
 from coredumpd.kube import lease
@@ -36,25 +37,17 @@ class Api:
         return 200, self.lease
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def api() -> Api:
     return Api()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> clocks.Clock:
+    return clocks.Clock(1000.0)
 
 
-def make(api: Api, clock: Clock, name: str) -> lease.Leader:
+def make(api: Api, clock: clocks.Clock, name: str) -> lease.Leader:
     return lease.Leader(api, "coredumpd", "collector", name, clock)
 
 
@@ -62,45 +55,45 @@ def step(one: lease.Leader) -> None:
     asyncio.run(one.step())
 
 
-def test_the_first_leads_and_the_second_does_not(api: Api, clock: Clock) -> None:
+def test_the_first_leads_and_the_second_does_not(api: Api, clock: clocks.Clock) -> None:
     first, second = make(api, clock, "a"), make(api, clock, "b")
     step(first)
     step(second)
     assert (first.leads, second.leads) == (True, False)
 
 
-def test_a_leader_that_renews_stays(api: Api, clock: Clock) -> None:
+def test_a_leader_that_renews_stays(api: Api, clock: clocks.Clock) -> None:
     first, second = make(api, clock, "a"), make(api, clock, "b")
     for _ in range(10):
         step(first)
         step(second)
-        clock.now += lease.RENEW_EVERY_S
+        clock.now_s += lease.RENEW_EVERY_S
         assert (first.leads, second.leads) == (True, False)
 
 
-def test_another_leads_only_after_the_first_has_stopped_to(api: Api, clock: Clock) -> None:
+def test_another_leads_only_after_the_first_has_stopped_to(api: Api, clock: clocks.Clock) -> None:
     first, second = make(api, clock, "a"), make(api, clock, "b")
     step(first)
     for _ in range(60):
         step(second)
         assert not (first.leads and second.leads)
-        clock.now += 1
+        clock.now_s += 1
     assert second.leads
     assert api.lease is not None
     assert api.lease["spec"]["leaseTransitions"] == 1
 
 
-def test_a_leader_cut_off_from_the_api_stops_to_lead(api: Api, clock: Clock) -> None:
+def test_a_leader_cut_off_from_the_api_stops_to_lead(api: Api, clock: clocks.Clock) -> None:
     first = make(api, clock, "a")
     step(first)
     api.away = True
-    clock.now += lease.DURATION_S - lease.MARGIN_S
+    clock.now_s += lease.DURATION_S - lease.MARGIN_S
     with pytest.raises(errors.Unavailable):
         step(first)
     assert not first.leads
 
 
-def test_one_that_resigns_is_followed_at_once(api: Api, clock: Clock) -> None:
+def test_one_that_resigns_is_followed_at_once(api: Api, clock: clocks.Clock) -> None:
     first, second = make(api, clock, "a"), make(api, clock, "b")
     step(first)
     step(second)
@@ -109,7 +102,7 @@ def test_one_that_resigns_is_followed_at_once(api: Api, clock: Clock) -> None:
     assert (first.leads, second.leads) == (False, True)
 
 
-def test_of_two_that_take_at_once_one_wins(api: Api, clock: Clock) -> None:
+def test_of_two_that_take_at_once_one_wins(api: Api, clock: clocks.Clock) -> None:
     async def race() -> list[bool]:
         both = [make(api, clock, "a"), make(api, clock, "b")]
         await asyncio.gather(*(one.step() for one in both), return_exceptions=True)

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from support import clock as clocks
 
 from coredumpd import errors
 from coredumpd.server import cluster
@@ -37,13 +38,6 @@ class Kube:
         raise errors.NotFound(path)
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def kube() -> Kube:
     return Kube()
@@ -51,14 +45,14 @@ def kube() -> Kube:
 
 def test_a_namespace_is_looked_up_once_in_five_seconds(kube: Kube) -> None:
     async def scenario() -> None:
-        clock = Clock()
+        clock = clocks.Clock(1000.0)
         known = cluster.KubeCluster(kube, clock)
         first = await known.namespace("team-a")
         assert first == cluster.Namespace("team-a", "new", CREATED_S)
         assert await known.namespace("gone") is None
         assert (await known.namespace("team-a"), await known.namespace("gone")) == (first, None)
         assert len(kube.asked) == 2
-        clock.now += 6
+        clock.now_s += 6
         await known.namespace("team-a")
         assert len(kube.asked) == 3
 

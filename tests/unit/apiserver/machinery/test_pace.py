@@ -1,24 +1,18 @@
 from __future__ import annotations
 
 import pytest
+from support import clock as clocks
 
 from coredumpd.apiserver.machinery import pace
 
 
-class Clock:
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
+@pytest.fixture
+def clock() -> clocks.Clock:
+    return clocks.Clock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def upload(clock: Clock) -> pace.Pace:
+def upload(clock: clocks.Clock) -> pace.Pace:
     made = pace.Pace(100, 10.0, clock)
     made.waits()
     return made

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from support import clock as clocks
 from support import dumps
 
 from coredumpd import errors
@@ -29,18 +30,11 @@ class Reader:
         return record  # type: ignore[no-any-return]
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def make() -> Iterator[Callable[[Clock], record_cache.RecordCache]]:
+def make() -> Iterator[Callable[[clocks.Clock], record_cache.RecordCache]]:
     caches = []
 
-    def make_(clock: Clock) -> record_cache.RecordCache:
+    def make_(clock: clocks.Clock) -> record_cache.RecordCache:
         caches.append(record_cache.RecordCache(clock))
         return caches[-1]
 
@@ -51,7 +45,7 @@ def make() -> Iterator[Callable[[Clock], record_cache.RecordCache]]:
 
 @pytest.mark.parametrize("count", [1, 20])
 def test_a_record_is_read_once_a_minute(make, count: int) -> None:
-    clock, reader = Clock(), Reader(count)
+    clock, reader = clocks.Clock(1000.0), Reader(count)
     cache = make(clock)
     for _ in range(2):
         assert list(cache.read(reader.keys, reader)) == reader.keys
@@ -59,7 +53,7 @@ def test_a_record_is_read_once_a_minute(make, count: int) -> None:
     remembered = cache.remembered(reader.keys[0])
     assert remembered is not None
     assert remembered.raw == reader.records[reader.keys[0]].raw
-    clock.now += record_cache.TRUST_S + 1
+    clock.now_s += record_cache.TRUST_S + 1
     assert cache.remembered(reader.keys[0]) is None
     cache.read(reader.keys, reader)
     assert reader.read == 2 * count
@@ -69,7 +63,7 @@ def test_what_is_gone_or_unreadable_is_left_out(make, caplog) -> None:
     reader = Reader(3)
     reader.records[reader.keys[0]] = errors.NotFound("gone")
     reader.records[reader.keys[1]] = errors.BadRecord("no record")
-    assert list(make(Clock()).read(reader.keys, reader)) == [reader.keys[2]]
+    assert list(make(clocks.Clock(1000.0)).read(reader.keys, reader)) == [reader.keys[2]]
     assert "no record" in caplog.text
 
 
@@ -77,4 +71,4 @@ def test_a_store_that_fails_is_told(make) -> None:
     reader = Reader(1)
     reader.records[reader.keys[0]] = errors.StorageError("away")
     with pytest.raises(errors.StorageError):
-        make(Clock()).read(reader.keys, reader)
+        make(clocks.Clock(1000.0)).read(reader.keys, reader)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from support import clock as clocks
 
 from coredumpd import errors
 from coredumpd.server.endpoints import churn
@@ -8,20 +9,13 @@ from coredumpd.server.endpoints import churn
 MIB = 2**20
 
 
-class Clock:
-    now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
+@pytest.fixture
+def clock() -> clocks.Clock:
+    return clocks.Clock(1000.0)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def shares(clock: Clock) -> churn.Churn:
+def shares(clock: clocks.Clock) -> churn.Churn:
     return churn.Churn(64 * MIB, 300, clock)
 
 
@@ -52,7 +46,7 @@ def test_the_refusal_says_when_to_try_again(shares: churn.Churn) -> None:
 
 
 def test_what_was_written_counts_for_one_to_two_intervals(
-    shares: churn.Churn, clock: Clock
+    shares: churn.Churn, clock: clocks.Clock
 ) -> None:
     assert written(shares, "greedy") == 32
     clock.now_s += 301

@@ -1,21 +1,15 @@
 from __future__ import annotations
 
 import pytest
+from support import clock as clocks
 
 from coredumpd import errors
 from coredumpd.server.uploads import event_rate
 
 
-class Clock:
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> clocks.Clock:
+    return clocks.Clock()
 
 
 def taken(take, *words, tries=100) -> int:
