@@ -12,40 +12,30 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support import dumps, waiting
+from support import dumps
 from support.node import agents, installed
-from support.server import servers
-
-from coredumpd.store import engines as stores
+from support.server import servers, standalone
 
 # Whatever is only words and requests is tested once; the rest on the frozen executable, too.
 FROM_SOURCE = pytest.mark.parametrize("kind", ["source"], indirect=True)
 
 
-class World:
-    """A standalone server with its store, and the command of one who may use it."""
+class World(standalone.Standalone):
+    """The server, and the command of one who may use it."""
 
-    def __init__(self, kind: str, directory: Path, port: int) -> None:
+    def __init__(self, kind: str, directory: Path, server: servers.Server) -> None:
+        super().__init__(directory, server)
         self.program = agents.program(kind)
-        token = (directory / "server/token").read_text().strip()
-        headers = {"Authorization": f"Bearer {token}"}
-        self.client = servers.Client(port, directory / "server/tls.crt", headers=headers)
         self.directory = directory
-        self.store = stores.open_store(f"file://{directory}/store")
 
     def put(self, content: bytes = b"core", **fields: object) -> str:
         """Store a dump; returns its name, once the server lists it."""
-        key, record, stored = dumps.make(content, **fields)
-        self.store.commit(key, record, stored)
-        path = f"{servers.BASE}/namespaces/{key.namespace}/coredumps"
-        # A list may be half a second old.
-        waiting.until(
-            "it in a list", lambda: key.id in str(self.client.ask("GET", path).json), 30, 0.05
-        )
-        return key.id
+        made = dumps.make(content, **fields)
+        self.commit(*made)
+        return made[0].id
 
     def command(self, verb: str, *words: str) -> list[str]:
-        return [*self.program, verb, "--kubeconfig", f"{self.directory}/server/kubeconfig", *words]
+        return [*self.program, verb, "--kubeconfig", str(self.kubeconfig), *words]
 
     def call(self, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -66,11 +56,8 @@ class World:
 
 @pytest.fixture
 def world(kind: str, tmp_path: Path) -> Iterator[World]:
-    (tmp_path / "store").mkdir()
-    words = ["--standalone", "--data-dir", str(tmp_path / "server"), "--port", "0"]
-    words += ["--store", f"file://{tmp_path}/store"]
-    with servers.running("source", words, tmp_path / "server.log") as server:
-        yield World(kind, tmp_path, server.port)
+    with standalone.running(tmp_path) as server:
+        yield World(kind, tmp_path, server)
 
 
 def test_the_list_is_that_of_kubectl_oldest_crash_first_and_in_every_form(world):

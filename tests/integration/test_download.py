@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import fcntl
 import gzip
 import json
@@ -17,29 +16,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import crashers, dumps, keys, sealed, waiting
+from support import crashers, dumps, keys, sealed
 from support import sparse as holed
 from support.node import agents
-from support.server import servers
+from support.server import servers, standalone
 from support.storage import cutting
 
 from coredumpd import durable
-from coredumpd.store import engines as stores
 
 PAIR, OTHER, SSH = keys.age(), keys.age(), keys.ssh()
 
 
-@dataclasses.dataclass
-class World:
-    """A standalone server with its store, and a directory to download into."""
+class World(standalone.Standalone):
+    """The server, and a directory to download into."""
 
-    kind: str
-    directory: Path
-    server: servers.Server
-
-    def __post_init__(self) -> None:
-        self.store = stores.open_store(f"file://{self.directory}/store")
-        self.kubeconfig = self.directory / "server/kubeconfig"
+    def __init__(self, kind: str, directory: Path, server: servers.Server) -> None:
+        super().__init__(directory, server)
+        self.kind = kind
+        self.directory = directory
         self.out = self.directory / "out"
         for name, pair in (("key.txt", PAIR), ("other.txt", OTHER), ("id_ed25519", SSH)):
             (self.directory / name).write_bytes(pair.identity)
@@ -47,21 +41,10 @@ class World:
 
     def put(self, core: bytes, pair: keys.Pair | None = None, **fields):
         made = dumps.make(core, **fields) if pair is None else sealed.make(core, pair, **fields)
-        return self.commit(made)
+        return self.put_made(made)
 
-    def commit(self, made):
-        self.store.commit(*made)
-        token = (self.directory / "server/token").read_text().strip()
-        client = servers.Client(
-            self.server.port,
-            self.directory / "server/tls.crt",
-            headers={"Authorization": f"Bearer {token}"},
-        )
-        path = f"{servers.BASE}/namespaces/{made[0].namespace}/coredumps"
-        # A listing may be half a second old.
-        waiting.until(
-            "it in a listing", lambda: made[0].id in str(client.ask("GET", path).json), 30, 0.05
-        )
+    def put_made(self, made):
+        self.commit(*made)
         return self.out / made[0].container / made[0].id
 
     def download(self, *words: str, identity: str | None = None):
@@ -94,10 +77,7 @@ class World:
 
 @pytest.fixture
 def world(kind: str, tmp_path: Path) -> Iterator[World]:
-    (tmp_path / "store").mkdir()
-    words = ["--standalone", "--data-dir", str(tmp_path / "server"), "--port", "0"]
-    words += ["--store", f"file://{tmp_path}/store"]
-    with servers.running("source", words, tmp_path / "server.log") as server:
+    with standalone.running(tmp_path) as server:
         yield World(kind, tmp_path, server)
 
 
@@ -172,14 +152,14 @@ def test_without_an_identity_that_fits_the_sealed_core_is_kept_and_the_way_to_op
 
 
 def test_a_core_with_holes_arrives_with_its_holes(small_disk):
-    place = small_disk.commit(holed.make(PARTS, 64 * 2**30, [2**35, 0]))
+    place = small_disk.put_made(holed.make(PARTS, 64 * 2**30, [2**35, 0]))
     done = small_disk.download("-n", "team-a", "web-0")
     assert (done.returncode, done.stderr) == (0, "")
     check_holed(place)
 
 
 def test_a_sealed_core_with_holes_is_opened_with_its_holes(small_disk):
-    place = small_disk.commit(sealed.with_holes(PARTS, 64 * 2**30, PAIR))
+    place = small_disk.put_made(sealed.with_holes(PARTS, 64 * 2**30, PAIR))
     assert small_disk.download("-n", "team-a", "web-0").returncode == 77
     assert files(place) == {"core.tar.gz.age", "meta.json"}
     done = small_disk.download("-n", "team-a", "web-0", identity="key.txt")
@@ -277,7 +257,7 @@ def test_two_downloads_of_one_dump_do_not_meet(world):
 def test_a_server_whose_store_holds_other_bytes_than_it_says_is_not_believed(world):
     made = dumps.make(b"memory" * 1000)
     made[1].raw["core"]["crc32"] = "00000000"
-    place = world.commit(made)
+    place = world.put_made(made)
     done = world.download("-n", "team-a", "web-0")
     assert done.returncode == 74
     assert "it should be 6000 bytes with CRC-32 00000000" in done.stderr
@@ -313,7 +293,9 @@ def sparse(core: bytes, holes: int):
 
 def test_a_core_that_is_mostly_zeros_takes_no_more_space_than_the_rest_of_it(small_disk):
     core = b"head" + bytes(300_000_000) + b"tail"
-    place = small_disk.commit(sparse(core, 285 << 20))  # whole chunks of zeros, as a handler counts
+    place = small_disk.put_made(
+        sparse(core, 285 << 20)
+    )  # whole chunks of zeros, as a handler counts
     done = small_disk.download("-n", "team-a", "web-0")
     assert (done.returncode, done.stderr) == (0, "")
     assert (place / "core").stat().st_blocks * 512 < 1_000_000
@@ -331,7 +313,7 @@ def test_what_does_not_fit_is_refused_before_it_is_sent(small_disk):
 
 
 def test_bytes_where_the_record_promised_holes_do_not_fill_the_disk(small_disk):
-    place = small_disk.commit(sparse(b"x" * 100_000_000, 100_000_000))
+    place = small_disk.put_made(sparse(b"x" * 100_000_000, 100_000_000))
     done = small_disk.download("-n", "team-a", "web-0")
     assert done.returncode == 74
     assert "are available: make room" in done.stderr
