@@ -62,10 +62,8 @@ AREAS = st.lists(
 )
 
 
-@given(AREAS, st.lists(st.integers(0, 2400), max_size=4))
-def test_every_page_with_content_is_in_one_chunk_and_in_its_place(
-    areas: list[tuple[int, int, set[int]]], stack_pages: list[int]
-) -> None:
+def laid_out(areas):
+    """Segments, mappings, `populated`, and the address of each page with content, by its offset."""
     # kind 0: anonymous; 1: shared; 2: of a file; 3: anonymous, empty.
     parts, anonymous, modules, content = [], [], [], {}
     address, offset = ADDRESS, START
@@ -87,12 +85,17 @@ def test_every_page_with_content_is_in_one_chunk_and_in_its_place(
             if page in addresses:
                 yield page, page + PAGE
 
+    made = mapped(*anonymous, module=tuple(modules))
+    return table(*parts), made, populated, content
+
+
+@given(AREAS, st.lists(st.integers(0, 2400), max_size=4))
+def test_every_page_with_content_is_in_one_chunk_and_in_its_place(
+    areas: list[tuple[int, int, set[int]]], stack_pages: list[int]
+) -> None:
+    segments, made, populated, content = laid_out(areas)
     pointers = [ADDRESS + page * PAGE + 8 for page in stack_pages]
-    chunks = list(
-        plan.chunks(
-            table(*parts), mapped(*anonymous, module=tuple(modules)), populated, pointers, CHUNK
-        )
-    )
+    chunks = list(plan.chunks(segments, made, populated, pointers, CHUNK))
     seen = {}
     for chunk in chunks:
         assert 0 < chunk.size <= CHUNK
@@ -111,38 +114,21 @@ def test_every_page_with_content_is_in_one_chunk_and_in_its_place(
 def test_without_an_index_chunks_follow_one_another_and_have_every_page_with_content(
     areas: list[tuple[int, int, set[int]]],
 ) -> None:
-    parts, anonymous, content = [], [], {}
-    address, offset = ADDRESS, START
-    for pages, kind, touched in areas:
-        parts.append((address, pages))
-        if kind in (0, 3):
-            anonymous.append((address, pages))
-        for page in range(pages):
-            if kind in (1, 2) or (kind == 0 and page in touched):
-                content[offset + page * PAGE] = address + page * PAGE
-        offset += pages * PAGE
-        address += pages * PAGE
-    addresses = set(content.values())
-
-    def populated(start: int, end: int) -> Iterator[tuple[int, int]]:
-        for page in range(start, end, PAGE):
-            if page in addresses:
-                yield page, page + PAGE
-
-    made = mapped(*anonymous)
-    chunks = list(plan.whole(table(*parts), made, populated, START, CHUNK, b"tail"))
+    segments, made, populated, content = laid_out(areas)
+    core_end = START + sum(pages for pages, _, _ in areas) * PAGE
+    chunks = list(plan.whole(segments, made, populated, START, CHUNK, b"tail"))
     assert chunks.pop().literal == b"tail"
     end = START
     seen = {}
     for chunk in chunks:
         assert chunk.offset == end
         end += chunk.size
-        assert chunk.size == CHUNK or end == offset
+        assert chunk.size == CHUNK or end == core_end
         assert chunk.is_zeros == (not chunk.pieces)
         for at, where, size in chunk.pieces:
             for page in range(0, size, PAGE):
                 seen[chunk.offset + at + page] = where + page
-    assert end == offset
+    assert end == core_end
     assert seen == content
 
 
