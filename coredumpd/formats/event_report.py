@@ -12,7 +12,7 @@ import json
 from typing import Any, Self
 
 from coredumpd import errors, log
-from coredumpd.formats import event_reasons, names
+from coredumpd.formats import event_reasons, names, pod_reference
 
 PATH = "/agent/v1/events"
 BYTES_MAX = 8 * 1024
@@ -42,9 +42,7 @@ class Report:
 
     def regarding(self) -> dict[str, Any]:
         """The pod, or its container, as a core/v1 ObjectReference."""
-        reference = {"apiVersion": "v1", "kind": "Pod"}
-        reference |= {"namespace": self.namespace, "name": self.pod, "uid": self.uid}
-        return reference | ({} if self.path is None else {"fieldPath": self.path})
+        return pod_reference.make(self.namespace, self.pod, self.uid, self.path)
 
     @classmethod
     def of(

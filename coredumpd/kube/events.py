@@ -16,6 +16,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from coredumpd import cache, errors, units
+from coredumpd.formats import pod_reference
 from coredumpd.kube import api
 
 _log = logging.getLogger(__name__)
@@ -54,14 +55,7 @@ class Events:
 
     async def pod(self, namespace: str, name: str, uid: str, reason: str, message: str) -> None:
         """An Event on a pod that is about no crash, such as an annotation that cannot be obeyed."""
-        regarding = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "namespace": namespace,
-            "name": name,
-            "uid": uid,
-        }
-        await self.write(regarding, reason, message, message)
+        await self.write(pod_reference.make(namespace, name, uid), reason, message, message)
 
     async def write(
         self,

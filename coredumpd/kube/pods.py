@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from coredumpd.formats import names
+from coredumpd.formats import names, pod_reference
 from coredumpd.formats import record as records
 
 # kubelet, pkg/kubelet/types/pod_update.go.
@@ -61,14 +61,12 @@ def field_path(kind: str | None, name: str | None) -> str:
 def reference(record: records.CrashRecord) -> dict[str, Any]:
     """The container that crashed as a core/v1 ObjectReference; of a sandbox, its pod alone."""
     path = field_path(record.container_kind, record.container)
-    container = {} if record.container == names.SANDBOX else {"fieldPath": path}
-    return container | {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "namespace": record.namespace,
-        "name": record.pod_name,
-        "uid": record.pod_uid,
-    }
+    return pod_reference.make(
+        record.namespace,
+        record.pod_name,
+        record.pod_uid,
+        None if record.container == names.SANDBOX else path,
+    )
 
 
 def containers(

@@ -12,6 +12,7 @@ from typing import Any
 
 from coredumpd import units
 from coredumpd.agent.terminations import programs
+from coredumpd.formats import pod_reference
 from coredumpd.kube import pods
 
 _REASON_CHARS_MAX = 64
@@ -39,14 +40,8 @@ class Termination:
 
     def reference(self) -> dict[str, Any]:
         """The container as a core/v1 ObjectReference."""
-        return {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "namespace": self.namespace,
-            "name": self.pod,
-            "uid": self.pod_uid,
-            "fieldPath": pods.field_path(self.kind, self.container),
-        }
+        path = pods.field_path(self.kind, self.container)
+        return pod_reference.make(self.namespace, self.pod, self.pod_uid, path)
 
 
 def terminations(pod: dict[str, Any]) -> list[Termination]:
